@@ -1,0 +1,1 @@
+"""What is proved: derivations whose every step carries its own machine check."""

@@ -1,0 +1,57 @@
+"""Density and distribution function of the standard normal distribution, as sympy functions."""
+
+from typing import Any
+
+import sympy
+
+
+class Phi(sympy.Function):
+    """`Phi(z) = P(Z <= z)` for standard normal Z; `Phi' = phi`."""
+
+    nargs = 1
+
+    @classmethod
+    def eval(cls, z: sympy.Expr) -> sympy.Expr | None:
+        if z is sympy.oo:
+            return sympy.Integer(1)
+        if z is sympy.S.NegativeInfinity:
+            return sympy.Integer(0)
+        return sympy.Rational(1, 2) if z.is_zero else None
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return phi(self.args[0])
+
+    def _eval_rewrite_as_erfc(self, z: sympy.Expr, **_: Any) -> sympy.Expr:
+        return sympy.erfc(-z / sympy.sqrt(2)) / 2
+
+    def _eval_evalf(self, prec: int) -> sympy.Expr:
+        return self.rewrite(sympy.erfc)._eval_evalf(prec)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        power = "" if exp is None else f"^{{{exp}}}"
+        return rf"\Phi{power}\left({printer._print(self.args[0])}\right)"
+
+
+class phi(sympy.Function):  # noqa: N801 (the density is written with a small letter)
+    """`phi(z) = exp(−z²/2) / sqrt(2 pi)`; `phi' = −z phi`."""
+
+    nargs = 1
+
+    @classmethod
+    def eval(cls, z: sympy.Expr) -> sympy.Expr | None:
+        if z in (sympy.oo, sympy.S.NegativeInfinity):
+            return sympy.Integer(0)
+        return phi(-z) if z.could_extract_minus_sign() else None
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return -self.args[0] * phi(self.args[0])
+
+    def _eval_rewrite_as_exp(self, z: sympy.Expr, **_: Any) -> sympy.Expr:
+        return sympy.exp(-(z**2) / 2) / sympy.sqrt(2 * sympy.pi)
+
+    def _eval_evalf(self, prec: int) -> sympy.Expr:
+        return self.rewrite(sympy.exp)._eval_evalf(prec)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        power = "" if exp is None else f"^{{{exp}}}"
+        return rf"\varphi{power}\left({printer._print(self.args[0])}\right)"

@@ -1,0 +1,142 @@
+"""B1 and B3 for i.i.d. ELU units with Gaussian net inputs: the correction as a function of (alpha, mu, sigma, n)."""
+
+import random
+from collections.abc import Mapping
+from functools import cache, partial
+
+import sympy
+
+from elutheory.activations import activation
+from elutheory.derivations.derivation import Assumption, Check, CheckFailed, Derivation, Step
+from elutheory.derivations.explicit_entries import Matrix
+from elutheory.derivations.gaussian_functions import Phi, phi
+from elutheory.derivations.matrix_statements import InnerProduct
+from elutheory.derivations.notation import c, k, mean_p, mean_q, n, s, second_moment_q, variance_q
+from elutheory.derivations.sample_space import SampleSpace, as_matrix
+from elutheory.derivations.setting import MatrixSetting
+
+alpha, sigma = sympy.symbols("alpha sigma", positive=True)
+mu = sympy.Symbol("mu", real=True)
+ones = sympy.MatrixSymbol("ones", n, 1)
+unit_mean = sympy.Symbol("unit_mean", real=True)
+unit_second_moment = sympy.Symbol("unit_second_moment", positive=True)
+unit_variance = sympy.Symbol("unit_variance", positive=True)
+
+_DIGITS = 20
+_EXAMPLES = ((1.0, 0.0, 1.0), (1.5, -1.75, 0.75), (0.25, 1.25, 2.25))  # alpha, mu, sigma, exact in binary
+
+
+def _elu_mean() -> sympy.Expr:
+    """M3: `E f` of an ELU of a Gaussian."""
+    z = mu / sigma
+    return (
+        mu * Phi(z) + sigma * phi(z) + alpha * (sympy.exp(mu + sigma**2 / 2) * Phi(-z - sigma) - Phi(-z))
+    )
+
+
+def _elu_second_moment() -> sympy.Expr:
+    """M4: `E f²` of an ELU of a Gaussian."""
+    z = mu / sigma
+    return (
+        (mu**2 + sigma**2) * Phi(z)
+        + mu * sigma * phi(z)
+        + alpha**2
+        * (
+            sympy.exp(2 * mu + 2 * sigma**2) * Phi(-z - 2 * sigma)
+            - 2 * sympy.exp(mu + sigma**2 / 2) * Phi(-z - sigma)
+            + Phi(-z)
+        )
+    )
+
+
+def _matches_quadrature(power: int, statement: sympy.Basic) -> None:
+    """Compare the right side with `E f^power` by quadrature of the activation's own definition."""
+    import mpmath
+
+    symbols = {unit_mean: 1, unit_second_moment: 2}
+    if not isinstance(statement, sympy.Eq) or symbols.get(statement.lhs) != power:
+        raise CheckFailed(f"{statement} does not equate the moment of order {power} with a formula")
+    with mpmath.workdps(_DIGITS + 10):
+        for numbers in _EXAMPLES:
+            function = activation("elu", alpha=numbers[0])
+            mean, std = map(mpmath.mpf, numbers[1:])
+            kink = -mean / std
+            integral = mpmath.quad(
+                lambda t, f=function, mean=mean, std=std: f(mean + std * t) ** power * mpmath.npdf(t),
+                [-mpmath.inf, kink - 8, kink, kink + 8, mpmath.inf],
+            )
+            exact = {symbol: sympy.Rational(number) for symbol, number in zip((alpha, mu, sigma), numbers, strict=True)}
+            value = mpmath.mpmathify(str(statement.rhs.subs(exact).evalf(_DIGITS + 5)))
+            if not abs(value - integral) < mpmath.mpf(10) ** -_DIGITS * (1 + abs(integral)):
+                raise CheckFailed(f"{value} against {integral} by quadrature at (alpha, mu, sigma) = {numbers}")
+
+
+def _units_example(size: int, generator: random.Random) -> Mapping[sympy.Basic, Matrix]:
+    space = SampleSpace.draw(1, generator)
+    return {
+        unit_mean: as_matrix(space.mean(under_q=False)),
+        unit_second_moment: as_matrix(space.second_moment(under_q=False)),
+        c: as_matrix(space.c),
+    }
+
+
+@cache
+def gaussian_units() -> Derivation:
+    """B1, B3, M3, M4: `s c` and `k E_q[a]` for n i.i.d. ELU units with net inputs `N(mu, sigma²)` and q = p."""
+    definitions: dict[sympy.Basic, sympy.Basic] = {
+        unit_variance: unit_second_moment - unit_mean**2,
+        mean_q: unit_mean * ones,
+        mean_p: unit_mean * ones,
+        variance_q: unit_variance * sympy.Identity(n),
+        second_moment_q: variance_q + mean_q * mean_q.T,
+        s: (1 + InnerProduct(mean_q.T * variance_q.I * mean_q)) / c,
+        k: 1 + InnerProduct((mean_q.T - mean_p.T) * variance_q.I * mean_q),
+    }
+    setting = MatrixSetting(n, frozenset(), definitions, _units_example, ones=ones)
+    checks = setting.checks
+
+    def moment_check(power: int) -> tuple[Check, ...]:
+        scope = f"{len(_EXAMPLES)} points (quadrature, {_DIGITS} digits)"
+        return (Check(scope, partial(_matches_quadrature, power)),)
+
+    steps = (
+        Step(sympy.Eq(mean_q, unit_mean * ones), "Identically distributed: every unit has E[f].", checks, "mean"),
+        Step(
+            sympy.Eq(variance_q, unit_variance * sympy.Identity(n)),
+            "Independent units: the covariance is Var[f] times the identity.",
+            checks,
+            "covariance",
+        ),
+        Step(
+            sympy.Eq(s * c, 1 + n * unit_mean**2 / unit_variance),
+            "Theorem 1's s: the strength grows with fan-in and squared mean.",
+            checks,
+            "s c",
+        ),
+        Step(sympy.Eq(k, sympy.Integer(1)), "q = p leaves no multiplicative correction.", checks, "k"),
+        Step(
+            sympy.Eq(k * mean_q, unit_mean * ones),
+            "Theorem 2's correction of the incoming mean is the mean itself.",
+            checks,
+            "mean correction",
+        ),
+        Step(
+            sympy.Eq(unit_variance, unit_second_moment - unit_mean**2),
+            "The variance of one unit.",
+            checks,
+            "variance",
+        ),
+        Step(sympy.Eq(unit_mean, _elu_mean()), "M3, by tilting.", moment_check(1), "M3"),
+        Step(sympy.Eq(unit_second_moment, _elu_second_moment()), "M4, by tilting.", moment_check(2), "M4"),
+    )
+    return Derivation(
+        "gaussian-units",
+        "The correction for Gaussian ELU units",
+        "B1, B3, M3, M4",
+        "Theorems 1 and 2 of arXiv 1511.07289 with i.i.d. Gaussian net inputs",
+        (
+            Assumption("n incoming ELU units, net inputs independent N(μ, σ²), q = p; f is the ELU with parameter α."),
+            Assumption("Φ and φ are the standard normal distribution function and density."),
+        ),
+        steps,
+    )

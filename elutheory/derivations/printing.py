@@ -1,0 +1,310 @@
+"""Statements as one line of Unicode text, as LaTeX, and as presentation MathML."""
+
+import html
+import re
+from typing import Any
+
+import sympy
+from sympy.matrices.expressions.matexpr import MatrixExpr
+from sympy.printing.latex import LatexPrinter
+from sympy.printing.mathml import MathMLPresentationPrinter
+from sympy.printing.precedence import PRECEDENCE
+from sympy.printing.str import StrPrinter
+
+from elutheory.derivations.notation import WRITTEN
+
+_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+NO_BREAK = "\N{NO-BREAK SPACE}"  # joins factors; a line may be broken only before = + and −
+
+
+class TextPrinter(StrPrinter):
+    """One line of Unicode: `Δw = A⁻¹ (g − Δw₀ b)`."""
+
+    printmethod = "_statement_text"
+
+    def _written(self, name: str) -> str:
+        return WRITTEN.get(name, (name, name))[0]
+
+    def _print_Symbol(self, expr: Any) -> str:
+        return self._written(expr.name)
+
+    _print_MatrixSymbol = _print_Symbol
+
+    def _print_InnerProduct(self, expr: Any) -> str:
+        return self._print(expr.args[0])
+
+    def _print_Identity(self, expr: Any) -> str:
+        return "I" if expr.rows != 1 else "1"
+
+    def _print_ZeroMatrix(self, expr: Any) -> str:
+        return "0"
+
+    def _print_BlockMatrix(self, expr: Any) -> str:
+        grid = expr.args[0]
+        rows, columns = grid.shape
+        lines = [f",{NO_BREAK}".join(self._print(grid[i, j]) for j in range(columns)) for i in range(rows)]
+        return "[" + f";{NO_BREAK}".join(lines) + "]"
+
+    def _print_Transpose(self, expr: Any) -> str:
+        return self.parenthesize(expr.args[0], PRECEDENCE["Pow"]) + "ᵀ"
+
+    def _print_Inverse(self, expr: Any) -> str:
+        return self.parenthesize(expr.args[0], PRECEDENCE["Pow"]) + "⁻¹"
+
+    def _print_Pow(self, expr: Any, rational: bool = False) -> str:
+        if expr.exp == -1:
+            return self._print_Mul(expr)
+        if isinstance(expr.exp, sympy.Integer) and expr.exp > 0:
+            base = self.parenthesize(expr.base, PRECEDENCE["Pow"])
+            return base + str(expr.exp).translate(_SUPERSCRIPTS)
+        if expr.exp == sympy.Rational(1, 2):
+            return f"√({self._print(expr.base)})"
+        if expr.exp.could_extract_minus_sign():
+            return self._print_Mul(expr)
+        return f"{self.parenthesize(expr.base, PRECEDENCE['Pow'])}^({self._print(expr.exp)})"
+
+    def _print_Mul(self, expr: Any) -> str:
+        coefficient, numerator, denominator = _factors(expr)
+        sign = "−" if coefficient < 0 else ""
+        coefficient = abs(coefficient)
+        above = [str(coefficient.p)] if coefficient.p != 1 else []
+        below = [str(coefficient.q)] if coefficient.q != 1 else []
+        above += [self.parenthesize(factor, PRECEDENCE["Mul"], strict=True) for factor in numerator]
+        below += [self.parenthesize(factor, PRECEDENCE["Mul"], strict=True) for factor in denominator]
+        top = NO_BREAK.join(above) or "1"
+        if not below:
+            return sign + top
+        simple = len(below) == 1 and (not denominator or _is_atomic(denominator[0]) or below[0].startswith("("))
+        return f"{sign}{top}/{below[0]}" if simple else f"{sign}{top}/({NO_BREAK.join(below)})"
+
+    _print_MatMul = _print_Mul
+
+    def _print_Integer(self, expr: Any) -> str:
+        return str(expr).replace("-", "−")
+
+    def _print_Add(self, expr: Any, order: Any = None) -> str:
+        terms = sorted((self._print(term) for term in expr.args), key=lambda text: text.startswith("−"))
+        return terms[0] + "".join(
+            f" −{NO_BREAK}{term[1:]}" if term.startswith("−") else f" +{NO_BREAK}{term}" for term in terms[1:]
+        )
+
+    _print_MatAdd = _print_Add
+
+    def _print_Relational(self, expr: Any) -> str:
+        sign = {"==": "=", "<=": "≤", "<": "<", ">=": "≥", ">": ">"}[expr.rel_op]
+        return f"{self._print(expr.lhs)} {sign}{NO_BREAK}{self._print(expr.rhs)}"
+
+    def _print_Indexed(self, expr: Any) -> str:
+        return f"{self._written(str(expr.base.label))}_{''.join(self._print(index) for index in expr.indices)}"
+
+    def _print_Sum(self, expr: Any) -> str:
+        (limits,) = expr.limits
+        return f"Σ_{limits[0]}{NO_BREAK}{self.parenthesize(expr.function, PRECEDENCE['Mul'], strict=True)}"
+
+    def _print_Derivative(self, expr: Any) -> str:
+        return f"∂({self._print(expr.expr)})/∂{self._print(expr.args[1][0])}"
+
+    def _print_Phi(self, expr: Any) -> str:
+        return f"Φ({self._print(expr.args[0])})"
+
+    def _print_phi(self, expr: Any) -> str:
+        return f"φ({self._print(expr.args[0])})"
+
+
+def _positive_terms_first(expression: Any) -> list[Any]:
+    return sorted(expression.args, key=lambda term: bool(_factors(term)[0] < 0))
+
+
+def _is_atomic(expression: sympy.Basic) -> bool:
+    return isinstance(expression, (sympy.Symbol, sympy.MatrixSymbol, sympy.Pow, sympy.Integer))
+
+
+def _factors(expression: Any) -> tuple[sympy.Rational, list[Any], list[Any]]:
+    """Rational coefficient, factors above the bar and factors below it; a 1 x 1 identity is dropped."""
+    coefficient, numerator, denominator = sympy.Integer(1), [], []
+    pending = [expression]
+    while pending:
+        factor = pending.pop(0)
+        if isinstance(factor, (sympy.Mul, sympy.MatMul)):
+            pending[:0] = factor.args
+        elif isinstance(factor, sympy.Rational):
+            coefficient = coefficient * factor
+        elif isinstance(factor, sympy.Identity) and factor.rows == 1 and expression != factor:
+            continue
+        elif isinstance(factor, sympy.Pow) and factor.exp.could_extract_minus_sign():
+            denominator.append(factor.base if factor.exp == -1 else sympy.Pow(factor.base, -factor.exp))
+        else:
+            numerator.append(factor)
+    return coefficient, numerator, denominator
+
+
+class StatementLatexPrinter(LatexPrinter):
+    """LaTeX with the derivations' notation: transposes as `^\\top`, 1 x 1 products as scalars."""
+
+    def _print_Symbol(self, expr: Any, style: str = "plain") -> str:
+        return WRITTEN[expr.name][1] if expr.name in WRITTEN else super()._print_Symbol(expr, style)
+
+    def _print_MatrixSymbol(self, expr: Any) -> str:
+        return WRITTEN[expr.name][1] if expr.name in WRITTEN else expr.name
+
+    def _print_InnerProduct(self, expr: Any, exp: str | None = None) -> str:
+        inside = self._print(expr.args[0])
+        return inside if exp is None else rf"\left({inside}\right)^{{{exp}}}"
+
+    def _print_Identity(self, expr: Any) -> str:
+        return "1" if expr.rows == 1 else "I"
+
+    def _print_ZeroMatrix(self, expr: Any) -> str:
+        return "0"
+
+    def _print_Transpose(self, expr: Any) -> str:
+        return self._with_exponent(expr.args[0], r"\top")
+
+    def _print_Inverse(self, expr: Any) -> str:
+        return self._with_exponent(expr.args[0], "-1")
+
+    def _with_exponent(self, base: Any, exponent: str) -> str:
+        inside = self._print(base)
+        return f"{inside}^{{{exponent}}}" if base.is_symbol else rf"\left({inside}\right)^{{{exponent}}}"
+
+    def _as_ordered_terms(self, expr: Any, order: Any = None) -> list[Any]:
+        return _positive_terms_first(expr)
+
+    def _print_MatAdd(self, expr: Any) -> str:
+        terms = [self._print(term) for term in _positive_terms_first(expr)]
+        return terms[0] + "".join(f" {term}" if term.startswith("-") else f" + {term}" for term in terms[1:])
+
+    def _print_BlockMatrix(self, expr: Any) -> str:
+        grid = expr.args[0]
+        rows, columns = grid.shape
+        lines = [" & ".join(self._print(_without_unit(grid[i, j])) for j in range(columns)) for i in range(rows)]
+        return r"\begin{bmatrix}" + r" \\ ".join(lines) + r"\end{bmatrix}"
+
+    def _print_MatMul(self, expr: Any) -> str:
+        return super()._print_MatMul(_without_unit(expr)) if isinstance(_without_unit(expr), sympy.MatMul) else (
+            self._print(_without_unit(expr))
+        )
+
+    def _print_Indexed(self, expr: Any) -> str:
+        label = WRITTEN.get(str(expr.base.label), (None, str(expr.base.label)))[1]
+        return f"{label}_{{{''.join(self._print(index) for index in expr.indices)}}}"
+
+
+def _without_unit(expression: Any) -> Any:
+    """`c * Identity(1)` as the scalar `c`."""
+    if isinstance(expression, sympy.MatMul) and expression.shape == (1, 1):
+        factors = [factor for factor in expression.args if not isinstance(factor, sympy.Identity)]
+        if not any(isinstance(factor, MatrixExpr) for factor in factors):
+            return sympy.Mul(*factors)
+    return expression
+
+
+class StatementMathmlPrinter(MathMLPresentationPrinter):
+    """Presentation MathML with the derivations' notation."""
+
+    def _named(self, text: str) -> Any:
+        """`E_q[a_j]` as a row of identifiers, subscripts and brackets."""
+        row = self.dom.createElement("mrow")
+        position = 0
+        while position < len(text):
+            end = position + 1
+            while text[position].isalpha() and end < len(text) and text[end].isalpha() and text[end] != "ᵀ":
+                end += 1
+            piece, position = text[position:end], end
+            element = self._leaf("mi" if piece[0].isalpha() and piece != "ᵀ" else "mo", piece)
+            if position < len(text) and text[position] == "_":
+                end = position + 1
+                while end < len(text) and text[end].isalnum():
+                    end += 1
+                subscripted = self.dom.createElement("msub")
+                subscripted.appendChild(element)
+                subscripted.appendChild(self._leaf("mi", text[position + 1 : end]))
+                element, position = subscripted, end
+            row.appendChild(element)
+        return row
+
+    def _leaf(self, tag: str, text: str) -> Any:
+        element = self.dom.createElement(tag)
+        element.appendChild(self.dom.createTextNode(text))
+        return element
+
+    def _print_Symbol(self, sym: Any, style: str = "plain") -> Any:
+        return self._named(WRITTEN[sym.name][0]) if sym.name in WRITTEN else super()._print_Symbol(sym, style)
+
+    def _print_MatrixSymbol(self, sym: Any) -> Any:
+        return self._named(WRITTEN[sym.name][0] if sym.name in WRITTEN else sym.name)
+
+    def _as_ordered_terms(self, expr: Any, order: Any = None) -> list[Any]:
+        return _positive_terms_first(expr)
+
+    def _print_InnerProduct(self, expr: Any) -> Any:
+        return self._print(expr.args[0])
+
+    def _print_Identity(self, expr: Any) -> Any:
+        return self._leaf("mi", "I") if expr.rows != 1 else self._leaf("mn", "1")
+
+    def _print_ZeroMatrix(self, expr: Any) -> Any:
+        return self._leaf("mn", "0")
+
+    def _print_MatMul(self, expr: Any) -> Any:
+        scalar = _without_unit(expr)
+        return super()._print_MatMul(expr) if isinstance(scalar, sympy.MatMul) else self._print(scalar)
+
+    def _print_BlockMatrix(self, expr: Any) -> Any:
+        grid = expr.args[0]
+        rows, columns = grid.shape
+        table = self.dom.createElement("mtable")
+        for i in range(rows):
+            line = self.dom.createElement("mtr")
+            for j in range(columns):
+                cell = self.dom.createElement("mtd")
+                cell.appendChild(self._print(_without_unit(grid[i, j])))
+                line.appendChild(cell)
+            table.appendChild(line)
+        row = self.dom.createElement("mrow")
+        for element in (self._leaf("mo", "["), table, self._leaf("mo", "]")):
+            row.appendChild(element)
+        return row
+
+    def _print_Indexed(self, expr: Any) -> Any:
+        label = WRITTEN.get(str(expr.base.label), (str(expr.base.label), ""))[0]
+        element = self.dom.createElement("msub")
+        element.appendChild(self._leaf("mi", label))
+        element.appendChild(self._leaf("mi", "".join(str(index) for index in expr.indices)))
+        return element
+
+    def _print_Phi(self, expr: Any) -> Any:
+        return self._applied("Φ", expr)
+
+    def _print_phi(self, expr: Any) -> Any:
+        return self._applied("φ", expr)
+
+    def _applied(self, name: str, expr: Any) -> Any:
+        row = self.dom.createElement("mrow")
+        for element in (
+            self._leaf("mi", name),
+            self._leaf("mo", "("),
+            self._print(expr.args[0]),
+            self._leaf("mo", ")"),
+        ):
+            row.appendChild(element)
+        return row
+
+
+def statement_text(statement: sympy.Basic) -> str:
+    """One line of Unicode text; factors are joined by no-break spaces."""
+    return TextPrinter().doprint(statement)
+
+
+def statement_latex(statement: sympy.Basic) -> str:
+    """LaTeX without dollar signs."""
+    return StatementLatexPrinter().doprint(statement)
+
+
+def statement_mathml(statement: sympy.Basic) -> str:
+    """A `<math display="block">` element, well-formed XML."""
+    printer = StatementMathmlPrinter()
+    body = re.sub(r"&(?!amp;|lt;|gt;|quot;)\w+;", lambda entity: html.unescape(entity[0]), printer._print(statement).toxml())
+    return f'<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">{body}</math>'
+
+

@@ -1,0 +1,121 @@
+"""Derivations for people: aligned Unicode text, LaTeX, Markdown, HTML. A step is ticked because it was verified here."""
+
+import html
+import textwrap
+
+import sympy
+
+from elutheory.derivations.derivation import Derivation, VerifiedStep
+from elutheory.derivations.printing import NO_BREAK, statement_latex, statement_mathml, statement_text
+
+TEXT_WIDTH = 80
+_LETTERS = "abcdefghij"
+_ALIGNED = 12  # left sides up to this width are padded so that their signs stand in one column
+
+
+def _legend(steps: tuple[VerifiedStep, ...]) -> dict[str, tuple[str, str]]:
+    """Scope of a check -> its letter and its line in the legend, in order of first appearance."""
+    legend: dict[str, tuple[str, str]] = {}
+    for verified in steps:
+        for check in verified.step.checks:
+            if check.scope not in legend:
+                meaning = f"{check.scope}: a proof" if check.proves else f"{check.scope}: not a proof"
+                legend[check.scope] = (_LETTERS[len(legend)], meaning)
+    return legend
+
+
+def derivation_text(derivation: Derivation, width: int = TEXT_WIDTH) -> str:
+    """Aligned Unicode text of at most `width` columns; raises `VerificationError` if a step fails."""
+    steps = derivation.verify()
+    legend = _legend(steps)
+    sides = [_sides(verified.step.statement) for verified in steps]
+    letters = max(len(verified.scopes) for verified in steps)
+    indent = " " * (len("12 ✓ ") + letters + 2)
+    align = max((len(left) for left, _ in sides if len(left) <= _ALIGNED), default=0)
+    lines = [f"{derivation.title}  [{derivation.number}]", *textwrap.wrap(f"Source: {derivation.source}.", width)]
+    for assumption in derivation.assumptions:
+        lines += textwrap.wrap(f"Given: {assumption.meaning}", width, subsequent_indent=" " * len("Given: "))
+    lines.append("")
+    for index, (verified, (left, right)) in enumerate(zip(steps, sides, strict=True), start=1):
+        marks = "".join(legend[scope][0] for scope in verified.scopes)
+        head = f"{index:2d} ✓ {marks:<{letters}}  "
+        hanging = indent + " " * (align + 1 if len(left) <= align else 2)
+        if len(left) <= align:
+            lines += textwrap.wrap(f"{left:<{align}} {right}", width, initial_indent=head, subsequent_indent=hanging)
+        elif len(head) + len(left) + 1 + len(right) <= width:
+            lines.append(f"{head}{left} {right}")
+        else:
+            lines += textwrap.wrap(left, width, initial_indent=head, subsequent_indent=hanging)
+            lines += textwrap.wrap(right, width, initial_indent=hanging, subsequent_indent=hanging)
+        lines += textwrap.wrap(verified.step.reason, width, initial_indent=indent, subsequent_indent=indent)
+    lines.append("")
+    lines += [f"✓ {letter} = checked for {meaning}" for letter, meaning in legend.values()]
+    return "\n".join(lines).replace(NO_BREAK, " ") + "\n"
+
+
+def _sides(statement: sympy.Basic) -> tuple[str, str]:
+    """The left side, and the relation sign with the right side."""
+    text = statement_text(statement)
+    position = next(text.index(sign) for sign in (f" ={NO_BREAK}", f" ≤{NO_BREAK}") if sign in text)
+    return text[:position], text[position + 1 :]
+
+
+def derivation_latex(derivation: Derivation) -> str:
+    """A LaTeX fragment for amsmath; raises `VerificationError` if a step fails."""
+    lines = [rf"\subsection*{{{_latex_text(derivation.title)} [{derivation.number}]}}"]
+    lines += [rf"\noindent {_latex_text(assumption.meaning)}\par" for assumption in derivation.assumptions]
+    for verified in derivation.verify():
+        lines.append(rf"\noindent\textit{{{_latex_text(verified.step.reason)}}}")
+        lines += [r"\begin{equation*}", statement_latex(verified.step.statement), r"\end{equation*}"]
+        lines.append(rf"\noindent{{\footnotesize Checked: {_latex_text('; '.join(verified.scopes))}.}}\par")
+    return "\n".join(lines) + "\n"
+
+
+_LATEX_TEXT = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": "~",
+    "Δ": r"$\Delta$", "δ": r"$\delta$", "Φ": r"$\Phi$", "φ": r"$\varphi$", "α": r"$\alpha$", "μ": r"$\mu$",
+    "σ": r"$\sigma$", "Σ": r"$\Sigma$", "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$", "⁻¹": "$^{-1}$", "²": "$^2$",
+    "ᵀ": r"$^\top$", "₀": "$_0$", "ã": r"$\tilde a$", "w̃": r"$\tilde w$", "…": r"\ldots{}", "·": r"$\cdot$",
+    "–": "--",
+}
+
+
+def _latex_text(text: str) -> str:
+    """Running text in plain LaTeX, its mathematical letters in mathematics."""
+    result, position = [], 0
+    while position < len(text):
+        size = next(size for size in (2, 1) if size == 1 or text[position : position + 2] in _LATEX_TEXT)
+        piece = text[position : position + size]
+        result.append(_LATEX_TEXT.get(piece, piece))
+        position += size
+    return "".join(result)
+
+
+def derivation_markdown(derivation: Derivation) -> str:
+    """Markdown with LaTeX between dollar signs; raises `VerificationError` if a step fails."""
+    lines = [f"## {derivation.title} [{derivation.number}]", "", f"Source: {derivation.source}.", ""]
+    lines += [f"- Given: {assumption.meaning}" for assumption in derivation.assumptions]
+    for index, verified in enumerate(derivation.verify(), start=1):
+        lines += ["", f"{index}. ✓ {verified.step.reason}", "", f"   $${statement_latex(verified.step.statement)}$$", ""]
+        lines.append(f"   Checked: {'; '.join(verified.scopes)}.")
+    return "\n".join(lines) + "\n"
+
+
+def derivation_html(derivation: Derivation) -> str:
+    """An HTML section with presentation MathML; raises `VerificationError` if a step fails."""
+    lines = [
+        f'<section id="{derivation.identifier}">',
+        f"<h2>{html.escape(derivation.title)} [{html.escape(derivation.number)}]</h2>",
+        f"<p>Source: {html.escape(derivation.source)}.</p>",
+        "<ul>",
+        *(f"<li>Given: {html.escape(assumption.meaning)}</li>" for assumption in derivation.assumptions),
+        "</ul>",
+        "<ol>",
+    ]
+    for verified in derivation.verify():
+        lines += [
+            f"<li>✓ {html.escape(verified.step.reason)}",
+            statement_mathml(verified.step.statement),
+            f"<p><small>Checked: {html.escape('; '.join(verified.scopes))}.</small></p></li>",
+        ]
+    return "\n".join([*lines, "</ol>", "</section>"]) + "\n"
