@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sympy
 
 
-class CheckFailed(AssertionError):
+class CheckError(AssertionError):
     """A machine check refuted a statement; the message says what was found."""
 
 
@@ -19,7 +19,7 @@ class Check:
     """One way to test a statement, and how far the test reaches.
 
     `scope` says what a pass means, for example "every n (normal form)" or "n = 1, 2, 3 (symbolic entries)"; a check of
-    fixed sizes is never called a proof for every n. `run(statement)` returns nothing or raises `CheckFailed`.
+    fixed sizes is never called a proof for every n. `run(statement)` returns nothing or raises `CheckError`.
     """
 
     scope: str
@@ -79,7 +79,7 @@ class Derivation:
         for check in step.checks:
             try:
                 check.run(step.statement)
-            except CheckFailed as failure:
+            except CheckError as failure:
                 raise VerificationError(f"{place} failed the check «{check.scope}»: {failure}") from failure
         return VerifiedStep(step, tuple(check.scope for check in step.checks), any(c.proves for c in step.checks))
 

@@ -7,7 +7,7 @@ from typing import Any
 import sympy
 from flint import fmpq
 
-from elutheory.derivations.derivation import CheckFailed
+from elutheory.derivations.derivation import CheckError
 from elutheory.derivations.rational_functions import LARGEST_NUMBER_OF_QUANTITIES, RationalFunction
 
 Matrix = tuple[tuple[Any, ...], ...]
@@ -38,7 +38,7 @@ class RationalNumber:
 
     def inverse(self) -> "RationalNumber":
         if self.is_zero:
-            raise CheckFailed("a division by zero")
+            raise CheckError("a division by zero")
         return RationalNumber(1 / self.value)
 
 
@@ -60,9 +60,9 @@ class ExplicitAlgebra:
 
     def _entry(self, key: Any) -> Any:
         if self.constant is not RationalFunction.constant:
-            raise CheckFailed(f"{key[0]} has no value in this example")
+            raise CheckError(f"{key[0]} has no value in this example")
         if len(self._index) >= LARGEST_NUMBER_OF_QUANTITIES:
-            raise CheckFailed(f"more than {LARGEST_NUMBER_OF_QUANTITIES} different entries")
+            raise CheckError(f"more than {LARGEST_NUMBER_OF_QUANTITIES} different entries")
         return RationalFunction.quantity(self._index.setdefault(key, len(self._index)))
 
     def number(self, value: Any) -> Matrix:
@@ -75,7 +75,8 @@ class ExplicitAlgebra:
             return ((self.constant(self.size),),)
         if isinstance(symbol, sympy.Symbol):
             return ((self._entry((symbol,)),),)
-        assert isinstance(symbol, sympy.MatrixSymbol)
+        if not isinstance(symbol, sympy.MatrixSymbol):
+            raise CheckError(f"{symbol} is neither a scalar nor a matrix")
         if symbol == self.ones:
             return ((self.constant(1),),) * self.size
         rows, columns = self._dimension(symbol.shape[0]), self._dimension(symbol.shape[1])
@@ -99,20 +100,18 @@ class ExplicitAlgebra:
         result: list[tuple[Any, ...]] = []
         for row in rows:
             if len({len(block) for block in row}) != 1:
-                raise CheckFailed("the blocks of a row differ in height")
+                raise CheckError("the blocks of a row differ in height")
             result.extend(tuple(entry for line in lines for entry in line) for lines in zip(*row, strict=True))
         return tuple(result)
 
     def add(self, left: Matrix, right: Matrix) -> Matrix:
         if (len(left), len(left[0])) != (len(right), len(right[0])):
-            raise CheckFailed("matrices of different shapes added")
-        return tuple(
-            tuple(x + y for x, y in zip(*rows, strict=True)) for rows in zip(left, right, strict=True)
-        )
+            raise CheckError("matrices of different shapes added")
+        return tuple(tuple(x + y for x, y in zip(*rows, strict=True)) for rows in zip(left, right, strict=True))
 
     def multiply(self, left: Matrix, right: Matrix) -> Matrix:
         if len(left[0]) != len(right):
-            raise CheckFailed("matrices whose shapes do not fit multiplied")
+            raise CheckError("matrices whose shapes do not fit multiplied")
         columns = tuple(zip(*right, strict=True))
         return tuple(tuple(self._inner_product(row, column) for column in columns) for row in left)
 
@@ -124,7 +123,7 @@ class ExplicitAlgebra:
 
     def scale(self, scalar: Matrix, value: Matrix) -> Matrix:
         if (len(scalar), len(scalar[0])) != (1, 1):
-            raise CheckFailed("only a scalar can scale a matrix")
+            raise CheckError("only a scalar can scale a matrix")
         return tuple(tuple(scalar[0][0] * x for x in row) for row in value)
 
     def transpose(self, value: Matrix) -> Matrix:
@@ -134,12 +133,12 @@ class ExplicitAlgebra:
         """Gauss-Jordan elimination, exact."""
         n = len(value)
         if n != len(value[0]):
-            raise CheckFailed("only a square matrix has an inverse")
+            raise CheckError("only a square matrix has an inverse")
         rows = [[*row, *unit] for row, unit in zip(value, self.identity(sympy.Integer(n)), strict=True)]
         for column in range(n):
             pivot = next((i for i in range(column, n) if not rows[i][column].is_zero), None)
             if pivot is None:
-                raise CheckFailed("a singular matrix inverted")
+                raise CheckError("a singular matrix inverted")
             rows[column], rows[pivot] = rows[pivot], rows[column]
             factor = rows[column][column].inverse()
             rows[column] = [factor * x for x in rows[column]]

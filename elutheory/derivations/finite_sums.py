@@ -12,7 +12,7 @@ from typing import Any
 
 import sympy
 
-from elutheory.derivations.derivation import Check, CheckFailed
+from elutheory.derivations.derivation import Check, CheckError
 from elutheory.derivations.explicit_entries import RationalNumber
 from elutheory.derivations.rational_functions import RationalFunction
 
@@ -56,26 +56,26 @@ class SumSetting:
                 base = self._value(expression.base, sums)
                 if expression.exp < 0:
                     if set(base) - {()}:
-                        raise CheckFailed(f"{expression} under a sum is not a polynomial")
+                        raise CheckError(f"{expression} under a sum is not a polynomial")
                     base = {(): base.get((), sums.constant(0)).inverse()}
                 return _fold(_multiply, [base] * abs(int(expression.exp)))
-        raise CheckFailed(f"no rule to evaluate {type(expression).__name__} in {expression}")
+        raise CheckError(f"no rule to evaluate {type(expression).__name__} in {expression}")
 
     def _sum(self, expression: sympy.Sum, sums: Any) -> Polynomial:
         (limits,) = expression.limits
         bound, lower, upper = limits
         if (lower, upper) != (1, self.points):
-            raise CheckFailed(f"{expression} does not run over the sample space")
+            raise CheckError(f"{expression} does not run over the sample space")
         return sums.sum(lambda at: self._value(expression.function.xreplace({bound: at}), sums))
 
     def _equal(self, statement: sympy.Basic, sums: Any, where: str) -> None:
         if not isinstance(statement, sympy.Eq):
-            raise CheckFailed(f"{statement} is not an equation")
+            raise CheckError(f"{statement} is not an equation")
         minus_one: Polynomial = {(): sums.constant(-1)}
         left, right = self._value(statement.lhs, sums), self._value(statement.rhs, sums)
         difference = _add(left, _multiply(minus_one, right))
         if not all(coefficient.is_zero for coefficient in difference.values()):
-            raise CheckFailed(f"the two sides of {statement} differ {where}")
+            raise CheckError(f"the two sides of {statement} differ {where}")
 
     def _holds_everywhere(self, statement: sympy.Basic) -> None:
         self._equal(statement, _LinearFunctionals(self.probability), "as linear functionals")
@@ -122,7 +122,7 @@ class _LinearFunctionals:
         for monomial, coefficient in term(self._point).items():
             outside = [factor for factor in monomial if not factor.has(self._point)]
             if outside or not monomial:
-                raise CheckFailed("a term under a sum does not depend on the point alone")
+                raise CheckError("a term under a sum does not depend on the point alone")
             probability = monomial == (self._probability[self._point],)
             total = total + (coefficient if probability else coefficient * self._quantity(monomial))
         return {(): total}

@@ -5,14 +5,13 @@ from typing import Any
 
 import sympy
 
-from elutheory.derivations.derivation import Assumption, Check, CheckFailed, Derivation, Step
+from elutheory.derivations.derivation import Assumption, Check, CheckError, Derivation, Step
 from elutheory.derivations.finite_sums import SumSetting
 
 _i, _l = sympy.symbols("i l", integer=True, positive=True)
 _j, _k = sympy.symbols("j k", integer=True, positive=True)
 _points = sympy.Symbol("N", integer=True, positive=True)
 _p, _q, _delta, _a, _w = (sympy.IndexedBase(name) for name in ("p", "q", "delta", "a", "w"))
-_w0 = sympy.Symbol("w0", real=True)
 _A_jk, _b_j, _b_k, _c = sympy.symbols("A_jk b_j b_k c")
 _mean_q_j, _mean_q_k, _mean_p_j, _covariance = sympy.symbols("mean_q_j mean_q_k mean_p_j covariance_p_j")
 _variance_q_jk = sympy.Symbol("variance_q_jk")
@@ -41,7 +40,7 @@ _DEFINITIONS: dict[sympy.Basic, Any] = {
 def _differentiate(statement: sympy.Basic) -> None:
     """Differentiate the net input of a unit with 1, 2 and 3 incoming units by each of its weights."""
     if not isinstance(statement, sympy.Eq):
-        raise CheckFailed(f"{statement} is not an equation")
+        raise CheckError(f"{statement} is not an equation")
     size = sympy.Symbol("n", integer=True, positive=True)
     for n in (1, 2, 3):
         weights = {_w[m]: sympy.Symbol(f"w{m}") for m in range(1, n + 1)}
@@ -55,7 +54,7 @@ def _differentiate(statement: sympy.Basic) -> None:
                 else:
                     sides.append(side.subs(at).xreplace(weights))
             if sympy.expand(sides[0] - sides[1]) != 0:
-                raise CheckFailed(f"{statement} does not hold for n = {n}, j = {m}")
+                raise CheckError(f"{statement} does not hold for n = {n}, j = {m}")
 
 
 @cache
@@ -65,11 +64,11 @@ def fisher_information() -> Derivation:
     checks = setting.checks
     size = sympy.Symbol("n", integer=True, positive=True)
     incoming = sympy.IndexedBase("a")
-    net_input = sympy.Sum(_w[_l] * incoming[_l], (_l, 1, size)) + _w0
+    weighted_sum = sympy.Sum(_w[_l] * incoming[_l], (_l, 1, size))
     steps = (
         Step(
-            sympy.Eq(sympy.Derivative(net_input, _w[_j]), incoming[_j]),
-            "Chain rule: the score of weight j is δ a_j, the score of the bias is δ.",
+            sympy.Eq(sympy.Derivative(weighted_sum, _w[_j]), incoming[_j]),
+            "The net input is w·a + w₀: by the chain rule the score is δ a_j for weight j and δ for the bias.",
             (Check("n = 1, 2, 3 (differentiation)", _differentiate),),
             "score",
         ),

@@ -1,14 +1,14 @@
 """Evaluate a sympy statement about matrices in an algebra: one walk over the tree serves proofs and examples alike."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import sympy
 from sympy.matrices.expressions.blockmatrix import BlockMatrix
 from sympy.matrices.expressions.matexpr import MatrixExpr
 from sympy.printing.precedence import PRECEDENCE
 
-from elutheory.derivations.derivation import CheckFailed
+from elutheory.derivations.derivation import CheckError
 
 
 class InnerProduct(sympy.Expr):
@@ -23,6 +23,7 @@ class InnerProduct(sympy.Expr):
         return super().__new__(cls, matrix)
 
 
+@runtime_checkable
 class Algebra(Protocol):
     """Where symbols get values that can be added, multiplied, transposed and inverted. Scalars are 1 x 1 values."""
 
@@ -48,7 +49,7 @@ class Evaluation:
         self._known: dict[sympy.Basic, Any] = {}
 
     def value(self, expression: sympy.Basic) -> Any:
-        """The expression's value; raises `CheckFailed` where it is not well formed."""
+        """The expression's value; raises `CheckError` where it is not well formed."""
         if expression not in self._known:
             self._known[expression] = self._compute(expression)
         return self._known[expression]
@@ -87,7 +88,7 @@ class Evaluation:
                     return self._fold(algebra.scale, scalars)
                 product = self._fold(algebra.multiply, matrices)
                 return algebra.scale(self._fold(algebra.scale, scalars), product) if scalars else product
-        raise CheckFailed(f"no rule to evaluate {type(expression).__name__} in {expression}")
+        raise CheckError(f"no rule to evaluate {type(expression).__name__} in {expression}")
 
     def _fold(self, combine: Any, arguments: Any) -> Any:
         values = [self.value(argument) for argument in arguments]
@@ -98,7 +99,7 @@ class Evaluation:
 
     def _power(self, base: sympy.Basic, exponent: sympy.Basic) -> Any:
         if not isinstance(exponent, sympy.Integer) or exponent == 0:
-            raise CheckFailed(f"no rule for the exponent {exponent}")
+            raise CheckError(f"no rule for the exponent {exponent}")
         value = self.value(base)
         if exponent < 0:
             value = self.algebra.inverse(value)
@@ -110,7 +111,7 @@ class Evaluation:
     def difference(self, statement: sympy.Basic) -> Any:
         """Left side minus right side of an equation or inequality."""
         if not isinstance(statement, sympy.core.relational.Relational):
-            raise CheckFailed(f"{statement} is not an equation or inequality")
+            raise CheckError(f"{statement} is not an equation or inequality")
         minus_one = self.algebra.number(sympy.Integer(-1))
         right = self.algebra.scale(minus_one, self.value(statement.rhs))
         return self.algebra.add(self.value(statement.lhs), right)

@@ -11,7 +11,7 @@ from typing import Any
 
 import sympy
 
-from elutheory.derivations.derivation import CheckFailed
+from elutheory.derivations.derivation import CheckError
 from elutheory.derivations.rational_functions import LARGEST_NUMBER_OF_QUANTITIES, RationalFunction
 
 Letter = tuple[str, str]  # name and kind: "matrix", "inverse", "column", "row"
@@ -58,7 +58,7 @@ class NormalFormAlgebra:
     def _quantity(self, key: Any) -> RationalFunction:
         if key not in self._index:
             if len(self._index) >= LARGEST_NUMBER_OF_QUANTITIES:
-                raise CheckFailed(f"more than {LARGEST_NUMBER_OF_QUANTITIES} different scalars")
+                raise CheckError(f"more than {LARGEST_NUMBER_OF_QUANTITIES} different scalars")
             self._index[key] = len(self._index)
         return RationalFunction.quantity(self._index[key])
 
@@ -68,10 +68,11 @@ class NormalFormAlgebra:
     def letter(self, symbol: sympy.Basic) -> Form:
         if isinstance(symbol, sympy.Symbol):
             return _scalar(self._quantity(symbol))
-        assert isinstance(symbol, sympy.MatrixSymbol)
+        if not isinstance(symbol, sympy.MatrixSymbol):
+            raise CheckError(f"{symbol} is neither a scalar nor a matrix")
         kind = "matrix" if symbol in self.symmetric_matrices else "column"
         if kind == "column" and symbol.shape[1] != 1:
-            raise CheckFailed(f"{symbol} is neither a known symmetric matrix nor a vector")
+            raise CheckError(f"{symbol} is neither a known symmetric matrix nor a vector")
         return Form(symbol.shape[0], symbol.shape[1], {((symbol.name, kind),): RationalFunction.constant(1)})
 
     def identity(self, size: sympy.Expr) -> Form:
@@ -86,12 +87,12 @@ class NormalFormAlgebra:
     def add(self, left: Any, right: Any) -> Any:
         if isinstance(left, BlockForm) and isinstance(right, BlockForm):
             if [len(row) for row in left.rows] != [len(row) for row in right.rows]:
-                raise CheckFailed("the block matrices have different numbers of blocks")
+                raise CheckError("the block matrices have different numbers of blocks")
             pairs = zip(left.rows, right.rows, strict=True)
             return BlockForm(tuple(tuple(map(self.add, *pair)) for pair in pairs))
         left, right = _plain(left), _plain(right)
         if (left.rows, left.columns) != (right.rows, right.columns):
-            raise CheckFailed(f"a {left.rows} x {left.columns} and a {right.rows} x {right.columns} matrix added")
+            raise CheckError(f"a {left.rows} x {left.columns} and a {right.rows} x {right.columns} matrix added")
         terms = dict(left.terms)
         for word, coefficient in right.terms.items():
             terms[word] = terms[word] + coefficient if word in terms else coefficient
@@ -100,12 +101,12 @@ class NormalFormAlgebra:
     def multiply(self, left: Any, right: Any) -> Any:
         if isinstance(left, BlockForm) and isinstance(right, BlockForm):
             if len(left.rows[0]) != len(right.rows):
-                raise CheckFailed("the block matrices cannot be multiplied")
+                raise CheckError("the block matrices cannot be multiplied")
             columns = list(zip(*right.rows, strict=True))
             return BlockForm(tuple(tuple(self._sum_of_products(row, col) for col in columns) for row in left.rows))
         left, right = _plain(left), _plain(right)
         if left.columns != right.rows:
-            raise CheckFailed(f"{left.rows} x {left.columns} times {right.rows} x {right.columns} does not multiply")
+            raise CheckError(f"{left.rows} x {left.columns} times {right.rows} x {right.columns} does not multiply")
         result = Form(left.rows, right.columns, {})
         for left_word, left_coefficient in left.terms.items():
             for right_word, right_coefficient in right.terms.items():
@@ -146,7 +147,7 @@ class NormalFormAlgebra:
     def scale(self, scalar: Any, value: Any) -> Any:
         factor = _plain(scalar)
         if (factor.rows, factor.columns) != (1, 1):
-            raise CheckFailed("only a scalar can scale a matrix")
+            raise CheckError("only a scalar can scale a matrix")
         number = factor.terms.get(())
         if isinstance(value, BlockForm):
             return BlockForm(tuple(tuple(self.scale(scalar, block) for block in row) for row in value.rows))
@@ -162,12 +163,12 @@ class NormalFormAlgebra:
     def inverse(self, value: Any) -> Form:
         value = _plain(value)
         if value.rows != value.columns:
-            raise CheckFailed("only a square matrix has an inverse")
+            raise CheckError("only a square matrix has an inverse")
         if value.rows == 1:
             return _scalar(value.terms.get((), RationalFunction.constant(0)).inverse())
         invertible = [word for word in value.terms if all(kind in _INVERTED for _, kind in word)]
         if len(invertible) != 1:
-            raise CheckFailed("only one invertible word plus terms of rank one has an inverse here")
+            raise CheckError("only one invertible word plus terms of rank one has an inverse here")
         (base,) = invertible
         result = Form(
             value.rows,
@@ -179,14 +180,14 @@ class NormalFormAlgebra:
                 result = self._sherman_morrison(result, word, coefficient)
         product = self.multiply(value, result)
         if not self.is_zero(self.add(product, self.scale(self.number(sympy.Integer(-1)), self.identity(value.rows)))):
-            raise CheckFailed("the proposed inverse does not multiply back to the identity")
+            raise CheckError("the proposed inverse does not multiply back to the identity")
         return result
 
     def _sherman_morrison(self, inverse: Form, word: Word, coefficient: RationalFunction) -> Form:
         """`(M + k x yᵀ)⁻¹` from `M⁻¹`."""
         split = next((i for i, (_, kind) in enumerate(word) if kind == "row"), None)
         if split is None:
-            raise CheckFailed("a term that is neither invertible nor of rank one")
+            raise CheckError("a term that is neither invertible nor of rank one")
         one = sympy.Integer(1)
         left = Form(inverse.rows, one, {word[:split]: coefficient})
         right = Form(one, inverse.columns, {word[split:]: RationalFunction.constant(1)})
@@ -230,5 +231,5 @@ def _scalar(value: RationalFunction) -> Form:
 
 def _plain(value: Any) -> Form:
     if not isinstance(value, Form):
-        raise CheckFailed("a block matrix where a plain matrix or scalar belongs")
+        raise CheckError("a block matrix where a plain matrix or scalar belongs")
     return value

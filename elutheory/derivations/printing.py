@@ -181,8 +181,10 @@ class StatementLatexPrinter(LatexPrinter):
         return r"\begin{bmatrix}" + r" \\ ".join(lines) + r"\end{bmatrix}"
 
     def _print_MatMul(self, expr: Any) -> str:
-        return super()._print_MatMul(_without_unit(expr)) if isinstance(_without_unit(expr), sympy.MatMul) else (
-            self._print(_without_unit(expr))
+        return (
+            super()._print_MatMul(_without_unit(expr))
+            if isinstance(_without_unit(expr), sympy.MatMul)
+            else (self._print(_without_unit(expr)))
         )
 
     def _print_Indexed(self, expr: Any) -> str:
@@ -304,7 +306,6 @@ def statement_latex(statement: sympy.Basic) -> str:
 def statement_mathml(statement: sympy.Basic) -> str:
     """A `<math display="block">` element, well-formed XML."""
     printer = StatementMathmlPrinter()
-    body = re.sub(r"&(?!amp;|lt;|gt;|quot;)\w+;", lambda entity: html.unescape(entity[0]), printer._print(statement).toxml())
+    named_entity = r"&(?!amp;|lt;|gt;|quot;)\w+;"  # known to HTML, not to XML
+    body = re.sub(named_entity, lambda entity: html.unescape(entity[0]), printer._print(statement).toxml())
     return f'<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">{body}</math>'
-
-

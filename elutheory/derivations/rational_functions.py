@@ -6,7 +6,7 @@ from typing import Any
 
 from flint import Ordering, fmpq, fmpq_mpoly_ctx
 
-from elutheory.derivations.derivation import CheckFailed
+from elutheory.derivations.derivation import CheckError
 
 LARGEST_NUMBER_OF_QUANTITIES = 64
 
@@ -68,7 +68,7 @@ class RationalFunction:
 
     def inverse(self) -> "RationalFunction":
         if self.is_zero:
-            raise CheckFailed("a division by zero")
+            raise CheckError("a division by zero")
         return _lowest_terms(self.denominator, self.numerator)
 
 

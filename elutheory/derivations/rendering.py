@@ -1,4 +1,4 @@
-"""Derivations for people: aligned Unicode text, LaTeX, Markdown, HTML. A step is ticked because it was verified here."""
+"""Derivations for people: aligned Unicode text, LaTeX, Markdown, HTML. A tick means: verified just now."""
 
 import html
 import textwrap
@@ -62,25 +62,48 @@ def _sides(statement: sympy.Basic) -> tuple[str, str]:
 
 def derivation_latex(derivation: Derivation) -> str:
     """A LaTeX fragment for amsmath; raises `VerificationError` if a step fails."""
-    lines = [rf"\subsection*{{{_latex_text(derivation.title)} [{derivation.number}]}}"]
-    lines += [rf"\noindent {_latex_text(assumption.meaning)}\par" for assumption in derivation.assumptions]
+    lines = [rf"\subsection*{{{latex_text(derivation.title)} [{latex_text(derivation.number)}]}}"]
+    lines += [rf"\noindent {latex_text(assumption.meaning)}\par" for assumption in derivation.assumptions]
     for verified in derivation.verify():
-        lines.append(rf"\noindent\textit{{{_latex_text(verified.step.reason)}}}")
+        lines.append(rf"\noindent\textit{{{latex_text(verified.step.reason)}}}")
         lines += [r"\begin{equation*}", statement_latex(verified.step.statement), r"\end{equation*}"]
-        lines.append(rf"\noindent{{\footnotesize Checked: {_latex_text('; '.join(verified.scopes))}.}}\par")
+        lines.append(rf"\noindent{{\footnotesize Checked: {latex_text('; '.join(verified.scopes))}.}}\par")
     return "\n".join(lines) + "\n"
 
 
 _LATEX_TEXT = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": "~",
-    "Δ": r"$\Delta$", "δ": r"$\delta$", "Φ": r"$\Phi$", "φ": r"$\varphi$", "α": r"$\alpha$", "μ": r"$\mu$",
-    "σ": r"$\sigma$", "Σ": r"$\Sigma$", "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$", "⁻¹": "$^{-1}$", "²": "$^2$",
-    "ᵀ": r"$^\top$", "₀": "$_0$", "ã": r"$\tilde a$", "w̃": r"$\tilde w$", "…": r"\ldots{}", "·": r"$\cdot$",
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": "~",
+    "Δ": r"$\Delta$",
+    "δ": r"$\delta$",
+    "Φ": r"$\Phi$",
+    "φ": r"$\varphi$",
+    "α": r"$\alpha$",
+    "μ": r"$\mu$",
+    "σ": r"$\sigma$",
+    "Σ": r"$\Sigma$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "−": "$-$",
+    "⁻¹": "$^{-1}$",
+    "²": "$^2$",
+    "ᵀ": r"$^\top$",
+    "₀": "$_0$",
+    "ã": r"$\tilde a$",
+    "w̃": r"$\tilde w$",
+    "…": r"\ldots{}",
+    "·": r"$\cdot$",
     "–": "--",
 }
 
 
-def _latex_text(text: str) -> str:
+def latex_text(text: str) -> str:
     """Running text in plain LaTeX, its mathematical letters in mathematics."""
     result, position = [], 0
     while position < len(text):
@@ -96,8 +119,12 @@ def derivation_markdown(derivation: Derivation) -> str:
     lines = [f"## {derivation.title} [{derivation.number}]", "", f"Source: {derivation.source}.", ""]
     lines += [f"- Given: {assumption.meaning}" for assumption in derivation.assumptions]
     for index, verified in enumerate(derivation.verify(), start=1):
-        lines += ["", f"{index}. ✓ {verified.step.reason}", "", f"   $${statement_latex(verified.step.statement)}$$", ""]
-        lines.append(f"   Checked: {'; '.join(verified.scopes)}.")
+        lines += ["", f"{index}. ✓ {verified.step.reason}", ""]
+        lines += [
+            f"   $${statement_latex(verified.step.statement)}$$",
+            "",
+            f"   Checked: {'; '.join(verified.scopes)}.",
+        ]
     return "\n".join(lines) + "\n"
 
 

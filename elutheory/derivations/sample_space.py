@@ -12,7 +12,7 @@ from elutheory.derivations.explicit_entries import Matrix, RationalNumber
 
 @dataclass(frozen=True)
 class SampleSpace:
-    """Points z_i with probability p_i, delta_i and incoming activations a_i in Q^n; q_i = delta_i² p_i / E_p[delta²]."""
+    """Points z_i with probability p_i, delta_i and activations a_i in Q^n; q_i = delta_i² p_i / E_p[delta²]."""
 
     probabilities: tuple[fmpq, ...]
     deltas: tuple[fmpq, ...]
@@ -55,9 +55,7 @@ class SampleSpace:
         mean = self.mean(under_q)
         return [
             [
-                self.expectation(
-                    lambda d, a, i=i, j=j: self._weight(d, under_q) * (a[i] - mean[i]) * (a[j] - mean[j])
-                )
+                self.expectation(lambda d, a, i=i, j=j: self._weight(d, under_q) * (a[i] - mean[i]) * (a[j] - mean[j]))
                 for j in range(self.n)
             ]
             for i in range(self.n)

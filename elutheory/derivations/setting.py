@@ -7,7 +7,7 @@ from functools import cached_property
 
 import sympy
 
-from elutheory.derivations.derivation import Check, CheckFailed
+from elutheory.derivations.derivation import Check, CheckError
 from elutheory.derivations.explicit_entries import ExplicitAlgebra, Matrix, RationalNumber
 from elutheory.derivations.matrix_statements import Evaluation
 from elutheory.derivations.normal_form import NormalFormAlgebra
@@ -44,9 +44,7 @@ class MatrixSetting:
     def _symbolic_entries(self) -> tuple[Evaluation, ...]:
         return tuple(
             Evaluation(
-                ExplicitAlgebra(
-                    size, self.size, RationalFunction.constant, {}, self.symmetric_matrices, self.ones
-                ),
+                ExplicitAlgebra(size, self.size, RationalFunction.constant, {}, self.symmetric_matrices, self.ones),
                 self.definitions,
             )
             for size in SYMBOLIC_SIZES
@@ -58,7 +56,8 @@ class MatrixSetting:
         for size in range(1, LARGEST_RANDOM_SIZE + 1):
             letters = self.sample(size, random.Random(size))  # noqa: S311 (examples, not secrets)
             unfolded = {symbol: value for symbol, value in self.definitions.items() if symbol not in letters}
-            examples.append(Evaluation(ExplicitAlgebra(size, self.size, RationalNumber.constant, letters, ones=self.ones), unfolded))
+            algebra = ExplicitAlgebra(size, self.size, RationalNumber.constant, letters, ones=self.ones)
+            examples.append(Evaluation(algebra, unfolded))
         return tuple(examples)
 
     def _equal_in_normal_form(self, statement: sympy.Basic) -> None:
@@ -67,22 +66,22 @@ class MatrixSetting:
         match statement:
             case sympy.Eq():
                 if not evaluation.algebra.is_zero(difference):
-                    raise CheckFailed(f"the two sides of {statement} have different normal forms")
+                    raise CheckError(f"the two sides of {statement} have different normal forms")
             case sympy.Le():
                 negated = evaluation.algebra.scale(evaluation.algebra.number(sympy.Integer(-1)), difference)
                 if not evaluation.algebra.is_sharply_nonnegative(negated):  # type: ignore[attr-defined]
-                    raise CheckFailed(f"{statement} is not a sharp inequality between non-negative quantities")
+                    raise CheckError(f"{statement} is not a sharp inequality between non-negative quantities")
             case _:
-                raise CheckFailed(f"{statement} is neither an equation nor «at most»")
+                raise CheckError(f"{statement} is neither an equation nor «at most»")
 
     @staticmethod
     def _equal_in_each(evaluations: tuple[Evaluation, ...], statement: sympy.Basic) -> None:
         for evaluation in evaluations:
             if not isinstance(statement, sympy.Eq):
-                raise CheckFailed("only equations are compared entry by entry")
+                raise CheckError("only equations are compared entry by entry")
             if not evaluation.algebra.is_zero(evaluation.difference(statement)):
                 size = evaluation.algebra.size  # type: ignore[attr-defined]
-                raise CheckFailed(f"the two sides of {statement} differ at n = {size}")
+                raise CheckError(f"the two sides of {statement} differ at n = {size}")
 
     def _holds_in_examples(self, statement: sympy.Basic) -> None:
         if isinstance(statement, sympy.Eq):
@@ -90,7 +89,7 @@ class MatrixSetting:
         for evaluation in self._random_examples:
             ((difference,),) = evaluation.difference(statement)
             if not difference.value <= 0:
-                raise CheckFailed(f"{statement} does not hold in an example")
+                raise CheckError(f"{statement} does not hold in an example")
         return None
 
     @cached_property

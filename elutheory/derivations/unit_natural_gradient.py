@@ -74,9 +74,7 @@ def _unit_example(size: int, generator: random.Random) -> Mapping[sympy.Basic, M
     }
 
 
-_SETTING = MatrixSetting(
-    n, frozenset({variance_q}), FISHER_BLOCKS | INVERSE_BLOCKS | UPDATE | SHIFTS, _unit_example
-)
+_SETTING = MatrixSetting(n, frozenset({variance_q}), FISHER_BLOCKS | INVERSE_BLOCKS | UPDATE | SHIFTS, _unit_example)
 _ASSUMPTIONS = (
     Assumption(
         "F = E[δ² (a,1)(a,1)ᵀ] has the blocks A, b, c (F1), and Var_q(a) is positive definite.",
@@ -146,7 +144,7 @@ def theorem_1() -> Derivation:
 
 
 @cache
-def bias_shift() -> Derivation:
+def bias_shift_of_a_unit() -> Derivation:
     """B2 (section 2 of arXiv 1511.07289): the change of a unit's mean net input by an update."""
     w = sympy.MatrixSymbol("w", n, 1)
     w0 = sympy.Symbol("w0", real=True)
@@ -290,9 +288,7 @@ def centring() -> Derivation:
     checks = _SETTING.checks
     change = sympy.BlockMatrix([[sympy.Identity(n), -mean_q], [sympy.ZeroMatrix(1, n), _UNIT]])
     change_transposed = sympy.BlockMatrix([[sympy.Identity(n), sympy.ZeroMatrix(n, 1)], [-mean_q.T, _UNIT]])
-    block_diagonal = sympy.BlockMatrix(
-        [[c * variance_q, sympy.ZeroMatrix(n, 1)], [sympy.ZeroMatrix(1, n), c * _UNIT]]
-    )
+    block_diagonal = sympy.BlockMatrix([[c * variance_q, sympy.ZeroMatrix(n, 1)], [sympy.ZeroMatrix(1, n), c * _UNIT]])
     steps = (
         Step(
             sympy.Eq(b, c * mean_q),

@@ -1,0 +1,29 @@
+"""The console script `elutheory`: `elutheory COMMAND ...` is `python -m elutheory.MODULE ...`."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from elutheory.command_line import BAD_INPUT
+
+COMMANDS = {
+    "bias-shift": ("elutheory.bias_shift", "derive and check Theorems 1 and 2, measure them on handwritten digits"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the named command; print the list of commands for `--help`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    listing = "\n".join(f"  {name:<12} {meaning}" for name, (_, meaning) in COMMANDS.items())
+    if given and given[0] in ("-h", "--help"):
+        print(f"usage: elutheory COMMAND [options]\n\n{listing}\n\n`elutheory COMMAND --help` lists its options.")
+        return 0
+    if not given or given[0] not in COMMANDS:
+        problem = f"there is no command {given[0]!r}" if given else "a command is needed"
+        print(f"elutheory: {problem}; choose one of: {', '.join(COMMANDS)}.", file=sys.stderr)
+        return BAD_INPUT
+    return importlib.import_module(COMMANDS[given[0]][0]).main(given[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

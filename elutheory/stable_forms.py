@@ -1,0 +1,157 @@
+"""Rewriting a smooth expression so that floating point loses no digits, and so that its derivative does not either.
+
+`exp(x) − 1` becomes `Expm1(x)`, `1 + erf(x/√2)` becomes `2 NormalDistribution(x)`, and so on; each new function's
+derivative is again in stable form, hence the derivative of a stable expression needs no second thought.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import sympy
+
+
+class _StableFunction(sympy.Function):
+    nargs = 1
+
+    @property
+    def argument(self) -> Any:
+        return self.args[0]
+
+    if TYPE_CHECKING:
+
+        def __new__(cls, *args: Any) -> Any: ...
+
+
+class Expm1(_StableFunction):
+    """exp(u) − 1."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        return sympy.exp(self.argument)
+
+
+class Log1p(_StableFunction):
+    """log(1 + u)."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        return 1 / (1 + self.argument)
+
+
+class Logistic(_StableFunction):
+    """1 / (1 + exp(−u))."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        return Logistic(self.argument) * Logistic(-self.argument)
+
+
+class Softplus(_StableFunction):
+    """log(1 + exp(u))."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        return Logistic(self.argument)
+
+
+class Gaussian(_StableFunction):
+    """exp(−u²/2)."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        return -self.argument * Gaussian(self.argument)
+
+
+class NormalDistribution(_StableFunction):
+    """The standard normal distribution function, (1 + erf(u/√2)) / 2."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        return Gaussian(self.argument) / sympy.sqrt(2 * sympy.pi)
+
+
+def stable(expression: Any) -> Any:
+    """An equal expression in which the cancellations and overflows named in the rules below are gone."""
+    if not expression.args or not expression.free_symbols:
+        return expression
+    expression = expression.func(*(stable(argument) for argument in expression.args))
+    if isinstance(expression, sympy.Add):
+        return _stable_sum(expression)
+    if isinstance(expression, sympy.Mul):
+        return _stable_product(expression)
+    if isinstance(expression, sympy.Pow):
+        return _stable_power(expression)
+    if isinstance(expression, sympy.log):
+        return _stable_logarithm(expression)
+    return expression
+
+
+def _stable_sum(expression: Any) -> Any:
+    """Pairs of terms `r g + c r`, with g an exponential, error function, hyperbolic tangent or logistic function."""
+    terms = list(expression.args)
+    for term in terms:
+        for factor in (factor for factor in sympy.Mul.make_args(term) if factor.free_symbols):
+            for offset, replacement in _cancelling_pairs(factor):
+                rest = term / factor
+                partner = offset * rest
+                if partner in terms:
+                    terms.remove(term)
+                    terms.remove(partner)
+                    return stable(sympy.Add(rest * replacement, *terms))
+    return expression
+
+
+def _cancelling_pairs(g: Any) -> list[tuple[Any, Any]]:
+    """Pairs (c, stable form of g + c)."""
+    if isinstance(g, sympy.exp):
+        return [(sympy.Integer(-1), Expm1(g.args[0]))]
+    if isinstance(g, sympy.erf):
+        u: Any = g.args[0]
+        return [(sympy.Integer(1), _complementary_error(-u)), (sympy.Integer(-1), -_complementary_error(u))]
+    if isinstance(g, sympy.tanh):
+        u: Any = g.args[0]
+        return [(sympy.Integer(1), 2 * Logistic(2 * u)), (sympy.Integer(-1), -2 * Logistic(-2 * u))]
+    if isinstance(g, sympy.Pow) and g.exp == 2 and isinstance(g.base, sympy.tanh):
+        u: Any = g.base.args[0]
+        return [(sympy.Integer(-1), -4 * Logistic(2 * u) * Logistic(-2 * u))]
+    if isinstance(g, Logistic):
+        u: Any = g.args[0]
+        return [(sympy.Integer(-1), -Logistic(-u)), (-sympy.Rational(1, 2), sympy.tanh(u / 2) / 2)]
+    return []
+
+
+def _complementary_error(u: Any) -> Any:
+    """erfc(u); as the normal distribution function if its argument then has no √2 left to round."""
+    argument = -sympy.sqrt(2) * u
+    return sympy.erfc(u) if argument.has(sympy.sqrt(2)) else 2 * NormalDistribution(argument)
+
+
+def _stable_product(expression: Any) -> Any:
+    """`exp(u) logistic(−u)ⁿ` is `logistic(u) logistic(−u)ⁿ⁻¹`."""
+    factors = list(expression.args)
+    for exponential in factors:
+        if not isinstance(exponential, sympy.exp):
+            continue
+        u: Any = exponential.args[0]
+        partner = Logistic(-u)
+        for factor in factors:
+            base, exponent = factor.as_base_exp()
+            if base == partner and exponent.is_Integer and exponent >= 1:
+                factors.remove(exponential)
+                factors.remove(factor)
+                return stable(sympy.Mul(Logistic(u), Logistic(-u) ** (exponent - 1), *factors))
+    return expression
+
+
+def _stable_power(expression: Any) -> Any:
+    """`(c + c exp(u))⁻ⁿ` is `(logistic(−u) / c)ⁿ`."""
+    base, exponent = expression.args
+    if exponent.is_Integer and exponent.is_negative and isinstance(base, sympy.Add) and len(base.args) == 2:
+        for scale, term in (base.args, base.args[::-1]):
+            exponential = term / scale
+            if isinstance(exponential, sympy.exp):
+                u: Any = exponential.args[0]
+                return (Logistic(-u) / scale) ** (-exponent)
+    return expression
+
+
+def _stable_logarithm(expression: Any) -> Any:
+    """`log(1 + exp(u))` is softplus, `log(1 + u)` is Log1p."""
+    argument = expression.args[0]
+    if isinstance(argument, sympy.Add) and sympy.Integer(1) in argument.args:
+        rest = argument - 1
+        return Softplus(rest.args[0]) if isinstance(rest, sympy.exp) else Log1p(rest)
+    return expression
