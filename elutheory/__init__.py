@@ -32,7 +32,7 @@ _HOME = {
     "InputError": "errors",
 }
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [*_HOME, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

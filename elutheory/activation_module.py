@@ -1,14 +1,14 @@
-"""An activation as a torch module, for those that torch.nn lacks."""
+"""An elementwise function as a torch module, for activations that torch.nn lacks."""
+
+from collections.abc import Callable
 
 import torch
-
-from elutheory.activations import Activation
 
 
 class ActivationModule(torch.nn.Module):
     """Applies an activation elementwise; input and output are floating-point tensors of any one shape."""
 
-    def __init__(self, activation: Activation) -> None:
+    def __init__(self, activation: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
         self.activation = activation
 

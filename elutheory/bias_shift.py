@@ -111,7 +111,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     else:
         _print(text, options.format)
     if not report.passed:
-        print("elutheory: a deviation exceeds its bound; see the report.", file=sys.stderr)
+        print("elutheory: not every layer was verified; see what the report marks with ✗.", file=sys.stderr)
         return FAILED
     return VERIFIED
 

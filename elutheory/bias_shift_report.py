@@ -28,7 +28,7 @@ JSON_VERSION = 1
 # (heading, meaning); the meanings are printed below the first table.
 COLUMNS = (
     ("layer", "number of the layer, 1 = first hidden layer"),
-    ("E_p a", "mean activation of the incoming units over the data, mean over these units"),
+    ("E_p a", "mean activation E_p[a] over the data, averaged over the incoming units"),
     ("E_q a", "the same under q(z) = δ² p(z) / E_p[δ²] (F2)"),
     ("s·c", "1 + E_q[a]ᵀ Var_q(a)⁻¹ E_q[a] (Theorem 1); 1 would mean no correction"),
     ("k", "multiplicative correction of the bias (Theorem 2)"),

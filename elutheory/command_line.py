@@ -24,7 +24,7 @@ def parse_options(options: type[Options], program: str, arguments: Sequence[str]
     message = io.StringIO()
     try:
         with contextlib.redirect_stderr(message):
-            return tyro.cli(options, prog=program, args=arguments, config=(tyro.conf.FlagConversionOff,))
+            return tyro.cli(options, prog=program, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -32,11 +32,16 @@ def parse_options(options: type[Options], program: str, arguments: Sequence[str]
 
 
 def _first_sentence(boxed: str, program: str) -> str:
-    """The first paragraph in tyro's box, on one line."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip(" │|") for line in boxed.splitlines()]
-    body = [line for line in lines if line and not line.startswith(("╭", "╰"))]
-    rule = next((index for index, line in enumerate(body) if set(line) <= {"─", "-"}), len(body))
-    sentence = " ".join(body[:rule]).rstrip(".")
+    """The first paragraph below the title in tyro's box (drawn, or between dashes), on one line."""
+    paragraphs: list[list[str]] = [[]]
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", boxed).splitlines():
+        content = line.strip(" │")
+        if content.startswith(("╭", "╰")) or (content and set(content) <= {"─", "-"}):
+            paragraphs.append([])
+        elif content:
+            paragraphs[-1].append(content)
+    below_title = [paragraph for paragraph in paragraphs[1:] if paragraph]
+    sentence = " ".join(below_title[0]).rstrip(".") if below_title else "the options could not be read"
     return f"{sentence}; see {program} --help."
 
 
@@ -76,6 +81,9 @@ def _umask() -> int:
 
 def run(command: Callable[[Sequence[str] | None], int], arguments: Sequence[str] | None = None) -> int:
     """Exit code of a command; bad input becomes one sentence on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
+            stream.reconfigure(encoding="utf-8")  # formulas need it, whatever the locale
     try:
         return command(arguments)
     except InputError as error:

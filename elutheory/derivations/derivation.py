@@ -14,6 +14,11 @@ class VerificationError(AssertionError):
     """A step of a derivation failed its check; the message names derivation, step and check."""
 
 
+def equation(left: sympy.Basic, right: sympy.Basic) -> sympy.Eq:
+    """`left = right` as it is written: sympy is not asked to decide it, the machine checks do."""
+    return sympy.Eq(left, right, evaluate=False)  # pyright: ignore[reportReturnType]
+
+
 @dataclass(frozen=True)
 class Check:
     """One way to test a statement, and how far the test reaches.

@@ -6,8 +6,8 @@ every sample space if they agree as rational functions of the sums of monomials,
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any
 
 import sympy
@@ -35,6 +35,13 @@ class SumSetting:
     definitions: Mapping[sympy.Basic, Any]
 
     def _value(self, expression: sympy.Basic, sums: Any) -> Polynomial:
+        if not isinstance(expression, sympy.Sum) and expression not in self.definitions:
+            return self._compute(expression, sums)
+        if expression not in sums.known:  # sums inside sums would be done again for every point
+            sums.known[expression] = self._compute(expression, sums)
+        return sums.known[expression]
+
+    def _compute(self, expression: sympy.Basic, sums: Any) -> Polynomial:
         match expression:
             case sympy.Indexed() if expression.base in self.definitions:
                 return self._value(self.definitions[expression.base](*expression.indices), sums)
@@ -77,16 +84,29 @@ class SumSetting:
         if not all(coefficient.is_zero for coefficient in difference.values()):
             raise CheckError(f"the two sides of {statement} differ {where}")
 
+    @cached_property
+    def _functionals(self) -> "_LinearFunctionals":
+        return _LinearFunctionals(self.probability)
+
+    @cached_property
+    def _symbolic(self) -> "tuple[_Points, ...]":
+        return tuple(_symbolic_points(points, self.probability) for points in NUMBERS_OF_POINTS)
+
+    @cached_property
+    def _examples(self) -> "tuple[_Points, ...]":
+        numbers = range(1, LARGEST_RANDOM_NUMBER_OF_POINTS + 1)
+        return tuple(_random_points(points, self.probability) for points in numbers)
+
     def _holds_everywhere(self, statement: sympy.Basic) -> None:
-        self._equal(statement, _LinearFunctionals(self.probability), "as linear functionals")
+        self._equal(statement, self._functionals, "as linear functionals")
 
     def _holds_symbolically(self, statement: sympy.Basic) -> None:
-        for points in NUMBERS_OF_POINTS:
-            self._equal(statement, _symbolic_points(points, self.probability), f"with {points} points")
+        for points in self._symbolic:
+            self._equal(statement, points, f"with {points.points} points")
 
     def _holds_in_examples(self, statement: sympy.Basic) -> None:
-        for points in range(1, LARGEST_RANDOM_NUMBER_OF_POINTS + 1):
-            self._equal(statement, _random_points(points, self.probability), f"in an example with {points} points")
+        for points in self._examples:
+            self._equal(statement, points, f"in an example with {points.points} points")
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -107,6 +127,7 @@ class _LinearFunctionals:
         self._probability = probability
         self._index: dict[Any, int] = {}
         self._point = sympy.Symbol("point", integer=True)
+        self.known: dict[sympy.Basic, Polynomial] = {}
 
     def _quantity(self, key: Any) -> RationalFunction:
         return RationalFunction.quantity(self._index.setdefault(key, len(self._index)))
@@ -136,6 +157,7 @@ class _Points:
     probability: sympy.IndexedBase
     constant: Callable[..., Any]
     value: Callable[[sympy.Basic], Any]
+    known: dict[sympy.Basic, Polynomial] = field(default_factory=dict)
 
     def named(self, symbol: sympy.Basic) -> Any:
         return self.value(symbol)

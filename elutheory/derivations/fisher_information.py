@@ -5,19 +5,24 @@ from typing import Any
 
 import sympy
 
-from elutheory.derivations.derivation import Assumption, Check, CheckError, Derivation, Step
+from elutheory.derivations.derivation import Assumption, Check, CheckError, Derivation, Step, equation
 from elutheory.derivations.finite_sums import SumSetting
+
+
+def _indexed(name: str) -> Any:
+    return sympy.IndexedBase(name)
+
 
 _i, _l = sympy.symbols("i l", integer=True, positive=True)
 _j, _k = sympy.symbols("j k", integer=True, positive=True)
 _points = sympy.Symbol("N", integer=True, positive=True)
-_p, _q, _delta, _a, _w = (sympy.IndexedBase(name) for name in ("p", "q", "delta", "a", "w"))
+_p, _q, _delta, _a, _w = (_indexed(name) for name in ("p", "q", "delta", "a", "w"))
 _A_jk, _b_j, _b_k, _c = sympy.symbols("A_jk b_j b_k c")
 _mean_q_j, _mean_q_k, _mean_p_j, _covariance = sympy.symbols("mean_q_j mean_q_k mean_p_j covariance_p_j")
 _variance_q_jk = sympy.Symbol("variance_q_jk")
 
 
-def _sum(term: sympy.Expr) -> sympy.Sum:
+def _sum(term: Any) -> Any:
     return sympy.Sum(term, (_i, 1, _points))
 
 
@@ -47,10 +52,11 @@ def _differentiate(statement: sympy.Basic) -> None:
         for m in range(1, n + 1):
             at = {size: sympy.Integer(n), _j: sympy.Integer(m)}
             sides = []
+            side: Any
             for side in statement.args:
                 if isinstance(side, sympy.Derivative):
-                    net_input, (variable, _) = side.expr.subs(at).doit().xreplace(weights), side.args[1]
-                    sides.append(sympy.diff(net_input, variable.subs(at).xreplace(weights)))
+                    net_input = side.expr.subs(at).doit().xreplace(weights)
+                    sides.append(sympy.diff(net_input, side.variables[0].subs(at).xreplace(weights)))
                 else:
                     sides.append(side.subs(at).xreplace(weights))
             if sympy.expand(sides[0] - sides[1]) != 0:
@@ -63,40 +69,40 @@ def fisher_information() -> Derivation:
     setting = SumSetting(_i, _points, _p, _DEFINITIONS)
     checks = setting.checks
     size = sympy.Symbol("n", integer=True, positive=True)
-    incoming = sympy.IndexedBase("a")
+    incoming = _indexed("a")
     weighted_sum = sympy.Sum(_w[_l] * incoming[_l], (_l, 1, size))
     steps = (
         Step(
-            sympy.Eq(sympy.Derivative(weighted_sum, _w[_j]), incoming[_j]),
+            equation(sympy.Derivative(weighted_sum, _w[_j]), incoming[_j]),
             "The net input is w·a + w₀: by the chain rule the score is δ a_j for weight j and δ for the bias.",
             (Check("n = 1, 2, 3 (differentiation)", _differentiate),),
             "score",
         ),
-        Step(sympy.Eq(_A_jk, _sum(_delta[_i] ** 2 * _p[_i] * _a[_i, _j] * _a[_i, _k])), "F1, block A.", checks, "A"),
-        Step(sympy.Eq(_b_j, _sum(_delta[_i] ** 2 * _p[_i] * _a[_i, _j])), "F1, block b.", checks, "b"),
-        Step(sympy.Eq(_c, _sum(_delta[_i] ** 2 * _p[_i])), "F1, block c.", checks, "c"),
+        Step(equation(_A_jk, _sum(_delta[_i] ** 2 * _p[_i] * _a[_i, _j] * _a[_i, _k])), "F1, block A.", checks, "A"),
+        Step(equation(_b_j, _sum(_delta[_i] ** 2 * _p[_i] * _a[_i, _j])), "F1, block b.", checks, "b"),
+        Step(equation(_c, _sum(_delta[_i] ** 2 * _p[_i])), "F1, block c.", checks, "c"),
         Step(
-            sympy.Eq(_sum(_q[_i]), sympy.Integer(1)),
+            equation(_sum(_q[_i]), sympy.Integer(1)),
             "q(z) = δ² p(z) / E_p[δ²] is a probability distribution.",
             checks,
             "q sums to one",
         ),
-        Step(sympy.Eq(_A_jk, _c * _sum(_q[_i] * _a[_i, _j] * _a[_i, _k])), "F2, block A.", checks, "A by q"),
-        Step(sympy.Eq(_b_j, _c * _mean_q_j), "F2, block b.", checks, "b by q"),
+        Step(equation(_A_jk, _c * _sum(_q[_i] * _a[_i, _j] * _a[_i, _k])), "F2, block A.", checks, "A by q"),
+        Step(equation(_b_j, _c * _mean_q_j), "F2, block b.", checks, "b by q"),
         Step(
-            sympy.Eq(_covariance, _sum(_p[_i] * _delta[_i] ** 2 * _a[_i, _j]) - _c * _mean_p_j),
+            equation(_covariance, _sum(_p[_i] * _delta[_i] ** 2 * _a[_i, _j]) - _c * _mean_p_j),
             "The covariance of δ² and a_j, multiplied out.",
             checks,
             "covariance",
         ),
         Step(
-            sympy.Eq(_mean_q_j, _mean_p_j + _covariance / _c),
+            equation(_mean_q_j, _mean_p_j + _covariance / _c),
             "F3: offset plus information gain.",
             checks,
             "mean under q",
         ),
         Step(
-            sympy.Eq(_variance_q_jk, _A_jk / _c - _b_j * _b_k / _c**2),
+            equation(_variance_q_jk, _A_jk / _c - _b_j * _b_k / _c**2),
             "The covariance under q from the blocks of F.",
             checks,
             "covariance under q",

@@ -1,5 +1,8 @@
 """Density and distribution function of the standard normal distribution, as sympy functions."""
 
+# sympy annotates Function.eval and application loosely.
+# pyright: reportIncompatibleMethodOverride=false, reportReturnType=false
+
 from typing import Any
 
 import sympy
@@ -44,7 +47,8 @@ class phi(sympy.Function):  # noqa: N801 (the density is written with a small le
         return phi(-z) if z.could_extract_minus_sign() else None
 
     def fdiff(self, argindex: int = 1) -> sympy.Expr:
-        return -self.args[0] * phi(self.args[0])
+        (z,) = self.args
+        return -z * phi(z)  # pyright: ignore[reportOperatorIssue]
 
     def _eval_rewrite_as_exp(self, z: sympy.Expr, **_: Any) -> sympy.Expr:
         return sympy.exp(-(z**2) / 2) / sympy.sqrt(2 * sympy.pi)

@@ -8,7 +8,7 @@ from typing import Any
 import sympy
 
 from elutheory.activations import activation
-from elutheory.derivations.derivation import Assumption, Check, CheckError, Derivation, Step
+from elutheory.derivations.derivation import Assumption, Check, CheckError, Derivation, Step, equation
 from elutheory.derivations.explicit_entries import Matrix
 from elutheory.derivations.gaussian_functions import Phi, phi
 from elutheory.derivations.matrix_statements import InnerProduct
@@ -67,13 +67,14 @@ def _matches_quadrature(power: int, statement: sympy.Basic) -> None:
     """Compare the right side with `E f^power` by quadrature."""
     import mpmath
 
-    symbols = {unit_mean: 1, unit_second_moment: 2}
+    symbols: dict[sympy.Basic, int] = {unit_mean: 1, unit_second_moment: 2}
     if not isinstance(statement, sympy.Eq) or symbols.get(statement.lhs) != power:
         raise CheckError(f"{statement} does not equate the moment of order {power} with a formula")
     for numbers in _EXAMPLES:
         integral = _moment_by_quadrature(power, numbers)
         exact = {symbol: sympy.Rational(number) for symbol, number in zip((alpha, mu, sigma), numbers, strict=True)}
-        value = statement.rhs.subs(exact).evalf(_DIGITS + 5)
+        right: Any = statement.rhs
+        value = right.subs(exact).evalf(_DIGITS + 5)
         if not value.is_Float:
             raise CheckError(f"{statement} has no value at (alpha, mu, sigma) = {numbers}")
         with mpmath.workdps(_DIGITS + 10):
@@ -111,34 +112,34 @@ def gaussian_units() -> Derivation:
         return (Check(scope, partial(_matches_quadrature, power)),)
 
     steps = (
-        Step(sympy.Eq(mean_q, unit_mean * ones), "Identically distributed: every unit has E[f].", checks, "mean"),
+        Step(equation(mean_q, unit_mean * ones), "Identically distributed: every unit has E[f].", checks, "mean"),
         Step(
-            sympy.Eq(variance_q, unit_variance * sympy.Identity(n)),
+            equation(variance_q, unit_variance * sympy.Identity(n)),
             "Independent units: the covariance is Var[f] times the identity.",
             checks,
             "covariance",
         ),
         Step(
-            sympy.Eq(s * c, 1 + n * unit_mean**2 / unit_variance),
+            equation(s * c, 1 + n * unit_mean**2 / unit_variance),
             "Theorem 1's s: the strength grows with fan-in and squared mean.",
             checks,
             "s c",
         ),
-        Step(sympy.Eq(k, sympy.Integer(1)), "q = p leaves no multiplicative correction.", checks, "k"),
+        Step(equation(k, sympy.Integer(1)), "q = p leaves no multiplicative correction.", checks, "k"),
         Step(
-            sympy.Eq(k * mean_q, unit_mean * ones),
+            equation(k * mean_q, unit_mean * ones),
             "Theorem 2's correction of the incoming mean is the mean itself.",
             checks,
             "mean correction",
         ),
         Step(
-            sympy.Eq(unit_variance, unit_second_moment - unit_mean**2),
+            equation(unit_variance, unit_second_moment - unit_mean**2),
             "The variance of one unit.",
             checks,
             "variance",
         ),
-        Step(sympy.Eq(unit_mean, _elu_mean()), "M3, by tilting.", moment_check(1), "M3"),
-        Step(sympy.Eq(unit_second_moment, _elu_second_moment()), "M4, by tilting.", moment_check(2), "M4"),
+        Step(equation(unit_mean, _elu_mean()), "M3, by tilting.", moment_check(1), "M3"),
+        Step(equation(unit_second_moment, _elu_second_moment()), "M4, by tilting.", moment_check(2), "M4"),
     )
     return Derivation(
         "gaussian-units",

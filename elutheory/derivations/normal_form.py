@@ -29,8 +29,8 @@ def _transpose(word: Word) -> Word:
 class Form:
     """A rows x columns matrix as a sum of coefficient times word; the empty word is the identity (or the number 1)."""
 
-    rows: sympy.Expr
-    columns: sympy.Expr
+    rows: Any  # sympy: a number or n
+    columns: Any
     terms: dict[Word, RationalFunction]
 
 

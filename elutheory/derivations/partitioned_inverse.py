@@ -6,7 +6,7 @@ from functools import cache
 
 import sympy
 
-from elutheory.derivations.derivation import Assumption, Derivation, Step
+from elutheory.derivations.derivation import Assumption, Derivation, Step, equation
 from elutheory.derivations.explicit_entries import Matrix
 from elutheory.derivations.matrix_statements import InnerProduct
 from elutheory.derivations.notation import A, K, b, c, mean, n, other_mean, s, second_moment, u, variance
@@ -42,21 +42,21 @@ def lemma_1() -> Derivation:
     one, checks = sympy.Integer(1), setting.checks
     steps = (
         Step(
-            sympy.Eq(s, 1 / (c - InnerProduct(b.T * A.I * b))),
+            equation(s, 1 / (c - InnerProduct(b.T * A.I * b))),
             "The Schur complement of A, inverted, is the lower right block.",
             checks,
             "Schur complement",
         ),
-        Step(sympy.Eq(u, -s * A.I * b), "Solving the upper right block A u + s b = 0 for u.", checks, "border"),
-        Step(sympy.Eq(K, A.I + u * u.T / s), "Solving the upper left block A K + b uᵀ = I for K.", checks, "corner"),
+        Step(equation(u, -s * A.I * b), "Solving the upper right block A u + s b = 0 for u.", checks, "border"),
+        Step(equation(K, A.I + u * u.T / s), "Solving the upper left block A K + b uᵀ = I for K.", checks, "corner"),
         Step(
-            sympy.Eq(A * K + b * u.T, sympy.Identity(n)), "Upper left block of the product.", checks, "upper left block"
+            equation(A * K + b * u.T, sympy.Identity(n)), "Upper left block of the product.", checks, "upper left block"
         ),
-        Step(sympy.Eq(A * u, -s * b), "Upper right block of the product: A u + s b = 0.", checks, "upper right block"),
-        Step(sympy.Eq(b.T * K, -c * u.T), "Lower left block: bᵀK + c uᵀ = 0.", checks, "lower left block"),
-        Step(sympy.Eq(InnerProduct(b.T * u) + c * s, one), "Lower right block.", checks, "lower right block"),
+        Step(equation(A * u, -s * b), "Upper right block of the product: A u + s b = 0.", checks, "upper right block"),
+        Step(equation(b.T * K, -c * u.T), "Lower left block: bᵀK + c uᵀ = 0.", checks, "lower left block"),
+        Step(equation(InnerProduct(b.T * u) + c * s, one), "Lower right block.", checks, "lower right block"),
         Step(
-            sympy.Eq(sympy.MatMul(BORDERED, BORDERED_INVERSE, evaluate=False), BORDERED_IDENTITY),
+            equation(sympy.MatMul(BORDERED, BORDERED_INVERSE, evaluate=False), BORDERED_IDENTITY),
             "The four blocks together: the second matrix is the inverse of the first.",
             checks,
             "inverse",
@@ -92,19 +92,19 @@ def lemma_2() -> Derivation:
     by_variance = InnerProduct(mean.T * variance.I * mean)
     steps = (
         Step(
-            sympy.Eq(second_moment, variance + mean * mean.T),
+            equation(second_moment, variance + mean * mean.T),
             "The second moment is the covariance plus the outer product of the mean.",
             checks,
             "second moment",
         ),
         Step(
-            sympy.Eq(second_moment.I, variance.I - variance.I * mean * mean.T * variance.I / (1 + by_variance)),
+            equation(second_moment.I, variance.I - variance.I * mean * mean.T * variance.I / (1 + by_variance)),
             "Sherman–Morrison formula for this change of rank one.",
             checks,
             "Sherman-Morrison",
         ),
         Step(
-            sympy.Eq(by_second_moment, by_variance / (1 + by_variance)),
+            equation(by_second_moment, by_variance / (1 + by_variance)),
             "Both sides of the formula multiplied by the mean.",
             checks,
             "quadratic form",
@@ -116,13 +116,13 @@ def lemma_2() -> Derivation:
             "bound",
         ),
         Step(
-            sympy.Eq(1 / (1 - by_second_moment), 1 + by_variance),
+            equation(1 / (1 - by_second_moment), 1 + by_variance),
             "1 − t/(1 + t) = 1/(1 + t), inverted.",
             checks,
             "first equation",
         ),
         Step(
-            sympy.Eq(
+            equation(
                 (1 - InnerProduct(other_mean.T * second_moment.I * mean)) / (1 - by_second_moment),
                 1 + InnerProduct((mean.T - other_mean.T) * variance.I * mean),
             ),

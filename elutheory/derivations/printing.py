@@ -1,5 +1,8 @@
 """Statements as one line of Unicode text, as LaTeX, and as presentation MathML."""
 
+# sympy annotates its printers' methods by what its own versions happen to return.
+# pyright: reportIncompatibleMethodOverride=false, reportAttributeAccessIssue=false, reportArgumentType=false
+
 import html
 import re
 from typing import Any
@@ -119,7 +122,7 @@ def _is_atomic(expression: sympy.Basic) -> bool:
     return isinstance(expression, (sympy.Symbol, sympy.MatrixSymbol, sympy.Pow, sympy.Integer))
 
 
-def _factors(expression: Any) -> tuple[sympy.Rational, list[Any], list[Any]]:
+def _factors(expression: Any) -> tuple[Any, list[Any], list[Any]]:
     """Rational coefficient, factors above the bar and factors below it; a 1 x 1 identity is dropped."""
     coefficient, numerator, denominator = sympy.Integer(1), [], []
     pending = [expression]

@@ -100,6 +100,11 @@ _LATEX_TEXT = {
     "…": r"\ldots{}",
     "·": r"$\cdot$",
     "–": "--",
+    "✓": r"$\checkmark$",
+    "✗": r"$\times$",
+    "×": r"$\times$",
+    "*": r"$\ast$",
+    "†": r"$\dagger$",
 }
 
 

@@ -8,7 +8,7 @@ from functools import cache
 import sympy
 from flint import fmpq
 
-from elutheory.derivations.derivation import Assumption, Derivation, Step
+from elutheory.derivations.derivation import Assumption, Derivation, Step, equation
 from elutheory.derivations.explicit_entries import Matrix
 from elutheory.derivations.matrix_statements import InnerProduct
 from elutheory.derivations.notation import (
@@ -94,17 +94,17 @@ def theorem_1() -> Derivation:
     by_second_moment = InnerProduct(mean_q.T * second_moment_q.I * mean_q)
     by_variance = InnerProduct(mean_q.T * variance_q.I * mean_q)
     steps = (
-        Step(sympy.Eq(A, c * second_moment_q), "F2: A is c times a second moment under q.", checks, "block A"),
-        Step(sympy.Eq(b, c * mean_q), "F2: b is c times the mean under q.", checks, "block b"),
-        Step(sympy.Eq(delta_w, K * g + g0 * u), "Lemma 1: upper blocks of F⁻¹ times (g, g₀).", checks, "weights by L1"),
+        Step(equation(A, c * second_moment_q), "F2: A is c times a second moment under q.", checks, "block A"),
+        Step(equation(b, c * mean_q), "F2: b is c times the mean under q.", checks, "block b"),
+        Step(equation(delta_w, K * g + g0 * u), "Lemma 1: upper blocks of F⁻¹ times (g, g₀).", checks, "weights by L1"),
         Step(
-            sympy.Eq(delta_w0, InnerProduct(u.T * g) + s * g0),
+            equation(delta_w0, InnerProduct(u.T * g) + s * g0),
             "Lemma 1: lower blocks of F⁻¹ times (g, g₀).",
             checks,
             "bias by L1",
         ),
         Step(
-            sympy.Eq(
+            equation(
                 sympy.MatMul(BORDERED, _column(delta_w, delta_w0), evaluate=False),
                 _column(g, g0),
             ),
@@ -113,30 +113,30 @@ def theorem_1() -> Derivation:
             "system",
         ),
         Step(
-            sympy.Eq(delta_w0, s * (g0 - InnerProduct(b.T * A.I * g))),
+            equation(delta_w0, s * (g0 - InnerProduct(b.T * A.I * g))),
             "Theorem 1, bias: u = −s A⁻¹ b put in.",
             checks,
             "theorem, bias",
         ),
         Step(
-            sympy.Eq(delta_w, A.I * (g - delta_w0 * b)),
+            equation(delta_w, A.I * (g - delta_w0 * b)),
             "Theorem 1, weights: K = A⁻¹ + u uᵀ/s put in.",
             checks,
             "theorem, weights",
         ),
         Step(
-            sympy.Eq(s, 1 / (c - InnerProduct(b.T * A.I * b))),
+            equation(s, 1 / (c - InnerProduct(b.T * A.I * b))),
             "Lemma 1: the inverse of the Schur complement of A.",
             checks,
             "Schur complement",
         ),
         Step(
-            sympy.Eq(s, 1 / (c * (1 - by_second_moment))),
+            equation(s, 1 / (c * (1 - by_second_moment))),
             "A and b by their moments under q.",
             checks,
             "by second moment",
         ),
-        Step(sympy.Eq(s, (1 + by_variance) / c), "Theorem 1, s: Lemma 2.", checks, "theorem, s"),
+        Step(equation(s, (1 + by_variance) / c), "Theorem 1, s: Lemma 2.", checks, "theorem, s"),
     )
     return Derivation(
         "theorem-1", "Theorem 1: the unit natural gradient", "B1", "Theorem 1 of arXiv 1511.07289", _ASSUMPTIONS, steps
@@ -159,25 +159,25 @@ def bias_shift_of_a_unit() -> Derivation:
     centre = (1 - InnerProduct(mean_p.T * A.I * b)) * delta_w0
     steps = (
         Step(
-            sympy.Eq(shift, sympy.Add(after, -before, evaluate=False)),
+            equation(shift, sympy.Add(after, -before, evaluate=False)),
             "The mean net input E_p[w·a + w₀] after the update less the one before.",
             setting.checks,
             "mean net input",
         ),
         Step(
-            sympy.Eq(shift, InnerProduct(mean_p.T * delta_w) + delta_w0),
+            equation(shift, InnerProduct(mean_p.T * delta_w) + delta_w0),
             "The weights' own part cancels: the bias shift of the unit.",
             setting.checks,
             "bias shift",
         ),
         Step(
-            sympy.Eq(shift_uncorrected, InnerProduct(mean_p.T * A.I * g) + g0 / c),
+            equation(shift_uncorrected, InnerProduct(mean_p.T * A.I * g) + g0 / c),
             "Without the coupling b the update is Δw = A⁻¹ g, Δw₀ = g₀/c.",
             setting.checks,
             "without coupling",
         ),
         Step(
-            sympy.Eq(shift, InnerProduct(mean_p.T * A.I * g) + centre),
+            equation(shift, InnerProduct(mean_p.T * A.I * g) + centre),
             "With the coupling, Theorem 1's Δw put in.",
             setting.checks,
             "with coupling",
@@ -202,56 +202,56 @@ def theorem_2() -> Derivation:
     )
     steps = (
         Step(
-            sympy.Eq(shift, InnerProduct(mean_p.T * A.I * g) + (1 - InnerProduct(mean_p.T * A.I * b)) * delta_w0),
+            equation(shift, InnerProduct(mean_p.T * A.I * g) + (1 - InnerProduct(mean_p.T * A.I * b)) * delta_w0),
             "B2 with Theorem 1's Δw = A⁻¹ (g − Δw₀ b).",
             checks,
             "shift by Theorem 1",
         ),
         Step(
-            sympy.Eq(delta_w0, s * (g0 - c * InnerProduct(mean_q.T * A.I * g))),
+            equation(delta_w0, s * (g0 - c * InnerProduct(mean_q.T * A.I * g))),
             "Theorem 1's Δw₀ with b = c E_q[a].",
             checks,
             "bias by Theorem 1",
         ),
         Step(
-            sympy.Eq(k, (1 - InnerProduct(mean_p.T * A.I * b)) * s * c),
+            equation(k, (1 - InnerProduct(mean_p.T * A.I * b)) * s * c),
             "The factor k collects what multiplies g₀/c.",
             checks,
             "definition of k",
         ),
         Step(
-            sympy.Eq(k, (1 - through_p) / (1 - by_second_moment)),
+            equation(k, (1 - through_p) / (1 - by_second_moment)),
             "A⁻¹ b = E_q[aaᵀ]⁻¹ E_q[a], and s by its second-moment form.",
             checks,
             "k by second moment",
         ),
         Step(
-            sympy.Eq(k, 1 + InnerProduct((mean_q.T - mean_p.T) * variance_q.I * mean_q)),
+            equation(k, 1 + InnerProduct((mean_q.T - mean_p.T) * variance_q.I * mean_q)),
             "Theorem 2, k: Lemma 2 with e = E_p[a].",
             checks,
             "theorem, k",
         ),
         Step(
-            sympy.Eq(shift, corrected_mean + k * g0 / c),
+            equation(shift, corrected_mean + k * g0 / c),
             "Theorem 2: the incoming mean less k E_q[a], the bias times k.",
             checks,
             "theorem, shift",
         ),
         Step(
-            sympy.Eq(shift - shift_uncorrected, (k - 1) * g0 / c - k * InnerProduct(mean_q.T * A.I * g)),
+            equation(shift - shift_uncorrected, (k - 1) * g0 / c - k * InnerProduct(mean_q.T * A.I * g)),
             "The correction itself: every term carries E_q[a], in k − 1 or openly.",
             checks,
             "correction",
         ),
-        Step(sympy.Eq(k, _ONE), "At E_q[a] = 0 the multiplicative correction is 1.", zero_mean.checks, "zero mean, k"),
+        Step(equation(k, _ONE), "At E_q[a] = 0 the multiplicative correction is 1.", zero_mean.checks, "zero mean, k"),
         Step(
-            sympy.Eq(shift, shift_uncorrected),
+            equation(shift, shift_uncorrected),
             "At E_q[a] = 0 nothing is left to correct.",
             zero_mean.checks,
             "zero mean, shift",
         ),
         Step(
-            sympy.Eq(delta_w, A.I * g),
+            equation(delta_w, A.I * g),
             "At E_q[a] = 0 the unit natural gradient decouples: weights without bias.",
             zero_mean.checks,
             "zero mean, weights",
@@ -291,31 +291,31 @@ def centring() -> Derivation:
     block_diagonal = sympy.BlockMatrix([[c * variance_q, sympy.ZeroMatrix(n, 1)], [sympy.ZeroMatrix(1, n), c * _UNIT]])
     steps = (
         Step(
-            sympy.Eq(b, c * mean_q),
+            equation(b, c * mean_q),
             "The border of F for ã = a − E_q[a] is E[δ² ã] = b − c E_q[a], which vanishes.",
             checks,
             "border vanishes",
         ),
         Step(
-            sympy.Eq(A - c * mean_q * mean_q.T, c * variance_q),
+            equation(A - c * mean_q * mean_q.T, c * variance_q),
             "The corner of F for ã is E[δ² ã ãᵀ], the covariance under q times c.",
             checks,
             "corner",
         ),
         Step(
-            sympy.Eq(sympy.MatMul(change, BORDERED, change_transposed, evaluate=False), block_diagonal),
+            equation(sympy.MatMul(change, BORDERED, change_transposed, evaluate=False), block_diagonal),
             "With w̃₀ = w₀ + w·E_q[a] the net input is unchanged and the score turns from (δa, δ) into (δã, δ).",
             checks,
             "block diagonal",
         ),
         Step(
-            sympy.Eq(delta_w, variance_q.I * (g - g0 * mean_q) / c),
+            equation(delta_w, variance_q.I * (g - g0 * mean_q) / c),
             "The natural gradient of the centred weights is that of the original ones.",
             checks,
             "weights",
         ),
         Step(
-            sympy.Eq(delta_w0, g0 / c - InnerProduct(mean_q.T * delta_w)),
+            equation(delta_w0, g0 / c - InnerProduct(mean_q.T * delta_w)),
             "The centred bias moves by g₀/c alone; w₀ = w̃₀ − w·E_q[a] brings it back.",
             checks,
             "bias",
