@@ -8,6 +8,7 @@ import sys
 import xml.dom.minidom
 from collections.abc import Sequence
 from html.parser import HTMLParser
+from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 
@@ -220,6 +221,11 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...
     assert out == ""
     assert re.fullmatch(rf"elutheory: {sentence}\n", err), err
     assert err.count("\n") == 1
+
+
+def test_the_installed_console_script_is_this_one() -> None:
+    (script,) = entry_points(group="console_scripts", name="elutheory")
+    assert script.load() is console_script
 
 
 def test_console_script_dispatches(capsys: pytest.CaptureFixture[str]) -> None:
