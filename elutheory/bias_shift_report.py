@@ -16,6 +16,7 @@ from elutheory.derivations.rendering import (
     derivation_text,
     latex_text,
 )
+from elutheory.report_tables import html_page, html_table, latex_table, markdown_table, text_table
 
 if TYPE_CHECKING:
     from elutheory.digits_experiment import DigitsExperiment, NetworkRecord
@@ -39,6 +40,10 @@ COLUMNS = (
     ("cond", "condition number of F, on its range if singular"),
     ("dev", "largest relative deviation between direct solve, Theorem 1 and Theorem 2"),
 )
+
+
+HEADINGS = tuple(heading for heading, _ in COLUMNS)
+TITLE = "Theorems 1 and 2 of arXiv 1511.07289"
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,10 @@ def _row(layer: "LayerRecord") -> list[str]:
         _power_of_ten(layer.condition_number_largest, mark),
         _power_of_ten(layer.largest_deviation, mark),
     ]
+
+
+def _rows(network: "NetworkRecord") -> list[list[str]]:
+    return [_row(layer) for layer in network.layers]
 
 
 def _ranks(layer: "LayerRecord") -> str:
@@ -164,7 +173,7 @@ def _text(report: Report) -> str:
         parts.append("\n".join(textwrap.wrap(_introduction(report.experiment), TEXT_WIDTH)) + "\n")
         for network in report.experiment.networks:
             notes = [line for layer in network.layers for note in _notes(layer) for line in _hanging(note)]
-            lines = [_network_title(network), "", *_text_table([_row(layer) for layer in network.layers]), "", *notes]
+            lines = [_network_title(network), "", text_table(HEADINGS, _rows(network), TEXT_WIDTH), "", *notes]
             parts.append("\n".join(lines) + "\n")
         meanings = [f"{heading:<7} {meaning}" for heading, meaning in COLUMNS]
         parts.append("\n".join([*meanings, BOUND]) + "\n")
@@ -184,23 +193,6 @@ def _verdict(report: Report) -> str:
         passed = sum(layer.passed for layer in layers)
         words += f"; {passed} of {len(layers)} layers agree within their bounds"
     return f"{'✓' if report.passed else '✗'} {words}."
-
-
-def _text_table(rows: list[list[str]]) -> list[str]:
-    from io import StringIO
-
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-    for heading, _ in COLUMNS:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    target = StringIO()
-    Console(file=target, width=TEXT_WIDTH, no_color=True, color_system=None).print(table)
-    return [line.rstrip() for line in target.getvalue().splitlines() if line.strip()]
 
 
 def _json(report: Report) -> str:
@@ -242,16 +234,13 @@ def _json_experiment(experiment: Experiment) -> dict[str, Any]:
 
 
 def _markdown(report: Report) -> str:
-    parts = ["# Theorems 1 and 2 of arXiv 1511.07289\n", *map(derivation_markdown, report.derivations)]
+    parts = [f"# {TITLE}\n", *map(derivation_markdown, report.derivations)]
     if report.experiment:
         parts.append(f"## Measured\n\n{_introduction(report.experiment)}\n")
         for network in report.experiment.networks:
-            lines = [f"### {_network_title(network)}", ""]
-            lines.append("| " + " | ".join(heading for heading, _ in COLUMNS) + " |")
-            lines.append("|" + "---:|" * len(COLUMNS))
-            lines += ["| " + " | ".join(_row(layer)) + " |" for layer in network.layers]
-            lines += ["", *(f"- {note}" for layer in network.layers for note in _notes(layer))]
-            parts.append("\n".join(lines).replace("*", r"\*") + "\n")
+            notes = [f"- {note}".replace("*", r"\*") for layer in network.layers for note in _notes(layer)]
+            table = markdown_table(HEADINGS, _rows(network))
+            parts.append("\n".join([f"### {_network_title(network)}", "", table, "", *notes]) + "\n")
         parts.append("\n".join([*(f"- **{heading}**: {meaning}" for heading, meaning in COLUMNS), f"- {BOUND}"]) + "\n")
     return "\n".join([*parts, _verdict(report)]) + "\n"
 
@@ -259,62 +248,25 @@ def _markdown(report: Report) -> str:
 def _latex(report: Report) -> str:
     parts = ["% Needs amsmath and amssymb.", *map(derivation_latex, report.derivations)]
     if report.experiment:
-        parts.append(r"\subsection*{Measured}" + "\n" + latex_text(_introduction(report.experiment)))
+        parts += [r"\subsection*{Measured}", latex_text(_introduction(report.experiment))]
         for network in report.experiment.networks:
-            lines = [rf"\paragraph{{{latex_text(_network_title(network))}}}"]
-            lines.append(rf"\begin{{tabular}}{{{'r' * len(COLUMNS)}}}")
-            lines.append(" & ".join(latex_text(heading) for heading, _ in COLUMNS) + r" \\ \hline")
-            lines += [" & ".join(map(latex_text, _row(layer))) + r" \\" for layer in network.layers]
-            lines += [r"\end{tabular}\par"]
-            lines += [latex_text(note) + r"\par" for layer in network.layers for note in _notes(layer)]
-            parts.append("\n".join(lines))
+            parts.append(rf"\paragraph{{{latex_text(_network_title(network))}}}")
+            parts.append(latex_table(HEADINGS, _rows(network)) + r"\par")
+            parts += [latex_text(note) + r"\par" for layer in network.layers for note in _notes(layer)]
         parts.append(r"\par ".join(latex_text(f"{heading}: {meaning}.") for heading, meaning in COLUMNS))
         parts.append(latex_text(BOUND) + r"\par")
     return "\n".join([*parts, latex_text(_verdict(report))]) + "\n"
 
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
-math { font-size: 1.1rem; margin: .3rem 0; overflow-x: auto; }
-.table { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
-"""
-
-
 def _html(report: Report) -> str:
     parts = list(map(derivation_html, report.derivations))
     if report.experiment:
-        parts += [
-            '<section id="measured">',
-            "<h2>Measured</h2>",
-            f"<p>{html.escape(_introduction(report.experiment))}</p>",
-        ]
+        introduction = html.escape(_introduction(report.experiment))
+        parts += ['<section id="measured">', "<h2>Measured</h2>", f"<p>{introduction}</p>"]
         for network in report.experiment.networks:
-            head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading, _ in COLUMNS)
-            rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in _row(layer)) for layer in network.layers]
             notes = [f"<li>{html.escape(note)}</li>" for layer in network.layers for note in _notes(layer)]
-            parts += [
-                f"<h3>{html.escape(_network_title(network))}</h3>",
-                f'<div class="table"><table><thead><tr>{head}</tr></thead>',
-                *(["<tbody>", *(f"<tr>{row}</tr>" for row in rows), "</tbody></table></div>"]),
-                *(["<ul>", *notes, "</ul>"]),
-            ]
+            parts += [f"<h3>{html.escape(_network_title(network))}</h3>", html_table(HEADINGS, _rows(network))]
+            parts += ["<ul>", *notes, "</ul>"]
         meanings = [f"<dt>{html.escape(heading)}</dt><dd>{html.escape(meaning)}</dd>" for heading, meaning in COLUMNS]
         parts += ["<dl>", *meanings, "</dl>", f"<p>{html.escape(BOUND)}</p>", "</section>"]
-    return (
-        "\n".join(
-            [
-                "<!DOCTYPE html>",
-                '<html lang="en"><head><meta charset="utf-8">',
-                '<meta name="viewport" content="width=device-width, initial-scale=1">',
-                f"<title>Theorems 1 and 2 of arXiv 1511.07289</title><style>{_STYLE}</style></head><body>",
-                "<h1>Theorems 1 and 2 of arXiv 1511.07289</h1>",
-                *parts,
-                f"<p><strong>{html.escape(_verdict(report))}</strong></p>",
-                "</body></html>",
-            ]
-        )
-        + "\n"
-    )
+    return html_page(TITLE, [*parts, f"<p><strong>{html.escape(_verdict(report))}</strong></p>"])
