@@ -25,6 +25,17 @@ _HOME = {
     "theorem_2": "derivations.unit_natural_gradient",
     "centring": "derivations.unit_natural_gradient",
     "gaussian_units": "derivations.gaussian_units",
+    "MomentFormulas": "derivations.activation_moments",
+    "moment_formulas": "derivations.activation_moments",
+    "activation_moments": "derivations.activation_moments",
+    "gaussian_expectation": "derivations.gaussian_integrals",
+    "tilting": "derivations.gaussian_identities",
+    "truncated_moments": "derivations.gaussian_identities",
+    "stein": "derivations.gaussian_identities",
+    "deactivation_limit": "derivations.deactivation",
+    "GaussianMoments": "moments",
+    "gaussian_moments": "moments",
+    "certified_moments": "certified_digits",
     "UnitFisher": "fisher",
     "unit_fisher": "fisher",
     "BiasShiftCorrection": "correction",
@@ -51,12 +62,21 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from elutheory.activations import activation_names as activation_names
     from elutheory.correction import BiasShiftCorrection as BiasShiftCorrection
     from elutheory.correction import bias_shift_correction as bias_shift_correction
+    from elutheory.certified_digits import certified_moments as certified_moments
+    from elutheory.derivations.activation_moments import MomentFormulas as MomentFormulas
+    from elutheory.derivations.activation_moments import activation_moments as activation_moments
+    from elutheory.derivations.activation_moments import moment_formulas as moment_formulas
+    from elutheory.derivations.deactivation import deactivation_limit as deactivation_limit
     from elutheory.derivations.derivation import Assumption as Assumption
     from elutheory.derivations.derivation import Check as Check
     from elutheory.derivations.derivation import Derivation as Derivation
     from elutheory.derivations.derivation import Step as Step
     from elutheory.derivations.derivation import VerificationError as VerificationError
     from elutheory.derivations.fisher_information import fisher_information as fisher_information
+    from elutheory.derivations.gaussian_identities import stein as stein
+    from elutheory.derivations.gaussian_identities import tilting as tilting
+    from elutheory.derivations.gaussian_identities import truncated_moments as truncated_moments
+    from elutheory.derivations.gaussian_integrals import gaussian_expectation as gaussian_expectation
     from elutheory.derivations.gaussian_units import gaussian_units as gaussian_units
     from elutheory.derivations.partitioned_inverse import lemma_1 as lemma_1
     from elutheory.derivations.partitioned_inverse import lemma_2 as lemma_2
@@ -67,3 +87,5 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from elutheory.errors import InputError as InputError
     from elutheory.fisher import UnitFisher as UnitFisher
     from elutheory.fisher import unit_fisher as unit_fisher
+    from elutheory.moments import GaussianMoments as GaussianMoments
+    from elutheory.moments import gaussian_moments as gaussian_moments

@@ -15,7 +15,7 @@ from elutheory.errors import InputError
 from elutheory.pieces import Piece
 from elutheory.stable_forms import Expm1, Gaussian, Log1p, Logistic, NormalDistribution, Softplus, stable
 
-LARGEST_PRECISION = 2**15  # bits, for closed forms
+LARGEST_PRECISION = 2**13  # bits, for closed forms
 LARGEST_INTEGRATION_PRECISION = 2**9
 _EVALUATIONS = 10**5  # of one integrand on one interval
 
@@ -68,7 +68,7 @@ def ball(expression: sympy.Basic, values: Mapping[sympy.Basic, Any], analytic: b
                 product = product * ball(factor, values, analytic)
             return product
         case sympy.Pow() if isinstance(expression.exp, sympy.Integer):
-            power = ball(expression.base, values, analytic) ** abs(int(expression.exp))
+            power = _integer_power(ball(expression.base, values, analytic), abs(int(expression.exp)))
             return 1 / power if expression.exp < 0 else power
         case sympy.Pow() if expression.exp in (sympy.Rational(1, 2), sympy.Rational(-1, 2)):
             root = _branch_cut("sqrt", ball(expression.base, values, analytic), analytic)
@@ -99,6 +99,14 @@ def log_slope(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr:
     logarithm = sympy.expand_log(sympy.log(slope), force=True)
     is_log_logistic = lambda node: isinstance(node, sympy.log) and isinstance(node.args[0], Logistic)  # noqa: E731
     return logarithm.replace(is_log_logistic, lambda node: -Softplus(-node.args[0].args[0]))
+
+
+def _integer_power(base: Any, exponent: int) -> Any:
+    """By squaring: `**` gives nan for a ball around zero."""
+    if exponent == 0:
+        return arb(1)
+    half = _integer_power(base, exponent // 2)
+    return half * half * base if exponent % 2 else half * half
 
 
 def _branch_cut(name: str, argument: Any, analytic: bool) -> Any:

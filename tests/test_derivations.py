@@ -2,11 +2,11 @@
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterator
 
 import pytest
 import sympy
 from flint import fmpq
+from mutants import is_same_statement, mutants
 from sympy.matrices.expressions.matexpr import MatrixExpr
 
 import elutheory as et
@@ -51,58 +51,6 @@ def test_a_check_of_fixed_sizes_is_not_called_a_proof() -> None:
 
 
 # --- mutants --------------------------------------------------------------------------------------------------------
-# Every statement is changed at every place: a sign flipped, a term or a factor dropped, a transpose or an inverse taken
-# away or added. A mutant that sympy refuses to build (its shapes do not fit) is no statement; every other must fail.
-
-
-def _mutants_at(node: sympy.Basic) -> Iterator[tuple[str, Callable[[], sympy.Basic]]]:
-    if isinstance(node, sympy.Add | sympy.MatAdd):
-        for i, term in enumerate(node.args):
-            others = [arg for j, arg in enumerate(node.args) if j != i]
-            yield "flip a sign", lambda term=term, others=others: node.func(*others, -term)
-            yield "drop a term", lambda others=others: others[0] if len(others) == 1 else node.func(*others)
-    if isinstance(node, sympy.Mul | sympy.MatMul):
-        yield "flip a sign", lambda: node.func(sympy.Integer(-1), *node.args)
-        for i in range(len(node.args)):
-            others = [arg for j, arg in enumerate(node.args) if j != i]
-            yield "drop a factor", lambda others=others: others[0] if len(others) == 1 else node.func(*others)
-    if isinstance(node, sympy.Symbol | sympy.MatrixSymbol | sympy.Integer | InnerProduct | sympy.Indexed):
-        yield "flip a sign", lambda: -node
-    if isinstance(node, sympy.Transpose):
-        yield "drop a transpose", lambda: node.args[0]
-    if isinstance(node, sympy.MatrixSymbol) and node.shape != (1, 1):
-        yield "add a transpose", lambda: node.T
-    if isinstance(node, sympy.Inverse):
-        yield "drop an inverse", lambda: node.args[0]
-    if isinstance(node, sympy.Pow) and not isinstance(node, sympy.Inverse):
-        yield "drop a power", lambda: node.base
-        yield "negate a power", lambda: node.func(node.base, -node.exp)
-
-
-def _mutants(node: sympy.Basic) -> Iterator[tuple[str, Callable[[], sympy.Basic]]]:
-    yield from _mutants_at(node)
-    for i, argument in enumerate(node.args):
-        if isinstance(node, sympy.MatrixSymbol | sympy.Indexed | sympy.Identity | sympy.ZeroMatrix | sympy.Tuple):
-            continue
-        if isinstance(node, sympy.Sum | sympy.Derivative) and i > 0:
-            continue  # the index or the variable
-        if isinstance(node, sympy.Pow | sympy.Inverse) and i > 0:
-            continue  # the exponent: mutated as a power
-        for kind, build in _mutants(argument):
-            yield kind, lambda i=i, build=build: node.func(*node.args[:i], build(), *node.args[i + 1 :])
-
-
-def _is_symmetric(node: sympy.Basic) -> bool:
-    return isinstance(node, sympy.MatrixSymbol) and node.shape[0] == node.shape[1]
-
-
-def _is_same_statement(kind: str, original: sympy.Basic, mutant: sympy.Basic) -> bool:
-    """A transposed symmetric matrix is the matrix itself; sympy may also simplify a mutant back to the original."""
-    if kind == "add a transpose":
-        transposed = [node for node in mutant.atoms(sympy.Transpose) if _is_symmetric(node.args[0])]
-        return mutant.xreplace({node: node.args[0] for node in transposed}) == original
-    return mutant == original
-
 
 EQUIVALENT = {("gaussian-units", "mean correction", "drop a factor")}  # k E_q[a] with k = 1, proved a step before
 
@@ -113,12 +61,12 @@ def test_no_mutant_survives(name: str) -> None:
     killed = dict.fromkeys(("flip a sign", "drop a term", "drop a factor"), 0)
     survivors = []
     for index, step in enumerate(derivation.steps):
-        for kind, build in _mutants(step.statement):
+        for kind, build in mutants(step.statement):
             try:
                 mutant = build()
             except (ValueError, TypeError):  # sympy: the shapes do not fit
                 continue
-            if _is_same_statement(kind, step.statement, mutant):
+            if is_same_statement(kind, step.statement, mutant):
                 continue
             if (name, step.name, kind) in EQUIVALENT:
                 continue
@@ -139,7 +87,7 @@ def test_transpose_mutants_exist_and_are_killed(name: str) -> None:
     refused, failed = 0, 0
     derivation = DERIVATIONS[name]()
     for step in derivation.steps:
-        for kind, build in _mutants(step.statement):
+        for kind, build in mutants(step.statement):
             if kind != "drop a transpose":
                 continue
             try:

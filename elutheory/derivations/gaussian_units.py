@@ -12,16 +12,26 @@ from elutheory.derivations.derivation import Assumption, Check, CheckError, Deri
 from elutheory.derivations.explicit_entries import Matrix
 from elutheory.derivations.gaussian_functions import Phi, phi
 from elutheory.derivations.matrix_statements import InnerProduct
-from elutheory.derivations.notation import c, k, mean_p, mean_q, n, s, second_moment_q, variance_q
+from elutheory.derivations.notation import (
+    c,
+    k,
+    mean_p,
+    mean_q,
+    mu,
+    n,
+    s,
+    second_moment_q,
+    sigma,
+    unit_mean,
+    unit_second_moment,
+    unit_variance,
+    variance_q,
+)
 from elutheory.derivations.sample_space import SampleSpace, as_matrix
 from elutheory.derivations.setting import MatrixSetting
 
-alpha, sigma = sympy.symbols("alpha sigma", positive=True)
-mu = sympy.Symbol("mu", real=True)
+alpha = sympy.Symbol("alpha", positive=True)
 ones = sympy.MatrixSymbol("ones", n, 1)
-unit_mean = sympy.Symbol("unit_mean", real=True)
-unit_second_moment = sympy.Symbol("unit_second_moment", positive=True)
-unit_variance = sympy.Symbol("unit_variance", positive=True)
 
 _DIGITS = 20
 _EXAMPLES = ((1.0, 0.0, 1.0), (1.5, -1.75, 0.75), (0.25, 1.25, 2.25))  # alpha, mu, sigma, exact in binary

@@ -8,15 +8,19 @@ import re
 from typing import Any
 
 import sympy
+from sympy.core.function import AppliedUndef
 from sympy.matrices.expressions.matexpr import MatrixExpr
 from sympy.printing.latex import LatexPrinter
 from sympy.printing.mathml import MathMLPresentationPrinter
 from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.str import StrPrinter
 
+from elutheory.derivations.gaussian_functions import Phi, phi
+from elutheory.derivations.matrix_statements import InnerProduct
 from elutheory.derivations.notation import WRITTEN
 
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_SHORT_BRACKET = 24
 NO_BREAK = "\N{NO-BREAK SPACE}"  # joins factors; a line may be broken only before = + and −
 
 
@@ -64,7 +68,9 @@ class TextPrinter(StrPrinter):
             return f"√({self._print(expr.base)})"
         if expr.exp.could_extract_minus_sign():
             return self._print_Mul(expr)
-        return f"{self.parenthesize(expr.base, PRECEDENCE['Pow'])}^({self._print(expr.exp)})"
+        exponent = self._print(expr.exp).replace(" ", NO_BREAK)
+        exponent = exponent if expr.exp.is_Symbol else f"({exponent})"
+        return f"{self.parenthesize(expr.base, PRECEDENCE['Pow'])}^{exponent}"
 
     def _print_Mul(self, expr: Any) -> str:
         coefficient, numerator, denominator = _factors(expr)
@@ -72,7 +78,8 @@ class TextPrinter(StrPrinter):
         coefficient = abs(coefficient)
         above = [str(coefficient.p)] if coefficient.p != 1 else []
         below = [str(coefficient.q)] if coefficient.q != 1 else []
-        above += [self.parenthesize(factor, PRECEDENCE["Mul"], strict=True) for factor in numerator]
+        numerator.sort(key=_is_last_factor)
+        above += [self._factor_text(factor) for factor in numerator]
         below += [self.parenthesize(factor, PRECEDENCE["Mul"], strict=True) for factor in denominator]
         top = NO_BREAK.join(above) or "1"
         if not below:
@@ -81,6 +88,11 @@ class TextPrinter(StrPrinter):
         return f"{sign}{top}/{below[0]}" if simple else f"{sign}{top}/({NO_BREAK.join(below)})"
 
     _print_MatMul = _print_Mul
+
+    def _factor_text(self, factor: Any) -> str:
+        """A factor, in brackets where needed; a short bracket is not broken over lines."""
+        text = self.parenthesize(factor, PRECEDENCE["Mul"], strict=True)
+        return text.replace(" ", NO_BREAK) if isinstance(factor, sympy.Add) and len(text) <= _SHORT_BRACKET else text
 
     def _print_Integer(self, expr: Any) -> str:
         return str(expr).replace("-", "−")
@@ -105,13 +117,37 @@ class TextPrinter(StrPrinter):
         return f"Σ_{limits[0]}{NO_BREAK}{self.parenthesize(expr.function, PRECEDENCE['Mul'], strict=True)}"
 
     def _print_Derivative(self, expr: Any) -> str:
+        if isinstance(expr.expr, AppliedUndef):
+            return self._print(expr.expr).replace("(", "′(", 1)
         return f"∂({self._print(expr.expr)})/∂{self._print(expr.args[1][0])}"
 
+    def _print_Pi(self, expr: Any) -> str:
+        return "π"
+
+    def _print_Exp1(self, expr: Any) -> str:
+        return "e"
+
     def _print_Phi(self, expr: Any) -> str:
-        return f"Φ({self._print(expr.args[0])})"
+        return self._applied("Φ", expr)
 
     def _print_phi(self, expr: Any) -> str:
-        return f"φ({self._print(expr.args[0])})"
+        return self._applied("φ", expr)
+
+    def _print_exp(self, expr: Any) -> str:
+        return self._applied("exp", expr)
+
+    def _print_log(self, expr: Any) -> str:
+        return self._applied("ln", expr)
+
+    def _applied(self, name: str, expr: Any) -> str:
+        return f"{name}({self._print(expr.args[0])})".replace(" ", NO_BREAK)
+
+
+def _is_last_factor(factor: sympy.Basic) -> bool:
+    """Φ, φ and moments stand after their coefficients."""
+    if isinstance(factor, sympy.Symbol):
+        return WRITTEN.get(factor.name, ("", ""))[0].startswith(("E[", "T"))
+    return isinstance(factor, (Phi, phi))
 
 
 def _positive_terms_first(expression: Any) -> list[Any]:
@@ -204,27 +240,27 @@ def _without_unit(expression: Any) -> Any:
     return expression
 
 
+# A run of letters with an optional subscript and an optional mark, or any other sign.
+_MARKS = {"ᵀ": [("msup", "⊤")], "²": [("msup", "2")], "₀": [("msub", "0")]}
+_NAME_PARTS = re.compile(r"([^\W\d_ᵀ₀²]+)(?:_([^\W_]+))?([ᵀ₀²])?|(\S)")
+
+
 class StatementMathmlPrinter(MathMLPresentationPrinter):
     """Presentation MathML with the derivations' notation."""
 
     def _named(self, text: str) -> Any:
-        """`E_q[a_j]` as a row of identifiers, subscripts and brackets."""
+        """`E_q[a_j]`, `g₀` or `aaᵀ` as a row of identifiers, subscripts, superscripts and brackets."""
         row = self.dom.createElement("mrow")
-        position = 0
-        while position < len(text):
-            end = position + 1
-            while text[position].isalpha() and end < len(text) and text[end].isalpha() and text[end] != "ᵀ":
-                end += 1
-            piece, position = text[position:end], end
-            element = self._leaf("mi" if piece[0].isalpha() and piece != "ᵀ" else "mo", piece)
-            if position < len(text) and text[position] == "_":
-                end = position + 1
-                while end < len(text) and text[end].isalnum():
-                    end += 1
-                subscripted = self.dom.createElement("msub")
-                subscripted.appendChild(element)
-                subscripted.appendChild(self._leaf("mi", text[position + 1 : end]))
-                element, position = subscripted, end
+        for name, subscript, mark, sign in _NAME_PARTS.findall(text):
+            element = self._leaf("mi" if name else "mo", name or sign)
+            if sign:
+                element.setAttribute("stretchy", "false")
+            scripts = [("msub", subscript)] if subscript else []
+            for tag, leaf in (*scripts, *_MARKS.get(mark, ())):
+                script = self.dom.createElement(tag)
+                script.appendChild(element)
+                script.appendChild(self._leaf("mi", leaf))
+                element = script
             row.appendChild(element)
         return row
 
@@ -239,6 +275,18 @@ class StatementMathmlPrinter(MathMLPresentationPrinter):
     def _print_MatrixSymbol(self, sym: Any) -> Any:
         return self._named(WRITTEN[sym.name][0] if sym.name in WRITTEN else sym.name)
 
+    def _print_Transpose(self, expr: Any) -> Any:
+        return self._with_exponent(expr.args[0], "⊤")
+
+    def _print_Inverse(self, expr: Any) -> Any:
+        return self._with_exponent(expr.args[0], "−1")
+
+    def _with_exponent(self, base: Any, exponent: str) -> Any:
+        power = self.dom.createElement("msup")
+        power.appendChild(self.parenthesize(base, PRECEDENCE["Pow"]))
+        power.appendChild(self._leaf("mn" if exponent[-1].isdigit() else "mo", exponent))
+        return power
+
     def _as_ordered_terms(self, expr: Any, order: Any = None) -> list[Any]:
         return _positive_terms_first(expr)
 
@@ -251,9 +299,45 @@ class StatementMathmlPrinter(MathMLPresentationPrinter):
     def _print_ZeroMatrix(self, expr: Any) -> Any:
         return self._leaf("mn", "0")
 
+    def parenthesize(self, item: Any, level: int, strict: bool = False) -> Any:
+        return self._print(item) if isinstance(item, InnerProduct) else super().parenthesize(item, level, strict)
+
     def _print_MatMul(self, expr: Any) -> Any:
-        scalar = _without_unit(expr)
-        return super()._print_MatMul(expr) if isinstance(scalar, sympy.MatMul) else self._print(scalar)
+        coefficient, numerator, denominator = _factors(expr)
+        if abs(coefficient.p) != 1:
+            numerator.insert(0, sympy.Integer(abs(coefficient.p)))
+        if coefficient.q != 1:
+            denominator.insert(0, sympy.Integer(coefficient.q))
+        numerator = numerator or [sympy.Integer(1)]
+        product = self._product(numerator)
+        if denominator:
+            fraction = self.dom.createElement("mfrac")
+            for part in (numerator, denominator):
+                fraction.appendChild(self._print(part[0]) if len(part) == 1 else self._product(part))
+            product = fraction
+        if coefficient > 0:
+            return product
+        row = self.dom.createElement("mrow")
+        row.appendChild(self._leaf("mo", "−"))
+        row.appendChild(product)
+        return row
+
+    def _print_MatAdd(self, expr: Any) -> Any:
+        row = self.dom.createElement("mrow")
+        for index, term in enumerate(_positive_terms_first(expr)):
+            is_negative = _factors(term)[0] < 0
+            if is_negative or index:
+                row.appendChild(self._leaf("mo", "−" if is_negative else "+"))
+            row.appendChild(self._print(sympy.MatMul(-1, term).doit(deep=False) if is_negative else term))
+        return row
+
+    def _product(self, factors: list[Any]) -> Any:
+        row = self.dom.createElement("mrow")
+        for index, factor in enumerate(factors):
+            if index:
+                row.appendChild(self._leaf("mo", "\N{INVISIBLE TIMES}"))
+            row.appendChild(self.parenthesize(factor, PRECEDENCE["Mul"], strict=True))
+        return row
 
     def _print_BlockMatrix(self, expr: Any) -> Any:
         grid = expr.args[0]
@@ -303,7 +387,7 @@ def statement_text(statement: sympy.Basic) -> str:
 
 def statement_latex(statement: sympy.Basic) -> str:
     """LaTeX without dollar signs."""
-    return StatementLatexPrinter().doprint(statement)
+    return StatementLatexPrinter({"ln_notation": True}).doprint(statement)
 
 
 def statement_mathml(statement: sympy.Basic) -> str:

@@ -49,7 +49,8 @@ def derivation_text(derivation: Derivation, width: int = TEXT_WIDTH) -> str:
             lines += textwrap.wrap(right, width, initial_indent=hanging, subsequent_indent=hanging)
         lines += textwrap.wrap(verified.step.reason, width, initial_indent=indent, subsequent_indent=indent)
     lines.append("")
-    lines += [f"✓ {letter} = checked for {meaning}" for letter, meaning in legend.values()]
+    for letter, meaning in legend.values():
+        lines += textwrap.wrap(f"✓ {letter} = checked for {meaning}", width, subsequent_indent=" " * len("✓ a = "))
     return "\n".join(lines).replace(NO_BREAK, " ") + "\n"
 
 
@@ -88,6 +89,17 @@ _LATEX_TEXT = {
     "μ": r"$\mu$",
     "σ": r"$\sigma$",
     "Σ": r"$\Sigma$",
+    "→": r"$\to$",
+    "∞": r"$\infty$",
+    "±": r"$\pm$",
+    "∂": r"$\partial$",
+    "′": "$'$",
+    "″": "$''$",
+    "³": "$^3$",
+    "≠": r"$\neq$",
+    "√": r"$\surd$",
+    "π": r"$\pi$",
+    NO_BREAK: "~",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "−": "$-$",

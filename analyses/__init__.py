@@ -1,0 +1,1 @@
+"""Analyses: each measures a tidy table and draws a figure from it."""

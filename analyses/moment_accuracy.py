@@ -1,0 +1,170 @@
+"""Where do Gaussian moments of an ELU lose their digits? Textbook form beside ours, over (mu, sigma); M3, M4, M7.
+
+The reference is the closed form evaluated in Arb balls, certified to 25 digits. Run as
+`python -m analyses.moment_accuracy [--preset quick|paper] [--redraw]`.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas
+from flint import arb, fmpq
+from matplotlib.figure import Figure
+from scipy.special import ndtr
+
+from analyses import records
+from analyses.style import style
+from elutheory.activations import activation
+from elutheory.certified_evaluation import certified_value
+from elutheory.certified_digits import precision
+from elutheory.command_line import VERIFIED, parse_options, run
+from elutheory.derivations.activation_moments import moment_formulas
+from elutheory.derivations.notation import mu, sigma
+from elutheory.moments import gaussian_moments
+
+_DIGITS = 25
+_SMALLEST = sys.float_info.min
+
+
+@dataclass(frozen=True)
+class Config:
+    """The grid: mu symmetric-logarithmic (zero included), sigma logarithmic."""
+
+    alpha: float = 1.0
+    means: int = 61  # odd: −100 … −1e-6, 0, 1e-6 … 100
+    stds: int = 41  # 1e-8 … 100
+
+
+PRESETS = {"quick": Config(), "paper": Config(means=121, stds=81)}
+
+
+def grid(config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Means (config.means,) and standard deviations (config.stds,)."""
+    half = np.logspace(-6, 2, config.means // 2)
+    return np.concatenate([-half[::-1], [0.0], half]), np.logspace(-8, 2, config.stds)
+
+
+def textbook(alpha: float, mean: np.ndarray, std: np.ndarray) -> dict[str, np.ndarray]:
+    """M3, M4 and `E f² − (E f)²` as they stand on paper, in double precision."""
+    z = mean / std
+    density = np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+    once = np.exp(mean + std**2 / 2) * ndtr(-z - std)
+    twice = np.exp(2 * mean + 2 * std**2) * ndtr(-z - 2 * std)
+    first = mean * ndtr(z) + std * density + alpha * (once - ndtr(-z))
+    second = (mean**2 + std**2) * ndtr(z) + mean * std * density + alpha**2 * (twice - 2 * once + ndtr(-z))
+    return {"mean": first, "variance": second - first**2}
+
+
+def measure(config: Config) -> pandas.DataFrame:
+    """One row a grid point, moment and form: relative error, NaN where the true value is below the normal doubles."""
+    function = activation("elu", alpha=config.alpha)
+    formulas = moment_formulas(function)
+    means, stds = grid(config)
+    mean, std = (array.ravel() for array in np.meshgrid(means, stds))
+    with np.errstate(all="ignore"):  # the textbook form overflows; that is what is being shown
+        values = {"textbook": textbook(config.alpha, mean, std)}
+    ours = gaussian_moments(function, mean, std)
+    values["elutheory"] = {"mean": ours.mean, "variance": ours.variance}
+    rows = []
+    for name in ("mean", "variance"):
+        formula = getattr(formulas, name)
+        exact = [
+            certified_value(formula, {mu: fmpq(*m.as_integer_ratio()), sigma: fmpq(*s.as_integer_ratio())}, _DIGITS)
+            for m, s in zip(mean.tolist(), std.tolist(), strict=True)
+        ]
+        for form, columns in values.items():
+            errors = [_relative_error(ball, value) for ball, value in zip(exact, columns[name].tolist(), strict=True)]
+            table = {"moment": name, "form": form, "mean": mean, "std": std, "relative_error": errors}
+            rows.append(pandas.DataFrame(table))
+    return pandas.concat(rows, ignore_index=True)
+
+
+def _relative_error(exact: arb, value: float) -> float:
+    with precision(_DIGITS):
+        if abs(exact) < arb(_SMALLEST):
+            return np.nan
+        if not np.isfinite(value):
+            return np.inf
+        return float((abs(arb(value) - exact) / abs(exact)).mid())
+
+
+def draw(table: pandas.DataFrame) -> Figure:
+    """Four maps: mean and variance, textbook and ours; colour is the number of correct digits lost."""
+    from matplotlib.colors import BoundaryNorm
+    from matplotlib.ticker import FixedLocator, FuncFormatter
+
+    with style():
+        figure = Figure(figsize=(7.0, 5.2), layout="constrained")
+        panels = figure.subplots(2, 2, sharex=True, sharey=True)
+        levels = np.arange(-17, 1)
+        norm = BoundaryNorm(levels, 256)
+        image = None
+        for row, moment in zip(panels, ("mean", "variance"), strict=True):
+            for panel, form in zip(row, ("textbook", "elutheory"), strict=True):
+                chosen = table[(table["moment"] == moment) & (table["form"] == form)]
+                errors = chosen.pivot(index="std", columns="mean", values="relative_error")
+                shown = np.log10(np.clip(errors.to_numpy(float), 1e-17, 1.0))
+                positions = np.arange(len(errors.columns))
+                image = panel.pcolormesh(
+                    positions, errors.index, shown, norm=norm, cmap="viridis", shading="nearest", rasterized=True
+                )
+                panel.set_facecolor("0.85")
+                panel.set_yscale("log")
+                largest = np.nanmax(errors.to_numpy(float))
+                title = {"textbook": "textbook form", "elutheory": "elutheory"}[form]
+                worst = "≥ 1" if largest >= 1 else f"{largest:.0e}"
+                panel.set_title(f"{ {'mean': 'E f', 'variance': 'Var f'}[moment] }, {title}: largest {worst}")
+                columns = errors.columns.to_numpy(float)
+                ticks = [int(np.abs(columns - value).argmin()) for value in (-100, -0.1, -1e-4, 0, 1e-4, 0.1, 100)]
+                panel.xaxis.set_major_locator(FixedLocator(ticks))
+                labels = dict(zip(ticks, ("−100", "−0.1", "−10⁻⁴", "0", "10⁻⁴", "0.1", "100"), strict=True))
+                panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _, labels=labels: labels.get(round(x), "")))
+        for panel in panels[1]:
+            panel.set_xlabel("mean μ of the net input")
+        for panel in panels[:, 0]:
+            panel.set_ylabel("standard deviation σ")
+        bar = figure.colorbar(image, ax=panels, ticks=[-16, -12, -8, -4, 0], fraction=0.05)
+        bar.ax.set_yticklabels(["10⁻¹⁶", "10⁻¹²", "10⁻⁸", "10⁻⁴", "≥ 1"])
+        bar.set_label("relative error (grey: value below the normal doubles)")
+    return figure
+
+
+@dataclass(frozen=True)
+class Options:
+    """Accuracy of the ELU's Gaussian mean and variance over (mu, sigma): textbook form beside ours."""
+
+    preset: Literal["quick", "paper"] = "quick"
+    """Size of the grid."""
+    alpha: float = 1.0
+    """The ELU's parameter."""
+    output: Path = Path("figures/moment_accuracy")
+    """Folder for records.csv, provenance.json, figure.svg and figure.png."""
+    redraw: bool = False
+    """Draw the figure again from the saved records."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and draw; returns the exit code."""
+    return run(_command, arguments)
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    options = parse_options(Options, "python -m analyses.moment_accuracy", arguments)
+    if not options.redraw:
+        config = replace(PRESETS[options.preset], alpha=options.alpha)
+        start = time.perf_counter()
+        table = measure(config)
+        records.save(options.output, table, config, time.perf_counter() - start)
+    table = records.load(options.output)
+    records.save_figure(options.output, draw, table)
+    print(table.groupby(["moment", "form"])["relative_error"].agg(["median", "max"]).to_string(float_format="%.1e"))
+    return VERIFIED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

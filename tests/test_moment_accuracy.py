@@ -1,0 +1,62 @@
+"""The accuracy analysis at a small size: what it measures, that it draws from records alone, and its errors."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+
+from analyses import moment_accuracy, records
+from analyses.style import figure_bytes
+
+SMALL = moment_accuracy.Config(means=9, stds=5)
+
+
+@pytest.fixture(scope="module")
+def table() -> pandas.DataFrame:
+    return moment_accuracy.measure(SMALL)
+
+
+def test_textbook_forms_lose_their_digits_and_ours_do_not(table: pandas.DataFrame) -> None:
+    assert len(table) == 2 * 2 * SMALL.means * SMALL.stds
+    worst = table.groupby(["moment", "form"])["relative_error"].max()
+    assert worst["variance", "elutheory"] < 1e-12
+    assert worst["mean", "elutheory"] < 1e-12
+    assert worst["variance", "textbook"] > 1e-3
+    assert worst["mean", "textbook"] > 1e-4
+
+
+def test_textbook_form_is_right_where_nothing_cancels() -> None:
+    """Against 0.160520572266556…, E elu(Z), and 0.644945417492924…, E elu(Z)²: 30-digit quadrature by mpmath."""
+    values = moment_accuracy.textbook(1.0, np.array([0.0]), np.array([1.0]))
+    assert values["mean"][0] == pytest.approx(0.160520572266556050, rel=1e-14)
+    assert values["variance"][0] == pytest.approx(0.644945417492923863 - 0.160520572266556050**2, rel=1e-14)
+
+
+def test_values_below_the_normal_doubles_are_left_out(table: pandas.DataFrame) -> None:
+    left_out = table[table["relative_error"].isna()]
+    assert (left_out["moment"] == "variance").all()
+    assert (left_out["mean"] < 0).all()
+
+
+def test_figure_is_drawn_from_saved_records_and_repeats_byte_for_byte(table: pandas.DataFrame, tmp_path: Path) -> None:
+    records.save(tmp_path, table, SMALL, 1.0)
+    loaded = records.load(tmp_path)
+    pandas.testing.assert_frame_equal(loaded, table, rtol=1e-6)
+    first, second = (figure_bytes(moment_accuracy.draw(loaded), "svg") for _ in range(2))
+    assert first == second
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["config"] == {"alpha": 1.0, "means": 9, "stds": 5}
+    records.save_figure(tmp_path, moment_accuracy.draw, loaded)
+    assert (tmp_path / "figure.svg").read_bytes() == first
+
+
+def test_bad_input(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert moment_accuracy.main(["--redraw", "--output", str(tmp_path / "nothing")]) == 2
+    assert "holds no records.csv; run the analysis first" in capsys.readouterr().err
+    (tmp_path / "records.csv").write_text('a,b\n"1,2\n3,4,5\n')
+    assert moment_accuracy.main(["--redraw", "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert moment_accuracy.main(["--alpha", "-1", "--output", str(tmp_path / "new")]) == 2
+    assert not (tmp_path / "new").exists()
