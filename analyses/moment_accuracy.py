@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas
@@ -20,8 +20,8 @@ from scipy.special import ndtr
 from analyses import records
 from analyses.style import style
 from elutheory.activations import activation
-from elutheory.certified_evaluation import certified_value
 from elutheory.certified_digits import precision
+from elutheory.certified_evaluation import certified_value
 from elutheory.command_line import VERIFIED, parse_options, run
 from elutheory.derivations.activation_moments import moment_formulas
 from elutheory.derivations.notation import mu, sigma
@@ -103,7 +103,7 @@ def draw(table: pandas.DataFrame) -> Figure:
         panels = figure.subplots(2, 2, sharex=True, sharey=True)
         levels = np.arange(-17, 1)
         norm = BoundaryNorm(levels, 256)
-        image = None
+        image: Any = None
         for row, moment in zip(panels, ("mean", "variance"), strict=True):
             for panel, form in zip(row, ("textbook", "elutheory"), strict=True):
                 chosen = table[(table["moment"] == moment) & (table["form"] == form)]

@@ -60,9 +60,9 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from elutheory.activations import Activation as Activation
     from elutheory.activations import activation as activation
     from elutheory.activations import activation_names as activation_names
+    from elutheory.certified_digits import certified_moments as certified_moments
     from elutheory.correction import BiasShiftCorrection as BiasShiftCorrection
     from elutheory.correction import bias_shift_correction as bias_shift_correction
-    from elutheory.certified_digits import certified_moments as certified_moments
     from elutheory.derivations.activation_moments import MomentFormulas as MomentFormulas
     from elutheory.derivations.activation_moments import activation_moments as activation_moments
     from elutheory.derivations.activation_moments import moment_formulas as moment_formulas

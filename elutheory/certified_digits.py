@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 
 import sympy
@@ -144,7 +145,6 @@ def _growth(function: Activation) -> tuple[fmpq, fmpq]:
     a, b = fmpq(2), fmpq(2)
     for _, value in function.parameters:
         if value != 0:
-            p = sympy.Rational(repr(value))
-            exact = fmpq(int(p.p), int(p.q))
+            exact = fmpq(*Fraction(repr(value)).as_integer_ratio())
             a, b = a + exact + 1 / exact, b + exact + 1 / exact
     return a, b

@@ -96,7 +96,7 @@ def _real_part(value: Any) -> arb:
 def log_slope(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr:
     """`ln f'` of one piece f, logarithms of products and logistic functions written out."""
     slope = stable(sympy.diff(stable(expression), symbol))
-    logarithm = sympy.expand_log(sympy.log(slope), force=True)
+    logarithm: Any = sympy.expand_log(sympy.log(slope), force=True)
     is_log_logistic = lambda node: isinstance(node, sympy.log) and isinstance(node.args[0], Logistic)  # noqa: E731
     return logarithm.replace(is_log_logistic, lambda node: -Softplus(-node.args[0].args[0]))
 

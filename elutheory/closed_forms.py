@@ -63,7 +63,7 @@ def _number(value: sympy.Expr) -> float:
 
 def _line(expression: sympy.Expr, x: sympy.Symbol) -> tuple[sympy.Expr, sympy.Expr] | None:
     """(intercept, slope), exact."""
-    if not expression.is_polynomial(x) or sympy.degree(expression, x) > 1:
+    if not expression.is_polynomial(x) or sympy.Poly(expression, x).degree() > 1:
         return None
     slope = sympy.diff(expression, x)
     return sympy.expand(expression - slope * x), slope

@@ -1,4 +1,4 @@
-"""M3, M4, M6 for f(x) = A x (x > 0), B (e^{k x} − 1) (x <= 0): ELU, CELU, SELU (arXiv 1511.07289), without cancellation.
+"""M3, M4, M6 for f(x) = A x (x > 0), B (e^{k x} − 1) (x <= 0): ELU, CELU, SELU (arXiv 1511.07289), no cancellation.
 
 Y = k X has mean m and standard deviation s, z = mean/std, U = the overshoot of −Z beyond z (truncated_normal), so that
 Y = −s U given Y < 0. All follows from D1 = E(1 − e^{−sU}), D2 = E(1 − e^{−sU})² and V = D2 − D1², the conditional
@@ -47,10 +47,10 @@ class ExponentialLinear:
 
 @dataclass(frozen=True)
 class ConditionalMoments:
-    """What the two pieces contribute: ± upper and lower piece; means in units of f, the kink at f = 0.
+    """Probability, conditional mean and variance of f on its two pieces, and what else the moments are made of.
 
-    `upper_sum` = E[X; X > 0]; `lower_exponential` = B k E[e^Y; Y < 0], `lower_exponential_square` = (B k)² E[e^{2Y}; Y < 0];
-    `tail_sum` = std phi-tail r_1 = E[X − mean …]: E max(∓X, 0) of the smaller tail.
+    `upper_sum` = E max(X, 0), `lower_sum` = E max(−X, 0); `lower_exponential` = B k E[e^Y; Y < 0],
+    `lower_exponential_square` = (B k)² E[e^{2Y}; Y < 0]; `density` = that of X at the kink.
     """
 
     upper: Any

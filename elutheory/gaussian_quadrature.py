@@ -8,6 +8,7 @@ f'' included. Arrays are one-dimensional, numpy or torch.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import sympy
@@ -21,9 +22,6 @@ from elutheory.truncated_normal import library, normal_density
 _ORDERS = (16, 24)
 _REACH = {4: 13.5, 8: 38.5}  # phi is subnormal beyond
 _PANEL = 1.5
-# Below this the variance comes from slopes alone, if that series has converged; f(x) − E f would lose digits.
-_SMALL_STD = 0.1
-_HERMITE_TERMS = 9
 _DISTANCES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
@@ -69,6 +67,7 @@ def _edges(activation: Activation, mean: Any, std: Any) -> Any:
     kinks = [constant_value(point) for point in activation.breakpoints]
     offsets = [0.0, *_DISTANCES, *(-distance for distance in _DISTANCES)]
     points = sorted({centre + offset for centre in {0.0, *kinks} for offset in offsets})
+    fixed.append(0.0 * mean)
     moving = [xp.clip((point - mean) / std, -reach, reach) for point in points]
     return xp.sort(xp.stack([*fixed, *moving], -1), -1) if xp.__name__ == "numpy" else _torch_sorted(xp, fixed, moving)
 
@@ -99,11 +98,15 @@ def _rule(activation: Activation, logarithm: Any, mean: Any, std: Any, edges: An
         return (weight * integrand).sum(-1).sum(-1)
 
     mean_of_f = total(values)
-    centred = values - mean_of_f[:, None, None]
-    variance = total(centred * centred)
-    if (std < _SMALL_STD).any():
-        series, last = _variance_from_slopes(t, slopes, std, total)
-        variance = xp.where(last <= _resolution(mean) * series, series, variance)
+    # f(x) − f(mean): where that cancels, the sum of f' from the mean outwards, exact to the last digits
+    increments = _increments(slopes, half * std[:, None], edges, order)
+    for at, jump in _jumps(activation):
+        increments = increments + jump * (1.0 * (x > at) - 1.0 * (mean > at)[:, None, None])
+    there = activation(mean + std * _anchor(edges))[:, None, None]
+    differences = values - there
+    increments = xp.where(abs(differences) > 0.5 * abs(there), differences, increments)
+    centre = total(increments)
+    variance = total((increments - centre[:, None, None]) ** 2)
     return (
         mean_of_f,
         total(values * values),
@@ -114,26 +117,61 @@ def _rule(activation: Activation, logarithm: Any, mean: Any, std: Any, edges: An
     )
 
 
-def _variance_from_slopes(t: Any, slopes: Any, std: Any, total: Any) -> tuple[Any, Any]:
-    """Var f = std² Σ_n (E f' He_n(Z))² / (n+1)!, and its last two terms: no difference of nearby values of f."""
-    previous, hermite = 0.0 * t, 0.0 * t + 1.0
-    terms = []
-    factorial = 1.0
-    for n in range(_HERMITE_TERMS):
-        factorial *= n + 1
-        terms.append(total(slopes * hermite) ** 2 / factorial)
-        previous, hermite = hermite, t * hermite - n * previous
-    square = std * std
-    return square * sum(terms[::-1]), square * (terms[-1] + terms[-2])
+def _anchor(edges: Any) -> Any:
+    """The panel end at t = 0: zero, but torch follows it where a moving end coincides with the fixed one."""
+    xp = library(edges)
+    starts = edges[:, :-1]
+    right = starts >= 0
+    first = right & ~xp.concatenate([right[:, :1] & False, right[:, :-1]], -1)
+    return xp.where(first, starts, 0.0 * starts).sum(-1)
 
 
-def _resolution(array: Any) -> float:
-    return {4: 1e-8, 8: 1e-17}[array.dtype.itemsize]
+def _increments(slopes: Any, half: Any, edges: Any, order: int) -> Any:
+    """∫_mean^x f' at every node: within its panel from the interpolating polynomial, then panel by panel."""
+    xp = library(slopes)
+    matrices = [xp.asarray(matrix, dtype=slopes.dtype) for matrix in _antiderivative(order)]
+    if xp.__name__ == "torch":
+        matrices = [matrix.to(slopes.device) for matrix in matrices]
+    from_start, to_end, whole = ((slopes @ matrix) * half[:, :, None] for matrix in matrices)
+    right = edges[:, :-1] >= 0
+    panels = whole[:, :, 0]
+    zero = 0.0 * panels[:, :1]
+    before = xp.cumsum(xp.where(right, panels, 0.0 * panels), -1)
+    before = xp.concatenate([zero, before[:, :-1]], -1)
+    after = xp.cumsum(xp.flip(xp.where(right, 0.0 * panels, panels), (-1,)), -1)
+    after = xp.flip(xp.concatenate([zero, after[:, :-1]], -1), (-1,))
+    return xp.where(right[:, :, None], before[:, :, None] + from_start, -(after[:, :, None] + to_end))
+
+
+@lru_cache(maxsize=4)
+def _antiderivative(order: int) -> tuple[Any, Any, Any]:
+    """Matrices from values at the nodes to the integrals from −1 to a node, from a node to 1, and from −1 to 1."""
+    import numpy
+    from numpy.polynomial import legendre
+
+    nodes, weights = _legendre(order)
+    # the Legendre coefficients of a polynomial of degree < order are Gauss–Legendre integrals, exactly
+    coefficients = (legendre.legvander(nodes, order - 1) * weights[:, None]) * (numpy.arange(order) + 0.5)
+    integrals = [legendre.legint(row, lbnd=-1) for row in numpy.eye(order)]
+    matrix = coefficients @ numpy.stack([legendre.legval(nodes, integral) for integral in integrals])
+    return matrix, matrix[::-1, ::-1].copy(), weights[:, None].copy()
+
+
+@lru_cache(maxsize=256)
+def _jumps(activation: Activation) -> tuple[tuple[float, float], ...]:
+    """Where f is discontinuous, and by how much."""
+    x = activation.symbol
+    jumps = []
+    for left, right in pairwise(activation.pieces):
+        jump = sympy.N(right.expression.subs(x, right.lower) - left.expression.subs(x, right.lower), 40)
+        if abs(jump) > sympy.Float(10) ** -30:
+            jumps.append((constant_value(right.lower), float(jump)))
+    return tuple(jumps)
 
 
 @lru_cache(maxsize=256)
 def log_slope(activation: Activation) -> Any:
-    """ln f' as a function that does not underflow; −inf where f is constant on a piece; nan where f is not known to rise.
+    """ln f' as a function that does not underflow; −inf where a piece of f is constant; nan if unknown.
 
     Known are derivatives that are products of exponentials, logistic and normal distribution functions.
     """
@@ -151,20 +189,22 @@ def log_slope(activation: Activation) -> Any:
     return NumericFunction(pieces, activation.symbol, 0)
 
 
+def _base_and_exponent(factor: Any) -> tuple[Any, Any]:
+    return (factor, sympy.Integer(1)) if isinstance(factor, sympy.exp) else factor.as_base_exp()
+
+
 def _log_of_product(slope: Any) -> Any:
     total: Any = sympy.Integer(0)
     for factor in sympy.Mul.make_args(slope):
-        base, exponent = factor.as_base_exp()
-        if isinstance(factor, sympy.exp):
-            base, exponent = factor, sympy.Integer(1)
+        base, exponent = _base_and_exponent(factor)
         if not factor.free_symbols and factor.is_positive:
             total += sympy.log(factor)
         elif isinstance(base, sympy.exp):
             total += base.args[0] * exponent
         elif isinstance(base, Logistic):
-            total -= Softplus(-base.args[0]) * exponent
+            total -= Softplus(-base.argument) * exponent
         elif isinstance(base, Gaussian):
-            total -= base.args[0] ** 2 / 2 * exponent
+            total -= base.argument**2 / 2 * exponent
         elif isinstance(base, NormalDistribution):
             total += sympy.log(base) * exponent
         else:

@@ -7,6 +7,7 @@ Notation: F = E f, S = E f², Q = E f'², W = Var f, a subscript counts derivati
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from elutheory import exponential_linear_moments, piecewise_linear_moments
@@ -40,7 +41,7 @@ def piecewise_linear(f: Line | Kink | Ramp, quantity: str, order: int, mean: Any
     elif isinstance(f, Ramp):
         kinks = ((f.lower, f.lower_value), (f.upper, f.upper_value))
     slopes = [piece.slope for piece in state.pieces]
-    jumps = list(zip(slopes, slopes[1:], strict=False))
+    jumps = list(pairwise(slopes))
     bends = [f.bend] if isinstance(f, Kink) else [right - left for left, right in jumps]
     squares = [bend * (left + right) for bend, (left, right) in zip(bends, jumps, strict=True)]
     densities = [

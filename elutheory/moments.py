@@ -12,15 +12,10 @@ from elutheory.errors import InputError
 if TYPE_CHECKING:
     from elutheory.activations import Activation
 
-# Short enough that temporaries stay in the processor's cache, long enough to outweigh the cost of a call.
-_CHUNK = {"numpy": 32768, "torch": 131072}
-_QUADRATURE_CHUNK = 64
-_TOLERANCE = {4: 1e-3, 8: 1e-8}
-
 
 @dataclass(frozen=True)
 class GaussianMoments:
-    """E f, E f², Var f, E f', E f'², E ln f' at X ~ N(mean, std²), each of the broadcast shape; and how they were found.
+    """E f, E f², Var f, E f', E f'², E ln f' at X ~ N(mean, std²), of the broadcast shape; and how they were found.
 
     log_slope_mean = h(f(X)) − h(X) for increasing f (M6). It is −inf where f is constant on a set of positive
     probability (an atom: information is lost), nan where f falls or its slope has no known logarithm.
@@ -54,6 +49,8 @@ def gaussian_moments(activation: "Activation | str", mean: Any, std: Any) -> Gau
         mean, std = _torch_arguments(mean, std)
         values, error = torch_moments(f, mean, std)
     else:
+        from elutheory.moment_evaluation import evaluate, refuse_invalid
+
         mean, std = _numpy_arguments(mean, std)
         refuse_invalid(mean, std)
         values, error = evaluate(f, mean, std)
@@ -61,79 +58,6 @@ def gaussian_moments(activation: "Activation | str", mean: Any, std: Any) -> Gau
     if error is None:
         return GaussianMoments(*values, method="closed form")
     return GaussianMoments(*values, method=f"Gauss-Legendre quadrature, estimated relative error {error:.0e}")
-
-
-def evaluate(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float | None]:
-    """The six moments for valid arrays of one shape and dtype, and the error estimate (None: closed form)."""
-    import numpy
-
-    from elutheory.closed_forms import closed_form, moments
-    from elutheory.truncated_normal import library
-
-    form = closed_form(f)
-    xp = library(mean)
-    shape = mean.shape
-    mean, std = mean.reshape(-1), std.reshape(-1)
-    special = (std == 0) | ~xp.isfinite(mean)
-    any_special = bool(special.any())
-    safe_mean, safe_std = mean, std
-    if any_special:
-        safe_mean, safe_std = xp.where(special, 0.0 * std, mean), xp.where(special, 0.0 * std + 1.0, std)
-    outputs = tuple(xp.empty_like(mean) for _ in range(6))
-    error: float | None = None
-    size = mean.shape[0]
-    step = _CHUNK[xp.__name__] if form is not None else _QUADRATURE_CHUNK
-    if form is not None and xp is not numpy and mean.device.type != "cpu":
-        step = max(size, 1)
-    # Rounding to 0 or to infinity is the right result, not news; masked branches may do anything.
-    with numpy.errstate(all="ignore"):
-        for start in range(0, size, step):
-            chunk = slice(start, start + step)
-            if form is not None:
-                values = moments(form, safe_mean[chunk], safe_std[chunk])
-            else:
-                values, chunk_error = _integrated(f, safe_mean[chunk], safe_std[chunk])
-                error = max(error or 0.0, chunk_error)
-            for output, value in zip(outputs, values, strict=True):
-                output[chunk] = value
-        if any_special:
-            for output, value in zip(outputs, limits(f, mean[special], std[special]), strict=True):
-                output[special] = value
-    if form is None:
-        error = error or 0.0
-    return tuple(output.reshape(shape) for output in outputs), error
-
-
-def limits(f: "Activation", mean: Any, std: Any) -> tuple[Any, ...]:
-    """std = 0 or mean = ±inf: f is the line through (mean, f(mean)) with its slope there."""
-    from elutheory.truncated_normal import library
-
-    xp = library(mean)
-    value, slope = f(mean), f.derivative(mean)
-    spread = slope * std
-    variance = spread * spread
-    log_slope = xp.where(slope >= 0, xp.log(xp.where(slope >= 0, slope, 1.0 + 0.0 * slope)), slope * float("nan"))
-    return value, value * value + variance, variance, slope, slope * slope, log_slope
-
-
-def _integrated(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float]:
-    from elutheory.gaussian_quadrature import integrals
-
-    result = integrals(f, mean, std)
-    return result.moments, accepted_error(f, mean, std, result.error)
-
-
-def accepted_error(f: "Activation", mean: Any, std: Any, error: Any) -> float:
-    """The largest estimate. Raises InputError above the tolerance."""
-    worst = int(error.argmax())
-    largest = float(error[worst])
-    tolerance = _TOLERANCE[mean.dtype.itemsize]
-    if not largest <= tolerance:
-        raise InputError(
-            f"quadrature finds the moments of {f} at mean = {float(mean[worst]):.6g}, std = {float(std[worst]):.6g} only "
-            f"to about {largest:.0e}; {tolerance:.0e} is required."
-        )
-    return largest
 
 
 def _is_torch(value: Any) -> bool:
@@ -158,9 +82,10 @@ def _numpy_arguments(mean: Any, std: Any) -> tuple[Any, Any]:
     except OverflowError as error:
         raise InputError("mean and std must be within the range of float64.") from error
     try:
-        return tuple(numpy.broadcast_arrays(mean, std))
+        mean, std = numpy.broadcast_arrays(mean, std)
     except ValueError as error:
         raise InputError(f"mean of shape {mean.shape} and std of shape {std.shape} do not broadcast.") from error
+    return mean, std
 
 
 def _is_python_number(value: Any) -> bool:
@@ -210,25 +135,6 @@ def _torch_arguments(mean: Any, std: Any) -> tuple[Any, Any]:
     except RuntimeError as error:
         shapes = f"mean of shape {tuple(mean.shape)} and std of shape {tuple(std.shape)}"
         raise InputError(f"{shapes} do not broadcast.") from error
-
-
-def refuse_invalid(mean: Any, std: Any) -> None:
-    """Raises InputError naming the first mean that is nan, or std that is negative, infinite or nan."""
-    from elutheory.truncated_normal import library
-
-    xp = library(mean)
-    for name, wrong, allowed in (
-        ("mean", xp.isnan(mean), "a number or ±inf"),
-        ("std", ~((std >= 0) & xp.isfinite(std)), "finite and >= 0"),
-    ):
-        if wrong.any():
-            values = mean if name == "mean" else std
-            index = tuple(
-                int(i) for i in (wrong.nonzero() if xp.__name__ == "numpy" else wrong.nonzero(as_tuple=True))[0][:1]
-            )
-            first = values[wrong][0]
-            where = f" (first along axis 0 at {index[0]})" if values.ndim else ""
-            raise InputError(f"{name} must be {allowed}, not {float(first)}{where}.")
 
 
 if __name__ == "__main__":

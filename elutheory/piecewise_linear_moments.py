@@ -212,7 +212,10 @@ def _window_narrow(a: Any, h: Any) -> tuple[Any, Any, Any]:
 
 
 def _odd_mean(low: Any, high: Any) -> Any:
-    """½ ∫_{−high}^{high} ∫_{−low}^{low} phi(u + t) du dt = low erf(high/√2) − 2 phi(high) Σ low^{2k+1} He_{2k−1}(high) / (2k+1)!."""
+    """½ ∫_{−high}^{high} ∫_{−low}^{low} phi(u + t) du dt, low < 1.
+
+    = low erf(high/√2) − 2 phi(high) Σ_{k>=1} low^{2k+1} He_{2k−1}(high) / (2k+1)!
+    """
     phi = normal_density(high)
     total = low * (1.0 - 2.0 * phi * mills_ratio(high))
     small = high < 1.0

@@ -7,7 +7,7 @@ import torch
 from elutheory.closed_forms import ClosedForm, closed_form, derivative
 from elutheory.errors import InputError
 from elutheory.moment_derivatives import HIGHEST_ORDER
-from elutheory.moments import accepted_error, evaluate, limits, refuse_invalid
+from elutheory.moment_evaluation import accepted_error, evaluate, limits, refuse_invalid
 
 if TYPE_CHECKING:
     from elutheory.activations import Activation
@@ -85,7 +85,7 @@ class _Moments(torch.autograd.Function):
         return by_mean, by_std, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, mean: Any, std: Any, f: "Activation") -> Any:
+    def vmap(info: Any, in_dims: Any, mean: Any, std: Any, f: "Activation") -> Any:  # pyright: ignore
         return _Moments.apply(*_batched_first(info, in_dims, (mean, std)), f), (0,) * 6
 
 
@@ -122,7 +122,7 @@ class _MeanDerivative(torch.autograd.Function):
         return by_mean, by_std, None, None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, mean: Any, std: Any, form: ClosedForm, quantity: str, order: int) -> Any:
+    def vmap(info: Any, in_dims: Any, mean: Any, std: Any, form: ClosedForm, quantity: str, order: int) -> Any:  # pyright: ignore
         return _MeanDerivative.apply(*_batched_first(info, in_dims, (mean, std)), form, quantity, order), 0
 
 

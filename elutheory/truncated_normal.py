@@ -1,8 +1,8 @@
 """The overshoot U = Z − t of a standard normal Z given Z > t: Mills' ratio, moments, differences, to a few ulp.
 
 With I_n(t) = ∫_0^∞ u^n exp(−u²/2 − t u) du, E U^n = I_n / I_0, and I_{n+1} = n I_{n−1} − t I_n. Written for the ratios
-r_n = I_n / I_{n−1} this is the continued fraction r_n = n / (t + r_{n+1}): positive terms only, so relative accuracy for
-every t > 0, where the textbook forms 1 − t M(t) and (1 + t²) M(t) − t cancel like t² and t⁴.
+r_n = I_n / I_{n−1} this is the continued fraction r_n = n / (t + r_{n+1}): positive terms only, so relative accuracy
+for every t > 0, where the textbook forms 1 − t M(t) and (1 + t²) M(t) − t cancel like t² and t⁴.
 Arrays are one-dimensional, numpy or torch, float32 or float64; nothing is upcast.
 """
 

@@ -80,7 +80,7 @@ def precision(bits: int) -> Iterator[None]:
 
 
 def closed_form(f: tuple[Piece, ...], mean: float, std: float) -> dict[str, arb]:
-    """The six moments for std > 0, balls of relative radius 2^-70 (or below 2^-1100); log slope None for a flat piece."""
+    """The six moments for std > 0, relative radius 2^-70 (or below 2^-1100); log slope None for a flat piece."""
     bits = 160
     while True:
         with precision(bits):
@@ -150,7 +150,7 @@ def moments_at(f: tuple[Piece, ...], mu: arb, sigma: arb) -> dict[str, arb]:
 
 
 def allowance(f: tuple[Piece, ...], mean: float, std: float, name: str) -> arb:
-    """|mean d_mean| + |std d_std| of a moment: what a unit relative rounding of the inputs causes (difference quotient)."""
+    """|mean d_mean| + |std d_std| of a moment, by difference quotients: the effect of rounding the inputs."""
     bits = 400
     while True:
         with precision(bits):
@@ -166,9 +166,9 @@ def allowance(f: tuple[Piece, ...], mean: float, std: float, name: str) -> arb:
 def integral(
     f: tuple[Piece, ...], mean: float, std: float, integrand: Callable[[Piece, acb], acb], bits: int = 110
 ) -> arb:
-    """E integrand(piece, X) over |Z| <= 16, by `acb.integral`; the tails beyond are below 1e-50 of what is tested."""
+    """E integrand(piece, X) over |Z| <= 40, by `acb.integral`; the tails beyond are below 1e-300."""
     with precision(2 * bits):
-        mu, sigma, cut = arb(mean), arb(std), arb(16)
+        mu, sigma, cut = arb(mean), arb(std), arb(40)
         total = arb(0)
         for piece in f:
             low = -cut if piece.lower is None else max((arb(piece.lower) - mu) / sigma, -cut)
@@ -180,6 +180,6 @@ def integral(
                 low,
                 high,
                 rel_tol=arb(2) ** -bits,
-                abs_tol=arb(2) ** -(3 * bits),
+                abs_tol=arb(2) ** -1200,
             ).real
         return total

@@ -6,8 +6,8 @@ import sympy
 from flint import arb, ctx, fmpq
 
 from elutheory.activations import Activation, activation, activation_names
-from elutheory.certified_evaluation import ball, certified_expectation, certified_value, log_slope
 from elutheory.certified_digits import MOMENTS, certified_moments, precision
+from elutheory.certified_evaluation import ball, certified_expectation, certified_value, log_slope
 from elutheory.derivations.gaussian_functions import Phi
 from elutheory.errors import InputError
 

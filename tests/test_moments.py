@@ -228,7 +228,7 @@ def test_float32(case: tuple[str, dict[str, float]], library: str) -> None:
     else:
         result = gaussian_moments(activation, torch.tensor(mean), torch.tensor(std))
     wide, wide_std = mean.astype(np.float64), std.astype(np.float64)
-    h = 1e-6
+    h = 1e-10  # below std / mean
     want, *moved = (
         gaussian_moments(activation, wide * (1 + a), wide_std * (1 + b)) for a, b in ((0, 0), (h, 0), (0, h))
     )
@@ -334,10 +334,9 @@ def test_third_derivatives_are_refused() -> None:
     mean = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     first = torch.autograd.grad(gaussian_moments("elu", mean, 1.0).mean, mean, create_graph=True)[0]
     second = torch.autograd.grad(first, mean, create_graph=True)[0]
-    fourth = second
+    third = torch.autograd.grad(second, mean, create_graph=True)[0]
     with pytest.raises(InputError, match="first and second derivatives"):
-        for _ in range(3):
-            fourth = torch.autograd.grad(fourth, mean, create_graph=True)[0]
+        torch.autograd.grad(third, mean)
 
 
 def test_functional_transforms() -> None:
@@ -350,7 +349,7 @@ def test_functional_transforms() -> None:
     mapped = torch.func.vmap(torch.func.grad(variance, argnums=1), in_dims=(0, None))(means, std)
     stds = std.repeat(5).requires_grad_()
     assert torch.equal(mapped, torch.autograd.grad(variance(means, stds).sum(), stds)[0])
-    hessian = torch.func.vmap(torch.func.hessian(variance), in_dims=(0, None))(means, std)
+    hessian = torch.func.vmap(torch.func.jacrev(torch.func.jacrev(variance)), in_dims=(0, None))(means, std)
     means.requires_grad_()
     first = torch.autograd.grad(variance(means, std).sum(), means, create_graph=True)[0]
     assert torch.allclose(hessian, torch.autograd.grad(first.sum(), means)[0], rtol=1e-14, atol=0)
@@ -396,8 +395,8 @@ def test_closed_form_is_recognised_by_shape_not_by_name() -> None:
 @pytest.mark.parametrize(
     "text", ["where(x > 0, x, 0) + x**2*0", "max(x, 0.3*x - 2, 2*x - 5)", "where(x > 1, x**2, 2*x - 1)"]
 )
-def test_quadrature_agrees_with_itself_across_forms(text: str) -> None:
-    """A kink is resolved: relu by quadrature of max(x, 0) shifted, and others, against a fine Gauss–Hermite-free sum."""
+def test_quadrature_at_kinks(text: str) -> None:
+    """Kinks are resolved; reference: a Riemann sum of four million terms (error about 1e-12)."""
     f = et.Activation.from_text(text)
     for mean, std in ((0.2, 1.0), (3.0, 0.01), (1.0, 20.0)):
         t = np.linspace(-12, 12, 4_000_001)

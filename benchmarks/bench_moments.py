@@ -1,0 +1,77 @@
+"""Gaussian moments of 10⁶ elements, in units of their floor: `pytest benchmarks --benchmark-only`.
+
+The floor is the special functions that M3 and M4 cannot do without: one ndtr, two erfcx, three exp of one array.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import special
+
+from elutheory.moments import gaussian_moments
+
+COUNT = 10**6
+NUMPY_LIMIT, TORCH_LIMIT = 6.0, 2.0  # times the floor; times numpy
+ROUNDS = 5
+
+
+def inputs(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    if kind == "wide":
+        return 3.0 * rng.standard_normal(COUNT), np.exp(rng.standard_normal(COUNT))
+    return rng.standard_normal(COUNT), np.ones(COUNT)
+
+
+def floor(x: np.ndarray) -> None:
+    special.ndtr(x)
+    for _ in range(2):
+        special.erfcx(x)
+    for _ in range(3):
+        np.exp(x)
+
+
+def best(function: Callable[[], Any]) -> float:
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("kind", ["wide", "unit"])
+def test_floor(benchmark: Any, kind: str) -> None:
+    mean, _ = inputs(kind)
+    benchmark(floor, mean)
+
+
+@pytest.mark.parametrize("kind", ["wide", "unit"])
+@pytest.mark.parametrize("name", ["elu", "celu", "selu", "relu"])
+def test_numpy(benchmark: Any, kind: str, name: str) -> None:
+    mean, std = inputs(kind)
+    benchmark(gaussian_moments, name, mean, std)
+    ratio = best(lambda: gaussian_moments(name, mean, std)) / best(lambda: floor(mean))
+    benchmark.extra_info["times the floor"] = ratio
+    assert ratio <= NUMPY_LIMIT
+
+
+@pytest.mark.parametrize("kind", ["wide", "unit"])
+def test_torch(benchmark: Any, kind: str) -> None:
+    mean, std = inputs(kind)
+    tensors = torch.tensor(mean), torch.tensor(std)
+    benchmark(gaussian_moments, "elu", *tensors)
+    ratio = best(lambda: gaussian_moments("elu", *tensors)) / best(lambda: gaussian_moments("elu", mean, std))
+    benchmark.extra_info["times numpy"] = ratio
+    assert ratio <= TORCH_LIMIT
