@@ -1,6 +1,7 @@
-"""E[elu(X)²]: google-deepmind/dks beside elutheory, in one run. Install `dks` into the benchmark's own environment.
+"""E[elu(X)²]: google-deepmind/dks beside elutheory, in one run.
 
-Run as `pytest benchmarks/bench_moments_peers.py -s`; without dks the comparison is skipped and says so.
+Install `dks` and `absl-py` (which it needs without saying so) into the benchmark's own environment. Run as
+`pytest benchmarks -o addopts= -s`; without dks the comparison is skipped and says so.
 """
 
 import time

@@ -12,6 +12,7 @@ from typing import Any
 
 from elutheory.truncated_normal import (
     CONTINUED_FRACTION_FROM,
+    indices,
     laplace_differences,
     library,
     mills_ratio,
@@ -112,40 +113,36 @@ def conditional_moments(f: ExponentialLinear, mean: Any, std: Any) -> Conditiona
     excess = reach - first  # E(sU − 1 + e^{−sU}) >= 0
     variance = ratio_2 - ratio_1 * ratio_1
 
-    far = z >= CONTINUED_FRACTION_FROM
-    small = (reach < SMALL_FIRST) & ~far
-    if small.any():
+    near = z < CONTINUED_FRACTION_FROM
+    curved = reach < SMALL_FIRST
+    small = indices(curved & near)
+    if len(small):
         both = _series(m[small], s[small], reach[small])
-        excess[small] = both[0]
-        first[small] = reach[small] - both[0]
+        small_first = reach[small] - both[0]
+        excess[small], first[small] = both[0], small_first
         tiny = reach[small] < SMALL_SECOND
-        kept = second[small]
-        second[small] = xp.where(tiny, both[1], kept)
-        kept = variance[small]
-        variance[small] = xp.where(tiny, both[1] - first[small] ** 2, kept)
-    far = far & (reach < SMALL_FIRST)
-    if far.any():
-        first[far], second[far] = laplace_differences(z[far], s[far])
-        excess[far] = reach[far] - first[far]
-        variance[far] = second[far] - first[far] ** 2
+        second[small] = xp.where(tiny, both[1], second[small])
+        variance[small] = xp.where(tiny, both[1] - small_first * small_first, variance[small])
+    far = indices(curved & ~near & (phi > 0.0))  # with no density left there is nothing to multiply
+    if len(far):
+        far_first, far_second = laplace_differences(z[far], s[far])
+        first[far], second[far] = far_first, far_second
+        excess[far] = reach[far] - far_first
+        variance[far] = far_second - far_first * far_first
     lower_variance = B * B * variance
-    centred = (z < Z_CENTRED) & (s < S_CENTRED)
-    if centred.any():
+    second_lower = B * B * second
+    centred = indices((z < Z_CENTRED) & (s < S_CENTRED))
+    if len(centred):
         scaled = B * xp.exp(m[centred])
-        lower_variance[centred] = scaled * scaled * _centred_variance(-z[centred], s[centred], hazard[centred])
-    second_lower = B * B * first * first + lower_variance
-    second_lower = xp.where(centred, second_lower, B * B * second)
+        kept = scaled * scaled * _centred_variance(-z[centred], s[centred], hazard[centred])
+        lower_variance[centred] = kept
+        second_lower[centred] = B * B * first[centred] * first[centred] + kept
 
     anchored = (
         xp.where(positive, A * mean, g * mean) + f.bend * tail_sum + B * lower * excess
     )  # f = its tangent at the mean's side + kink + curvature
-    mean_of_f = xp.where(reach < SMALL_FIRST, anchored, A * upper_sum - B * lower * first)
-    crossing = (
-        (xp.abs(mean_of_f) < NEAR_ZERO * A * upper_sum)
-        & (away < _NEAR_ZERO_Z)
-        & (reach >= SMALL_FIRST)
-        & (s < _NEAR_ZERO_S)
-    )
+    mean_of_f = xp.where(curved, anchored, A * upper_sum - B * lower * first)
+    crossing = (xp.abs(mean_of_f) < NEAR_ZERO * A * upper_sum) & (away < _NEAR_ZERO_Z) & ~curved & (s < _NEAR_ZERO_S)
     if crossing.any():
         mean_of_f[crossing] = _mean_near_zero(f, z[crossing], s[crossing], std[crossing])
     upper_second = A * A * upper_x * upper_x + upper_variance

@@ -32,6 +32,11 @@ def library(array: Any) -> Any:
     return torch
 
 
+def indices(mask: Any) -> Any:
+    """Where a one-dimensional mask is true, as integers: gathering by these beats gathering by the mask."""
+    return library(mask).nonzero(mask)[0] if library(mask).__name__ == "numpy" else mask.nonzero()[:, 0]
+
+
 def mills_ratio(t: Any) -> Any:
     """M(t) = (1 − Phi(t)) / phi(t) = I_0(t), t >= 0."""
     import numpy
@@ -79,8 +84,8 @@ def _regions(t: Any) -> Iterator[tuple[Any, int]]:
     depths = _DEPTHS[t.dtype.itemsize]
     starts = [start for start, _ in depths]
     for (start, depth), end in zip(depths, [*starts[1:], math.inf], strict=True):
-        region = (t >= start) & (t < end)
-        if region.any():
+        region = indices((t >= start) & (t < end))
+        if len(region):
             yield region, depth
 
 
