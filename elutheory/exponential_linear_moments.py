@@ -31,8 +31,8 @@ _TERMS = {4: 14, 8: 30}
 _TERMS_CENTRED = {4: 14, 8: 28}
 # Where E f is within this share of the sum of its two pieces, it is integrated node by node: rounding averages out.
 NEAR_ZERO = 0.02
-_NEAR_ZERO_Z = 4.0
-_NEAR_ZERO_S = 16.0
+NEAR_ZERO_Z = 4.0
+NEAR_ZERO_S = 16.0
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def conditional_moments(f: ExponentialLinear, mean: Any, std: Any) -> Conditiona
         xp.where(positive, A * mean, g * mean) + f.bend * tail_sum + B * lower * excess
     )  # f = its tangent at the mean's side + kink + curvature
     mean_of_f = xp.where(curved, anchored, A * upper_sum - B * lower * first)
-    crossing = (xp.abs(mean_of_f) < NEAR_ZERO * A * upper_sum) & (away < _NEAR_ZERO_Z) & ~curved & (s < _NEAR_ZERO_S)
+    crossing = (xp.abs(mean_of_f) < NEAR_ZERO * A * upper_sum) & (away < NEAR_ZERO_Z) & ~curved & (s < NEAR_ZERO_S)
     if crossing.any():
         mean_of_f[crossing] = _mean_near_zero(f, z[crossing], s[crossing], std[crossing])
     upper_second = A * A * upper_x * upper_x + upper_variance

@@ -9,6 +9,7 @@ import pytest
 import sympy
 import torch
 from flint import acb, arb
+from scipy.optimize import brentq
 
 import elutheory as et
 from elutheory import exponential_linear_moments, piecewise_linear_moments
@@ -174,6 +175,25 @@ def test_mean_through_its_zero() -> None:
     mean = mean[: std.size]
     check(("selu", {}), mean, std)
     check(("elu", {}), -0.25 * np.logspace(-8, 0, 30) ** 2, np.logspace(-8, 0, 30))
+
+
+@pytest.mark.parametrize("case", EXPONENTIAL, ids=identify)
+def test_both_sides_of_the_switches_of_a_mean_near_zero(case: tuple[str, dict[str, float]]) -> None:
+    """Around the mean at which E f vanishes, to both edges of the band integrated node by node; its ends in z, s."""
+    f = et.activation(case[0], **case[1])
+    form = closed_form(f)
+    assert isinstance(form, ExponentialLinear)
+    points: list[tuple[float, float]] = []
+    ends_in_s = around(exponential_linear_moments.NEAR_ZERO_S / form.rate)
+    for std in (*np.logspace(-2, 2, 9), *(std for std in ends_in_s if std <= 100)):
+        if gaussian_moments(f, -100.0, std).mean >= 0:
+            continue  # its zero lies farther out than the means that are promised
+        zero = brentq(lambda mean, std=std: float(gaussian_moments(f, mean, std).mean), -100.0, 100.0, xtol=1e-14)
+        points += [(zero + share * std, std) for share in (0.0, 1e-9, -1e-9, 1e-4, -1e-4, 0.01, -0.01, 0.03, -0.03)]
+        points += [(mean, std) for mean in around(-exponential_linear_moments.NEAR_ZERO_Z * std)]
+    mean, std = (np.array(column) for column in zip(*points, strict=True))
+    assert mean.size >= 7 * 12
+    check(case, mean, std)
 
 
 INTEGRANDS: dict[str, Callable[[oracle.Piece, acb], acb]] = {
