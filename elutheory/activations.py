@@ -134,7 +134,7 @@ def activation(name: str, **parameters: Any) -> "Activation":
     exact = {key: _exact_decimal(value) if isinstance(value, float) else value for key, value in values.items()}
     constants = {key: sympy.Rational(text) for key, text in definition.constants.items()}
     symbol = sympy.Symbol("x", real=True)
-    expression = sympy.sympify(definition.formula(sympy, symbol, **exact, **constants))
+    expression = definition.formula(sympy, symbol, **exact, **constants)
     return Activation(name, tuple(values.items()), expression, symbol)
 
 

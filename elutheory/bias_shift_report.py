@@ -187,7 +187,8 @@ def _hanging(note: str) -> list[str]:
 
 def _verdict(report: Report) -> str:
     steps = sum(map(len, report.verified))
-    words = f"{steps} steps of {len(report.derivations)} derivations verified"
+    derivations = "1 derivation" if len(report.derivations) == 1 else f"{len(report.derivations)} derivations"
+    words = f"{steps} steps of {derivations} verified"
     if report.experiment:
         layers = [layer for network in report.experiment.networks for layer in network.layers]
         passed = sum(layer.passed for layer in layers)

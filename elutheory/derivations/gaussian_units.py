@@ -8,9 +8,9 @@ from typing import Any
 import sympy
 
 from elutheory.activations import activation
+from elutheory.derivations.activation_moments import moment_formulas
 from elutheory.derivations.derivation import Assumption, Check, CheckError, Derivation, Step, equation
 from elutheory.derivations.explicit_entries import Matrix
-from elutheory.derivations.gaussian_functions import Phi, phi
 from elutheory.derivations.matrix_statements import InnerProduct
 from elutheory.derivations.notation import (
     c,
@@ -35,27 +35,6 @@ ones = sympy.MatrixSymbol("ones", n, 1)
 
 _DIGITS = 20
 _EXAMPLES = ((1.0, 0.0, 1.0), (1.5, -1.75, 0.75), (0.25, 1.25, 2.25))  # alpha, mu, sigma, exact in binary
-
-
-def _elu_mean() -> sympy.Expr:
-    """M3: `E f` of an ELU of a Gaussian."""
-    z = mu / sigma
-    return mu * Phi(z) + sigma * phi(z) + alpha * (sympy.exp(mu + sigma**2 / 2) * Phi(-z - sigma) - Phi(-z))
-
-
-def _elu_second_moment() -> sympy.Expr:
-    """M4: `E f²` of an ELU of a Gaussian."""
-    z = mu / sigma
-    return (
-        (mu**2 + sigma**2) * Phi(z)
-        + mu * sigma * phi(z)
-        + alpha**2
-        * (
-            sympy.exp(2 * mu + 2 * sigma**2) * Phi(-z - 2 * sigma)
-            - 2 * sympy.exp(mu + sigma**2 / 2) * Phi(-z - sigma)
-            + Phi(-z)
-        )
-    )
 
 
 @cache
@@ -114,6 +93,7 @@ def gaussian_units() -> Derivation:
         s: (1 + InnerProduct(mean_q.T * variance_q.I * mean_q)) / c,
         k: 1 + InnerProduct((mean_q.T - mean_p.T) * variance_q.I * mean_q),
     }
+    elu = moment_formulas(activation("elu", alpha=alpha))
     setting = MatrixSetting(n, frozenset(), definitions, _units_example, ones=ones)
     checks = setting.checks
 
@@ -148,8 +128,8 @@ def gaussian_units() -> Derivation:
             checks,
             "variance",
         ),
-        Step(equation(unit_mean, _elu_mean()), "M3, by tilting.", moment_check(1), "M3"),
-        Step(equation(unit_second_moment, _elu_second_moment()), "M4, by tilting.", moment_check(2), "M4"),
+        Step(equation(unit_mean, elu.mean), "M3, by tilting.", moment_check(1), "M3"),
+        Step(equation(unit_second_moment, elu.second_moment), "M4, by tilting.", moment_check(2), "M4"),
     )
     return Derivation(
         "gaussian-units",
