@@ -260,7 +260,7 @@ class Activation:
         nn.Softplus gets threshold 40, so that it agrees in float64 too; nn.GELU is the exact erf form. nn.CELU's own
         gradient has only float32 accuracy unless 1/alpha is a float32 number (torch 2.13).
         """
-        self._refuse_symbolic()
+        self.refuse_symbolic()
         from torch import nn
 
         if self.name in _DEFINITIONS:
@@ -294,10 +294,11 @@ class Activation:
     def _numeric(self, order: int) -> Any:
         from elutheory.evaluation import NumericFunction
 
-        self._refuse_symbolic()
+        self.refuse_symbolic()
         return NumericFunction(self._all_pieces, self.symbol, order)
 
-    def _refuse_symbolic(self) -> None:
+    def refuse_symbolic(self) -> None:
+        """Raise InputError if a parameter is a symbol: there is no number to compute with."""
         free = sorted(str(symbol) for symbol in self.expression.free_symbols - {self.symbol})
         if free:
             raise InputError(f"{self} has the symbolic parameter {free[0]}; give it a number to evaluate it.")

@@ -52,7 +52,7 @@ DERIVATIONS: dict[str, Callable[[], Derivation]] = {
 
 @dataclass(frozen=True)
 class Options:
-    """Derive Theorems 1 and 2 of arXiv 1511.07289, check every step, and measure them on handwritten digits.
+    """Derive Theorems 1 and 2 of arXiv 1511.07289, check them, measure them on digits.
 
     Exit code 0: everything verified; 1: a check failed; 2: bad input.
     """

@@ -72,6 +72,7 @@ def certified_moments(function: Activation | str, mean: fmpq, std: fmpq, digits:
     InputError if std is not positive, digits not in 1…1000, there is no route, or the digits cannot be reached.
     """
     function = as_activation(function)
+    function.refuse_symbolic()
     if std <= 0:
         raise InputError(f"certified digits need a std above 0, not {std}.")
     if not 1 <= digits <= 1000:

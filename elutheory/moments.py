@@ -43,6 +43,7 @@ def gaussian_moments(activation: "Activation | str", mean: Any, std: Any) -> Gau
     from elutheory.activations import as_activation
 
     f = as_activation(activation)
+    f.refuse_symbolic()
     if _is_torch(mean) or _is_torch(std):
         from elutheory.torch_moments import torch_moments
 

@@ -26,13 +26,9 @@ if TYPE_CHECKING:
 
 TEXT_WIDTH = 80
 LARGEST_TABLE = 100_000
-MOMENTS = ("mean", "second_moment", "variance", "slope_mean", "slope_second_moment", "log_slope_mean")
 DIGITS_OF_CHECK = 25
 ROUNDING = Fraction(1, 2**52)
 SMALLEST_NORMAL = sys.float_info.min
-# What `elutheory.moments` promises, relative, beside the effect of rounding mean and std.
-PROMISED = dict.fromkeys(MOMENTS, 1e-13) | {"variance": 1e-12}
-
 SYMBOLS = {
     "mean": "E f",
     "second_moment": "E f²",
@@ -41,11 +37,13 @@ SYMBOLS = {
     "slope_second_moment": "E f'²",
     "log_slope_mean": "E ln f'",
 }
+# What `elutheory.moments` promises, relative, beside the effect of rounding mean and std.
+PROMISED = dict.fromkeys(SYMBOLS, 1e-13) | {"variance": 1e-12}
 
 
 @dataclass(frozen=True)
 class Options:
-    """Moments of f(X), X ~ N(mean, std²): closed form, value, and how they were verified.
+    """Moments of f(X), X ~ N(mean, std²): closed form, value, verification.
 
     Exit code 0: everything verified; 1: a check failed; 2: bad input.
     """

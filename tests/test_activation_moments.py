@@ -254,3 +254,8 @@ def test_formulas_read_like_the_theory() -> None:
     assert "E[f]     = μ Φ(μ/σ) + α (exp(μ + σ²/2) Φ(−σ − μ/σ) − Φ(−μ/σ))" in text
     assert "E[ln f′] = (μ + ln(α)) Φ(−μ/σ) − σ φ(μ/σ)" in text
     assert "f(x) = α (exp(x) − 1) for x ≤ 0, x for x > 0" in " ".join(text.split())
+
+
+def test_registry_names_are_accepted() -> None:
+    assert moment_formulas("elu") == moment_formulas(activation("elu"))
+    assert activation_moments("relu") is activation_moments(activation("relu"))

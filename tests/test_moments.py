@@ -509,3 +509,9 @@ def test_errors(mean: object, std: object, message: str) -> None:
         with pytest.raises(InputError) as caught:
             gaussian_moments(name, mean, std)
         assert str(caught.value) == message
+
+
+def test_symbolic_activations_are_refused() -> None:
+    symbolic = et.activation("elu", alpha=sympy.Symbol("alpha", positive=True))
+    with pytest.raises(InputError, match="has the symbolic parameter alpha; give it a number"):
+        gaussian_moments(symbolic, 0.0, 1.0)

@@ -99,7 +99,7 @@ def test_every_format(capsys: pytest.CaptureFixture[str], format: str) -> None:
     if format == "json":
         document = json.loads(out)
         assert document["format"] == "elutheory/moments"
-        assert set(document["closed_forms"]) == set(moments_command.MOMENTS)
+        assert set(document["closed_forms"]) == set(moments_command.SYMBOLS)
     if format == "latex":
         assert out.isascii()
     if format == "html":

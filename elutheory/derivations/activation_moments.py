@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy
 
-from elutheory.activations import Activation, activation
+from elutheory.activations import Activation, activation, as_activation
 from elutheory.derivations.derivation import Assumption, Check, CheckError, Derivation, Step, equation
 from elutheory.derivations.expectation_checks import (
     DIGITS,
@@ -130,13 +130,17 @@ def _jumps(function: Activation, integrand: Callable[[Piece], sympy.Expr]) -> li
 # --- closed forms -------------------------------------------------------------------------------------------------
 
 
-@cache
-def moment_formulas(function: Activation) -> MomentFormulas:
-    """The closed forms of M3-M6 for an activation, its parameters numbers or positive symbols.
+def moment_formulas(function: Activation | str) -> MomentFormulas:
+    """The closed forms of M3-M6 for an activation or a registry name; parameters are numbers or positive symbols.
 
     Raises NoClosedForm if a piece of the activation is not polynomial × exponential (tanh, gelu, …), InputError for a
     parameter called mu or sigma.
     """
+    return _moment_formulas(as_activation(function))
+
+
+@cache
+def _moment_formulas(function: Activation) -> MomentFormulas:
 
     names = {str(symbol) for symbol in function.expression.free_symbols}
     if names & {"mu", "sigma"}:
@@ -400,12 +404,16 @@ _REASONS: Mapping[str, str] = {
 }
 
 
-@cache
-def activation_moments(function: Activation) -> Derivation:
-    """M3-M6 for an activation: every Gaussian moment in closed form, proved by the heat equation, checked by numbers.
+def activation_moments(function: Activation | str) -> Derivation:
+    """M3-M6 for an activation or a registry name: every Gaussian moment in closed form, proved, checked by numbers.
 
     The activation's parameters are numbers or positive symbols. Raises NoClosedForm outside the class of M2.
     """
+    return _activation_moments(as_activation(function))
+
+
+@cache
+def _activation_moments(function: Activation) -> Derivation:
     original = function
     function, constants = _lettered(function)
     formulas = moment_formulas(function)
