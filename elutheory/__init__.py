@@ -33,9 +33,32 @@ _HOME = {
     "truncated_moments": "derivations.gaussian_identities",
     "stein": "derivations.gaussian_identities",
     "deactivation_limit": "derivations.deactivation",
+    "bivariate_normal": "derivations.bivariate_identities",
+    "bivariate_tilting": "derivations.bivariate_identities",
+    "price_theorem": "derivations.bivariate_identities",
+    "DualKernelFormulas": "derivations.exponential_linear_pairs",
+    "dual_kernel_formulas": "derivations.exponential_linear_pairs",
+    "dual_kernel_closed_form": "derivations.dual_kernels",
+    "dual_kernel_derivative_closed_form": "derivations.dual_kernels",
+    "zero_mean_dual_kernel": "derivations.dual_kernel_cases",
+    "dual_kernel_limits": "derivations.dual_kernel_cases",
     "GaussianMoments": "moments",
     "gaussian_moments": "moments",
     "certified_moments": "certified_digits",
+    "DualKernel": "kernels",
+    "dual_kernel": "kernels",
+    "dual_kernel_derivative": "kernels",
+    "dual_covariance": "kernels",
+    "Propagation": "propagation",
+    "propagate": "propagation",
+    "propagate_gram": "gram_propagation",
+    "tangent_kernel": "gram_propagation",
+    "FixedPoints": "stationary_points",
+    "fixed_points": "stationary_points",
+    "CriticalityLine": "stationary_points",
+    "criticality_line": "stationary_points",
+    "Initialisation": "initialisations",
+    "initialisation": "initialisations",
     "UnitFisher": "fisher",
     "unit_fisher": "fisher",
     "BiasShiftCorrection": "correction",
@@ -66,12 +89,23 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from elutheory.derivations.activation_moments import MomentFormulas as MomentFormulas
     from elutheory.derivations.activation_moments import activation_moments as activation_moments
     from elutheory.derivations.activation_moments import moment_formulas as moment_formulas
+    from elutheory.derivations.bivariate_identities import bivariate_normal as bivariate_normal
+    from elutheory.derivations.bivariate_identities import bivariate_tilting as bivariate_tilting
+    from elutheory.derivations.bivariate_identities import price_theorem as price_theorem
     from elutheory.derivations.deactivation import deactivation_limit as deactivation_limit
     from elutheory.derivations.derivation import Assumption as Assumption
     from elutheory.derivations.derivation import Check as Check
     from elutheory.derivations.derivation import Derivation as Derivation
     from elutheory.derivations.derivation import Step as Step
     from elutheory.derivations.derivation import VerificationError as VerificationError
+    from elutheory.derivations.dual_kernel_cases import dual_kernel_limits as dual_kernel_limits
+    from elutheory.derivations.dual_kernel_cases import zero_mean_dual_kernel as zero_mean_dual_kernel
+    from elutheory.derivations.dual_kernels import dual_kernel_closed_form as dual_kernel_closed_form
+    from elutheory.derivations.dual_kernels import (
+        dual_kernel_derivative_closed_form as dual_kernel_derivative_closed_form,
+    )
+    from elutheory.derivations.exponential_linear_pairs import DualKernelFormulas as DualKernelFormulas
+    from elutheory.derivations.exponential_linear_pairs import dual_kernel_formulas as dual_kernel_formulas
     from elutheory.derivations.fisher_information import fisher_information as fisher_information
     from elutheory.derivations.gaussian_identities import stein as stein
     from elutheory.derivations.gaussian_identities import tilting as tilting
@@ -87,5 +121,19 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from elutheory.errors import InputError as InputError
     from elutheory.fisher import UnitFisher as UnitFisher
     from elutheory.fisher import unit_fisher as unit_fisher
+    from elutheory.gram_propagation import propagate_gram as propagate_gram
+    from elutheory.gram_propagation import tangent_kernel as tangent_kernel
+    from elutheory.initialisations import Initialisation as Initialisation
+    from elutheory.initialisations import initialisation as initialisation
+    from elutheory.kernels import DualKernel as DualKernel
+    from elutheory.kernels import dual_covariance as dual_covariance
+    from elutheory.kernels import dual_kernel as dual_kernel
+    from elutheory.kernels import dual_kernel_derivative as dual_kernel_derivative
     from elutheory.moments import GaussianMoments as GaussianMoments
     from elutheory.moments import gaussian_moments as gaussian_moments
+    from elutheory.propagation import Propagation as Propagation
+    from elutheory.propagation import propagate as propagate
+    from elutheory.stationary_points import CriticalityLine as CriticalityLine
+    from elutheory.stationary_points import FixedPoints as FixedPoints
+    from elutheory.stationary_points import criticality_line as criticality_line
+    from elutheory.stationary_points import fixed_points as fixed_points

@@ -9,6 +9,7 @@ from elutheory.command_line import BAD_INPUT
 COMMANDS = {
     "bias-shift": ("elutheory.bias_shift", "derive and check Theorems 1 and 2, measure them on handwritten digits"),
     "moments": ("elutheory.moments_command", "moments of an activation function of a Gaussian variable"),
+    "propagation": ("elutheory.propagation_command", "what theory predicts for every layer of a deep network"),
 }
 
 
