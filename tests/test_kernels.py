@@ -76,36 +76,27 @@ def evaluate(activation: et.Activation, quantity: str, pairs: list[Pair]) -> np.
     return FUNCTIONS[quantity](activation, *np.array([pair.arguments for pair in pairs]).T).value
 
 
-def tolerance(f: tuple[oracle.Piece, ...], quantity: str, pair: Pair, want: arb) -> arb:
-    """The issue's bounds."""
+def tolerance(activation: et.Activation, quantity: str, pair: Pair, want: arb) -> arb:
+    """Of the value 1e-13 of sqrt(E f(U)² E f(V)²), relative 1e-13 of the slope and 1e-12 of the covariance."""
     if quantity == "value":
-        squares = [
-            pair_oracle.certified(f, "value", Pair(variance, variance, variance, mean, mean), bits=20)
+        u, v = (
+            arb(float(gaussian_moments(activation, mean, math.sqrt(variance)).second_moment))
             for mean, variance in ((pair.mean_u, pair.variance_u), (pair.mean_v, pair.variance_v))
-        ]
-        return arb("1e-13") * (arb(squares[0].abs_lower()) * arb(squares[1].abs_lower())).sqrt() + SMALLEST
+        )
+        return arb("1e-13") * (u * v).sqrt() + SMALLEST
     return (arb("1e-13") if quantity == "slope" else arb("1e-12")) * abs(want) + SMALLEST
 
 
-def error_in_tolerances(
-    f: tuple[oracle.Piece, ...], quantity: str, pair: Pair, got: float, factor: float = 1.0
-) -> tuple[float, arb]:
-    """|error| in units of the bound (and of 4 rounding units of the arguments, where the bound alone is not kept)."""
-    assert math.isfinite(got), (quantity, pair)
-    want = pair_oracle.certified(f, quantity, pair)
-    allowed = factor * tolerance(f, quantity, pair, want)
-    error = abs(arb(got) - want)
-    if error > allowed:
-        allowed += 4 * EPS * pair_oracle.allowance(f, quantity, pair)
-    return float(error.upper() / allowed.lower()), want
-
-
-def check(case: tuple[str, dict[str, float]], quantity: str, pairs: list[Pair], factor: float = 1.0) -> None:
-    f = oracle.pieces(case[0], **case[1])
-    values = evaluate(et.activation(case[0], **case[1]), quantity, pairs)
-    for pair, got in zip(pairs, values, strict=True):
-        worst, want = error_in_tolerances(f, quantity, pair, float(got), factor)
-        assert worst <= 1, (case, quantity, pair, float(got), want.str(25), worst)
+def check(case: tuple[str, dict[str, float]], quantity: str, pairs: list[Pair]) -> None:
+    """Within the bound; where that is not kept, of the bound and 4 rounding units of the arguments."""
+    f, activation = oracle.pieces(case[0], **case[1]), et.activation(case[0], **case[1])
+    for pair, got in zip(pairs, map(float, evaluate(activation, quantity, pairs)), strict=True):
+        assert math.isfinite(got), (case, quantity, pair)
+        want = pair_oracle.certified(f, quantity, pair)
+        error, allowed = abs(arb(got) - want), tolerance(activation, quantity, pair, want)
+        if not error <= allowed:
+            allowed += 4 * EPS * pair_oracle.allowance(f, quantity, pair)
+        assert error <= allowed, (case, quantity, pair, got, want.str(25))
 
 
 # --- accuracy ------------------------------------------------------------------------------------------------------
@@ -114,7 +105,9 @@ def check(case: tuple[str, dict[str, float]], quantity: str, pairs: list[Pair], 
 @pytest.mark.parametrize("quantity", FUNCTIONS)
 @pytest.mark.parametrize("case", CASES, ids=identify)
 def test_certified_on_random_pairs(case: tuple[str, dict[str, float]], quantity: str) -> None:
-    check(case, quantity, random_pairs(sum(map(ord, identify(case) + quantity)), 8))
+    """Half of the kinds of `random_pairs`, the other half for the next quantity and the next case."""
+    half = (CASES.index(case) + [*FUNCTIONS].index(quantity)) % 2
+    check(case, quantity, random_pairs(sum(map(ord, identify(case) + quantity)), 8)[half::2])
 
 
 @pytest.mark.parametrize("quantity", FUNCTIONS)
@@ -206,11 +199,13 @@ def test_references_agree(name: str, quantity: str) -> None:
 
 def test_references_of_the_covariance_agree() -> None:
     """Subtraction at high precision against Price's theorem, K3."""
-    for name in ("elu", "hard_tanh"):
+    for name, pair in (
+        ("hard_tanh", Pair(1.0, 4.0, 1.0, 0.5, -1.0)),
+        ("elu", Pair(1e-4, 1e-4, -6e-5, -2.0, -2.1)),
+    ):
         f = oracle.pieces(name)
-        for pair in (Pair(1.0, 4.0, 1.0, 0.5, -1.0), Pair(1e-4, 1e-4, -6e-5, -2.0, -2.1)):
-            want = midpoint(pair_oracle.certified(f, "covariance", pair))
-            assert float(pair_oracle.price_covariance(f, pair)) == pytest.approx(want, rel=1e-14)
+        want = midpoint(pair_oracle.certified(f, "covariance", pair))
+        assert float(pair_oracle.price_covariance(f, pair)) == pytest.approx(want, rel=1e-14)
 
 
 @pytest.mark.parametrize("name", pair_oracle.SMOOTH)
@@ -455,7 +450,7 @@ def test_gradients_are_certified(name: str, pair: Pair, quantity: str) -> None:
 def test_price(case: tuple[str, dict[str, float]]) -> None:
     """K3's root: the derivative of E f(U) f(V), and of the covariance, by the covariance is E f'(U) f'(V)."""
     activation = et.activation(case[0], **case[1])
-    columns = [torch.tensor(x) for x in np.array([pair.arguments for pair in random_pairs(7, 64)]).T]
+    columns = [torch.tensor(x) for x in np.array([pair.arguments for pair in random_pairs(7, 24)]).T]
     inside = torch.abs(columns[2]) < 0.9999 * torch.sqrt(columns[0] * columns[1])
     columns = [column[inside] for column in columns]
     columns[2].requires_grad_()
