@@ -1,12 +1,17 @@
 """B1-B3 (Theorems 1 and 2 of arXiv 1511.07289) evaluated on measured Fisher matrices."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from elutheory.fisher import UnitFisher
+from elutheory.symmetric_solves import solve_damped_rows, solve_positive_definite
+
+Solve = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,30 +34,61 @@ class BiasShiftCorrection:
 
 
 def bias_shift_correction(
-    F: UnitFisher, gradient: Float[Tensor, "units coordinates"], damping: float = 0.0
+    F: UnitFisher, gradient: Float[Tensor, "units coordinates"], damping: float = 0.0, *, relative: bool = False
 ) -> BiasShiftCorrection:
     """B1–B3 (Theorems 1 and 2, arXiv 1511.07289) for every unit, from A⁻¹ and Var_q(a)⁻¹; F itself is not solved.
 
-    `gradient` (units, fan_in + 1): (g0, g), the bias first. With damping λ the blocks are those of F + λI, for which
-    both theorems hold (`UnitFisher.damped`). The shifts are those of adding F⁻¹(g, g0); descent subtracts it. Raises
-    InputError for a layer without bias, a wrong shape, or a singular F + λI.
+    `gradient` (units, fan_in + 1): (g0, g), the bias first. With damping λ = `damping`, or, relative, `damping` × the
+    unit's mean diagonal, the blocks are those of F + λI, for which both theorems hold (`UnitFisher.damped`). The shifts
+    are those of adding F⁻¹(g, g0); descent subtracts it. From the matrices or, for form "factors", in the small space
+    of the factors; in chunks of units. Raises InputError for a layer without bias, a wrong shape, or a singular F + λI.
     """
     F.check_shape(gradient)
-    F.refuse_singular(damping)
-    F = F.damped(damping)
-    b, c = F.b, F.c
-    g0, g = gradient[:, 0], gradient[:, 1:]
-    m_p, m_q = F.mean_under_p.expand_as(F.mean_under_q), F.mean_under_q
-    variance_inverse_mean = _solve_positive_definite(F.covariance_under_q, m_q)
-    A_inverse_g = _solve_positive_definite(F.A, g)
+    F.refuse_singular(damping, relative=relative)
+    F = F.damped(damping, relative=relative)
+    c, m_q = F.c, F.mean_under_q
+    b = F.b
+    m_p = F.mean_under_p.expand_as(m_q)
+    parts = [_chunk(F, gradient, units, b[units], c[units], m_p[units], m_q[units]) for units in F.unit_chunks()]
+    return BiasShiftCorrection(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _chunk(
+    F: UnitFisher, gradient: Tensor, units: slice, b: Tensor, c: Tensor, m_p: Tensor, m_q: Tensor
+) -> tuple[Tensor, ...]:
+    """s, k, shift_without, shift_with, delta_w, delta_w0 of some units."""
+    g0, g = gradient[units, 0], gradient[units, 1:]
+    solve_A, solve_variance = _solvers(F, units, c, m_q)
+    variance_inverse_mean = solve_variance(m_q)
+    A_inverse_g = solve_A(g)
 
     s = bias_entry_of_inverse(c, m_q, variance_inverse_mean)
     delta_w0 = s * (g0 - dot(b, A_inverse_g))
-    delta_w = _solve_positive_definite(F.A, g - delta_w0[:, None] * b)
+    delta_w = solve_A(g - delta_w0[:, None] * b)
     k = multiplicative_correction(m_p, m_q, variance_inverse_mean)
     shift_without = dot(m_p, A_inverse_g) + g0 / c
     shift_with = dot(m_p - k[:, None] * m_q, A_inverse_g) + k * g0 / c
-    return BiasShiftCorrection(s, k, shift_without, shift_with, delta_w, delta_w0)
+    return s, k, shift_without, shift_with, delta_w, delta_w0
+
+
+def _solvers(F: UnitFisher, units: slice, c: Tensor, m_q: Tensor) -> tuple[Solve, Solve]:
+    """right ↦ A⁻¹ right and right ↦ Var_q(a)⁻¹ right for some units."""
+    rows = F.rows_of(units)
+    if rows is None or F.damping is None:
+        A, variance = F.matrix_of(units)[:, 1:, 1:], F.covariance_under_q_of(units)
+        return partial(solve_positive_definite, A), partial(solve_positive_definite, variance)
+    damping = F.damping[units]
+    undamped = c - damping
+    # With m = b/(c + λ) and μ = b/c: Var_q = [sum (v − v0 μ)(v − v0 μ)ᵀ + λ I + (λ (c + λ)/c) m mᵀ] / (c + λ).
+    alive = (undamped > 0)[:, None]
+    undamped_mean = torch.where(alive, m_q * (c / undamped)[:, None], 0.0)
+    further = torch.where(alive, (damping * c / undamped).sqrt()[:, None] * m_q, 0.0)
+    centred = torch.cat([rows[:, :, 1:] - rows[:, :, :1] * undamped_mean[:, None], further[:, None]], dim=1)
+
+    def solve_variance(right: Tensor) -> Tensor:
+        return c[:, None] * solve_damped_rows(centred, damping, right)
+
+    return partial(solve_damped_rows, rows[:, :, 1:], damping), solve_variance
 
 
 def bias_entry_of_inverse(
@@ -75,12 +111,3 @@ def multiplicative_correction(
 
 def dot(left: Float[Tensor, "units n"], right: Float[Tensor, "units n"]) -> Float[Tensor, " units"]:
     return (left * right).sum(1)
-
-
-def _solve_positive_definite(
-    matrix: Float[Tensor, "units n n"], right: Float[Tensor, "units n"]
-) -> Float[Tensor, "units n"]:
-    """matrix⁻¹ right by Cholesky, after scaling to a unit diagonal (near the best condition scaling can reach)."""
-    scale = matrix.diagonal(dim1=-2, dim2=-1).rsqrt()
-    factor = torch.linalg.cholesky(scale[:, :, None] * matrix * scale[:, None, :])
-    return scale * torch.cholesky_solve((scale * right)[:, :, None], factor)[:, :, 0]

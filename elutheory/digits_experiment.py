@@ -110,10 +110,15 @@ def measure_digits(activation_function: Activation | str, experiment: DigitsExpe
         training_loss=loss,
         training_accuracy=(logits.argmax(1) == labels).double().mean().item(),
         layers=tuple(
-            layer_record(layer_scores(model, pixels, linear_name(number)), labels, str(number), experiment.damping)
-            for number in experiment.measured_layers
+            _measure_layer(model, pixels, labels, number, experiment.damping) for number in experiment.measured_layers
         ),
     )
+
+
+def _measure_layer(model: nn.Module, pixels: Tensor, labels: Tensor, number: int, damping: float | None) -> LayerRecord:
+    name = linear_name(number)
+    loss = layer_scores(model, pixels, name, kind="empirical", targets=labels)
+    return layer_record(layer_scores(model, pixels, name), loss.gradient(), str(number), damping)
 
 
 def load_digits() -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from elutheory.correction import bias_shift_correction, dot
@@ -103,9 +103,9 @@ def deviation_bound(condition_number: float) -> float:
 
 
 def layer_record(
-    scores: LayerScores, labels: Int[Tensor, " inputs"], layer: str, damping: float | None = None
+    scores: LayerScores, gradient: Float[Tensor, "units coordinates"], layer: str, damping: float | None = None
 ) -> LayerRecord:
-    """Theorems 1 and 2 against direct solves, for every unit of a layer and the gradient of the mean cross-entropy.
+    """Theorems 1 and 2 against direct solves, for every unit of a layer and a gradient, the bias coordinate first.
 
     `damping` None: F is solved directly where regular, else on its range; 0: directly or not at all; positive: F + λI
     for every unit. Raises InputError for scores that are not float64, a layer without bias and a damping (0 included)
@@ -116,7 +116,6 @@ def layer_record(
     F = UnitFisher.from_scores(scores)
     if damping is not None:
         F.refuse_singular(damping)
-    gradient = scores.gradient(labels)
     records = tuple(_unit_record(scores.unit(unit), gradient[unit, None], unit, damping) for unit in range(len(F.c)))
     solved = [record for record in records if record.passed is not None]
     deviations = {
@@ -127,7 +126,7 @@ def layer_record(
         name: _median(getattr(record, name) for record in records)
         for name in ("mean_under_q", "s_times_c", "k", "shift_without", "shift_with", "cosine")
     }
-    second_moment = scores.incoming.square().sum(1).mean()
+    second_moment = scores.incoming.square().sum(-1).mean()
     return LayerRecord(
         layer=layer,
         units=len(records),

@@ -1,5 +1,7 @@
 """Random scores of a small layer, shared by tests of the correction and of the layer records."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -13,11 +15,16 @@ def random_scores(seed: int = 0, examples: int = 60) -> LayerScores:
     probabilities = torch.randn(examples, CLASSES, generator=generator, dtype=torch.float64).softmax(1)
     deltas = torch.randn(examples, CLASSES, UNITS, generator=generator, dtype=torch.float64)
     incoming = 0.7 + torch.randn(examples, FAN_IN, generator=generator, dtype=torch.float64)
-    return LayerScores(incoming, deltas, probabilities)
+    columns = probabilities.sqrt()[:, :, None] * deltas
+    return LayerScores(incoming[:, None, None], columns.movedim(1, 0)[:, :, None])
 
 
-def random_labels(scores: LayerScores) -> Tensor:
-    return torch.randint(CLASSES, (len(scores.incoming),), generator=torch.Generator().manual_seed(9))
+def gradient_of_labels(scores: LayerScores) -> Tensor:
+    """Gradient of the mean cross-entropy for random labels y, up to the size of each score (in F's range)."""
+    generator = torch.Generator().manual_seed(9)
+    labels = torch.randint(len(scores.deltas), (scores.examples,), generator=generator)
+    chosen = scores.deltas[labels, torch.arange(scores.examples)][None]
+    return replace(scores, deltas=chosen, kind="empirical").gradient()
 
 
 def random_gradient(seed: int = 0) -> Tensor:
@@ -25,10 +32,10 @@ def random_gradient(seed: int = 0) -> Tensor:
 
 
 def changed(scores: LayerScores, *, incoming: Tensor | None = None, deltas: Tensor | None = None) -> LayerScores:
-    return LayerScores(
-        scores.incoming if incoming is None else incoming,
-        scores.deltas if deltas is None else deltas,
-        scores.probabilities,
+    return replace(
+        scores,
+        incoming=scores.incoming if incoming is None else incoming,
+        deltas=scores.deltas if deltas is None else deltas,
     )
 
 
@@ -36,6 +43,6 @@ def singular_scores() -> LayerScores:
     """Incoming activation 1 is always zero, 5 is the sum of 2 and 3: rank 4 + 1 of 7."""
     scores = random_scores()
     incoming = scores.incoming.clone()
-    incoming[:, 1] = 0.0
-    incoming[:, 5] = incoming[:, 2] + incoming[:, 3]
+    incoming[..., 1] = 0.0
+    incoming[..., 5] = incoming[..., 2] + incoming[..., 3]
     return changed(scores, incoming=incoming)

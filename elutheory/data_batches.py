@@ -1,0 +1,67 @@
+"""Data as batches: a tensor, a pair (inputs, targets), a mapping of tensors, or any iterable of such batches."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from elutheory.errors import InputError
+
+BATCH_SIZE = 512
+
+
+def batches_of(data: Any, targets: Tensor | None = None, batch_size: int = BATCH_SIZE) -> Iterator[tuple[Any, Any]]:
+    """(inputs, targets or None) a batch.
+
+    `data` is a tensor, a mapping of tensors (a model's keyword arguments) or a tuple (inputs, targets), cut into
+    batches of `batch_size`, or an iterable of such, taken as they come (there a list of two counts as a pair, as data
+    loaders make it). Raises InputError for data without a batch and for targets given twice or of
+    another length.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}; a whole number, 1 or larger, is needed.")
+    if isinstance(data, Tensor | Mapping | tuple):
+        inputs, own_targets = _pair(data)
+        if own_targets is not None and targets is not None:
+            raise InputError("targets are given twice, with the inputs and apart; give them once.")
+        yield from _cut(inputs, targets if own_targets is None else own_targets, batch_size)
+        return
+    if targets is not None:
+        raise InputError("targets apart from the inputs need a tensor of inputs; give batches (inputs, targets).")
+    if not isinstance(data, Iterable):
+        raise InputError(f"the data are a {type(data).__name__}; a tensor, (inputs, targets) or batches are needed.")
+    empty = True
+    for batch in data:
+        empty = False
+        yield _pair(batch)
+    if empty:
+        raise InputError("the data have no batch; at least one is needed.")
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    if not isinstance(batch, tuple | list):
+        return batch, None
+    if len(batch) != 2:
+        raise InputError(f"a batch has {len(batch)} parts; inputs, or a pair (inputs, targets), are needed.")
+    return batch[0], batch[1]
+
+
+def _cut(inputs: Any, targets: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
+    values = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    lengths = {len(tensor) for tensor in tensors if tensor.ndim}
+    if len(lengths) != 1 or lengths == {0}:
+        yield inputs, targets  # whoever takes the batch says what is wrong with it
+        return
+    examples = lengths.pop()
+    if isinstance(targets, Tensor) and (targets.ndim == 0 or len(targets) != examples):
+        raise InputError(
+            f"targets have shape {tuple(targets.shape)} for {examples} examples; one an example is needed."
+        )
+    for start in range(0, examples, batch_size):
+        part = slice(start, start + batch_size)
+        if isinstance(inputs, Mapping):
+            cut: Any = {key: value[part] if isinstance(value, Tensor) else value for key, value in inputs.items()}
+        else:
+            cut = inputs[part]
+        yield cut, targets[part] if isinstance(targets, Tensor) else targets

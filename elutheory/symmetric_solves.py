@@ -1,0 +1,60 @@
+"""Solves with many positive semi-definite matrices at once: Cholesky, eigendecomposition, Woodbury's identity."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def solve_positive_definite(
+    matrix: Float[Tensor, "units n n"], right: Float[Tensor, "units n"]
+) -> Float[Tensor, "units n"]:
+    """matrix⁻¹ right by Cholesky, after scaling to a unit diagonal (near the best condition scaling can reach).
+
+    A matrix so close to singular that its factorisation breaks down is solved by its eigendecomposition, on the
+    eigenvectors whose eigenvalues (scaled to unit diagonal) exceed n × the dtype's rounding unit times the largest.
+    """
+    scale = matrix.diagonal(dim1=-2, dim2=-1).rsqrt()
+    scaled = scale[:, :, None] * matrix * scale[:, None, :]
+    factor, failed = torch.linalg.cholesky_ex(scaled)
+    scaled_right = scale * right
+    solution = torch.cholesky_solve(scaled_right[:, :, None], factor)[:, :, 0]
+    if failed.any():
+        broken = failed != 0
+        threshold = matrix.shape[-1] * torch.finfo(matrix.dtype).eps
+        solution[broken] = solve_on_range(scaled[broken], scaled_right[broken], threshold)
+    return scale * solution
+
+
+def solve_on_range(
+    matrix: Float[Tensor, "units n n"],
+    right: Float[Tensor, "units n"],
+    threshold: float,
+    damping: Float[Tensor, " units"] | None = None,
+) -> Float[Tensor, "units n"]:
+    """Pseudo-inverse of matrix + damping·I times right: eigenvalues up to threshold × the largest count as zero."""
+    eigenvalues, eigenvectors = torch.linalg.eigh(matrix)
+    if damping is not None:
+        eigenvalues = eigenvalues + damping[:, None]
+    inverses = torch.where(eigenvalues > threshold * eigenvalues[:, -1:], 1 / eigenvalues, 0.0)
+    inner = torch.einsum("uji,uj->ui", eigenvectors, right)
+    return torch.einsum("uij,uj->ui", eigenvectors, inverses * inner)
+
+
+def solve_damped_rows(
+    rows: Float[Tensor, "units vectors n"], damping: Float[Tensor, " units"], right: Float[Tensor, "units n"]
+) -> Float[Tensor, "units n"]:
+    """(VᵀV + λI)⁻¹ right for every unit's rows V and λ > 0, in the rows' space: (right − Vᵀ(VVᵀ + λI)⁻¹V right)/λ."""
+    return solve_damped_gram(rows, rows @ rows.mT, damping, right)
+
+
+def solve_damped_gram(
+    rows: Float[Tensor, "units vectors n"],
+    gram: Float[Tensor, "units vectors vectors"],
+    damping: Float[Tensor, " units"],
+    right: Float[Tensor, "units n"],
+) -> Float[Tensor, "units n"]:
+    """The same with VVᵀ given; Woodbury's identity."""
+    damped = gram.clone()
+    damped.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
+    inside = solve_positive_definite(damped, torch.einsum("umi,ui->um", rows, right))
+    return (right - torch.einsum("umi,um->ui", rows, inside)) / damping[:, None]
