@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 from elutheory.errors import InputError
@@ -32,7 +31,7 @@ class GramArguments:
     correlations: tuple[float, float]
 
 
-def gram_arguments(gram: Any, second_moments: tuple[Any, Any] | None) -> GramArguments:
+def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
     """Square and symmetric with its second moments on the diagonal, or any shape with (left, right) `second_moments`.
 
     Raises InputError naming the first entry that cannot be: nan or infinite, a negative second moment, asymmetry or
@@ -58,6 +57,8 @@ def gram_arguments(gram: Any, second_moments: tuple[Any, Any] | None) -> GramArg
     else:
         if not isinstance(second_moments, tuple) or len(second_moments) != 2:
             raise InputError("second_moments must be a pair (left, right), those of gram's rows and columns.")
+        if any(is_torch(values) and values.requires_grad for values in second_moments):
+            raise InputError("second_moments must not require gradients: derivatives are by gram only.")
         left, right = (_host(_matrix("second_moments", values)[0]) for values in second_moments)
         if (left.shape, right.shape) != ((matrix.shape[0],), (matrix.shape[1],)):
             raise InputError(
@@ -112,26 +113,6 @@ def inverse_root(second_moments: Any) -> Any:
 def place_like(values: Any, like: Any) -> Any:
     """A numpy array in the library, dtype and place of `like`."""
     return library(like).as_tensor(values, dtype=like.dtype, device=like.device) if is_torch(like) else values
-
-
-def non_negative(name: str, value: Any) -> float:
-    """A finite number >= 0 as float; raises InputError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not (math.isfinite(value) and value >= 0):
-        raise InputError(f"{name} must be a finite number >= 0, not {value!r}.")
-    return float(value)
-
-
-def positive_integer(name: str, value: Any) -> int:
-    """An integer >= 1 as int; raises InputError otherwise."""
-    import operator
-
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if isinstance(value, bool) or number < 1:
-        raise InputError(f"{name} must be an integer >= 1, not {value!r}.")
-    return number
 
 
 def _matrix(name: str, value: Any) -> tuple[Any, Any, float]:

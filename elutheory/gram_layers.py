@@ -16,6 +16,7 @@ from elutheory.gram_arguments import SAME_CORRELATION, GramArguments, inverse_ro
 from elutheory.kernel_interpolation import KernelInterpolant, kernel_interpolant
 from elutheory.matrix_tiles import is_diagonal, mirror, over_tiles
 from elutheory.pair_arguments import is_torch
+from elutheory.smooth_pairs import centred_pair_expectation
 from elutheory.truncated_normal import library
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ _EQUAL = 32 * 2.0**-52  # relative spread of the second moments that is rounding
 _MARGIN = 1e-9  # on the interval of angles, for what rounding does to them
 # Layers share an interpolant while their norms together span little more, in logarithms, than one layer's do.
 _WIDER, _WIDER_BY = 1.5, 0.2
-_LARGEST_BUILD = 400_000  # evaluations of the kernel, about a second's worth
+_LARGEST_BUILD = 400_000  # evaluations of the kernel, seconds' worth
+_DEARER = 3  # an evaluation for the interpolant costs about three of the pairs' own
 
 
 @dataclass
@@ -64,8 +66,8 @@ class Pairs:
         left, right = (rule.block(values) for values in (arguments.left, arguments.right))
         limits = None
         if _equal_norms(left, right) and left[0] > 0.0 and _equal_norms(arguments.left, arguments.right):
-            scale = arguments.left[0]
-            limits = tuple(float(rule.block(scale * end) / left[0]) for end in arguments.correlations)
+            lowest, highest = (rule.block(arguments.left[0] * end) / left[0] for end in arguments.correlations)
+            limits = float(lowest), float(highest)
         return cls(gram, left, right, arguments.symmetric, 1.0 * gram if with_tangent else None, limits)
 
     def note(self, method: str, error: float) -> None:
@@ -128,9 +130,7 @@ def _equal_norms(left: Any, right: Any) -> bool:
 
 
 def _refuse_overflow(*values: Any) -> None:
-    import numpy
-
-    if not all(numpy.isfinite(value).all() for value in values):
+    if not all(library(value).isfinite(value).all() for value in values):
         raise InputError(OVERFLOW)
 
 
@@ -143,17 +143,22 @@ def _all_layers_at_once(activation: "Activation", pairs: Pairs, rule: LayerRule,
 
     q = float(pairs.left[0])
     inverse = 1.0 / q if q > 0.0 else 0.0
-
     lowest, highest = pairs.limits or _correlation_limits(pairs, inverse)
-    ends = numpy.clip([highest, lowest], -1.0, 1.0)
+    ends = numpy.clip([highest + 2.0 * _EQUAL, lowest - 2.0 * _EQUAL], -1.0, 1.0)
     nearest, farthest = numpy.arccos(ends)
     angles = (max(float(nearest) - _MARGIN, 0.0), min(float(farthest) + _MARGIN, float(numpy.pi)))
     deep = deep_map(activation, q, rule, count, angles, pairs.tangent is not None)
     if not deep.error <= _TOLERANCE:
         return False
 
+    # No two inputs that differ have a correlation above the limit: the same input's, over a rounded norm, may be below 1.
+    threshold = min(SAME_CORRELATION, float(numpy.cos(angles[0])))
+
     def work(rows: slice, columns: slice) -> None:
-        theta, same = _angles(pairs.gram[rows, columns], inverse)
+        theta, same = _angles(pairs.gram[rows, columns], inverse, threshold)
+        if is_diagonal(rows, columns, pairs.symmetric):
+            diagonal = library(theta).diag(library(theta).ones_like(theta[0])) > 0.0
+            same = diagonal if same is None else same | diagonal
         gram = deep.gram(theta)
         gram *= deep.second_moment
         _store(pairs, pairs.gram, rows, columns, gram if same is None else _put(gram, same, deep.second_moment))
@@ -200,11 +205,11 @@ def _store(pairs: Pairs, matrix: Any, rows: slice, columns: slice, tile: Any) ->
     matrix[rows, columns] = tile
 
 
-def _angles(gram: Any, scale: Any) -> tuple[Any, Any | None]:
-    """The angles of a tile, overwriting nothing, and where the cosine is 1 to rounding (None: nowhere)."""
+def _angles(gram: Any, scale: Any, threshold: float = SAME_CORRELATION) -> tuple[Any, Any | None]:
+    """The angles of a tile, overwriting nothing, and where the cosine is `threshold` or more (None: nowhere)."""
     xp = library(gram)
     cosine = gram * scale
-    same = cosine >= SAME_CORRELATION
+    same = cosine >= threshold
     if not same.any():
         same = None
     return xp.arccos(xp.clip(cosine, -1.0, 1.0)), same
@@ -279,7 +284,7 @@ def _layer_by_layer(
     limits = [_log_std_limits(rows.q, columns.q) for rows, columns in norms]
     lower, upper = min(low for low, _ in limits), max(high for _, high in limits)
     entries = len(pairs.left) * len(pairs.right) / (2 if pairs.symmetric else 1)
-    cost = int(min(entries * len(norms), _LARGEST_BUILD))
+    cost = int(min(entries * len(norms) / _DEARER, _LARGEST_BUILD))
     orders = (0,) if pairs.tangent is None else (0, 1)
     interpolants = {order: kernel_interpolant(activation, order, lower, upper, cost) for order in orders}
     for rows, columns in norms:
@@ -306,17 +311,18 @@ def _normalised(
 
     std_left, std_right = numpy.sqrt(rows.q), numpy.sqrt(columns.q)
     if interpolant is not None:
-        safe = (numpy.log(numpy.where(std > 0.0, std, numpy.exp(interpolant.lower))) for std in (std_left, std_right))
-        return interpolant.on(*safe, pairs.gram)
+        left, right = (
+            numpy.log(numpy.where(std > 0.0, std, numpy.exp(interpolant.lower))) for std in (std_left, std_right)
+        )
+        return interpolant.on(left, right, pairs.gram)
     inverse_left, inverse_right = (
         place_like(inverse_root(side.slope_second_moment if order else side.second_moment), pairs.gram)
         for side in (rows, columns)
     )
     std_left, std_right = (place_like(std, pairs.gram) for std in (std_left, std_right))
+    expectation = _on_torch if is_torch(pairs.gram) else centred_pair_expectation
 
     def direct(i: slice, j: slice, theta: Any) -> Any:
-        from elutheory.pair_expectations import pair_expectation
-
         xp = library(theta)
         u, v = std_left[i, None] + 0.0 * theta, std_right[j] + 0.0 * theta
         if is_diagonal(i, j, pairs.symmetric):
@@ -324,16 +330,20 @@ def _normalised(
         else:
             chosen = xp.ones_like(theta) > 0.0
         angle = theta[chosen]
-        zero = 0.0 * angle
         values = xp.zeros_like(theta)
-        values[chosen] = pair_expectation(
-            activation, order, zero, zero, u[chosen], v[chosen], xp.cos(angle), xp.sin(angle)
-        )
+        values[chosen] = expectation(activation, order, u[chosen], v[chosen], xp.cos(angle), xp.sin(angle))
         values *= inverse_left[i, None]
         values *= inverse_right[j]
         return values
 
     return direct
+
+
+def _on_torch(activation: "Activation", order: int, std_u: Any, std_v: Any, cosine: Any, sine: Any) -> Any:
+    from elutheory.pair_expectations import pair_expectation
+
+    zero = 0.0 * cosine
+    return pair_expectation(activation, order, zero, zero, std_u, std_v, cosine, sine)
 
 
 def _one_layer(
@@ -344,6 +354,8 @@ def _one_layer(
     columns: _Moments,
     kernels: list[TileKernel],
 ) -> None:
+    import numpy
+
     sides = [_Side.of(activation, side, pairs.gram) for side in (rows, columns)]
     left, right = sides
 
@@ -365,7 +377,10 @@ def _one_layer(
         block = rule.block(expectation(i, j, 0, theta, same))
         if pairs.tangent is not None:
             slopes = expectation(i, j, 1, theta, same)
-            pairs.tangent[i, j] = rule.next_tangent(pairs.tangent[i, j], slopes, block)
+            with numpy.errstate(over="ignore", invalid="ignore"):
+                tangent = rule.next_tangent(pairs.tangent[i, j], slopes, block)
+            _refuse_overflow(tangent)
+            pairs.tangent[i, j] = tangent
         if rule.residual:
             block += gram
         pairs.gram[i, j] = block

@@ -18,6 +18,7 @@ from elutheory.chebyshev_series import (
     polynomials,
     transform,
 )
+from elutheory.smooth_pairs import centred_pair_expectation
 from elutheory.truncated_normal import library
 
 if TYPE_CHECKING:
@@ -135,11 +136,8 @@ def normalised_kernel(activation: "Activation", order: int, x: Any, y: Any, angl
     """E[f^(order)(U) f^(order)(V)] over the root mean squares; x, y: log standard deviations (float64 numpy arrays)."""
     import numpy
 
-    from elutheory.pair_expectations import pair_expectation
-
     std_u, std_v = numpy.exp(x), numpy.exp(y)
-    zero = numpy.zeros_like(angle)
-    value = pair_expectation(activation, order, zero, zero, std_u, std_v, numpy.cos(angle), numpy.sin(angle))
+    value = centred_pair_expectation(activation, order, std_u, std_v, numpy.cos(angle), numpy.sin(angle))
     return value / (root_mean_square(activation, order, std_u) * root_mean_square(activation, order, std_v))
 
 
