@@ -151,7 +151,7 @@ def _all_layers_at_once(activation: "Activation", pairs: Pairs, rule: LayerRule,
     if not deep.error <= _TOLERANCE:
         return False
 
-    # No two inputs that differ have a correlation above the limit: the same input's, over a rounded norm, may be below 1.
+    # No inputs that differ have a correlation above the limit; the same input's, over a rounded norm, may be below 1.
     threshold = min(SAME_CORRELATION, float(numpy.cos(angles[0])))
 
     def work(rows: slice, columns: slice) -> None:

@@ -114,8 +114,9 @@ def tangent_kernel(
     Θ_1 = K_1, Θ_{l+1} = K_{l+1} + σ_w² E[f'(U) f'(V)] Θ_l up to l = depth (Jacot et al., arXiv 1806.07572): what
     neural-tangents computes for `stax.serial(*[Dense(n, σ_w, σ_b), f] * depth, Dense(1, σ_w, σ_b))`. With `residual`
     the hidden layers are h + W f(h) + b, and Θ_{l+1} = Θ_l + σ_w² E f f + σ_b² + σ_w² E[f'f'] Θ_l. Arguments, accuracy
-    and errors as for `propagate_gram`; but where layers of unequal norms take a correlation to 1, its rounding moves the
-    angle, hence Θ, by up to 1e-8 a layer if f has a kink. No batch normalisation, which makes one input's output depend on all others.
+    and errors as for `propagate_gram`; but where layers of unequal norms take a correlation to 1, its rounding moves
+    the angle, hence Θ, by up to 1e-8 a layer if f has a kink. No batch normalisation: it makes one input's output
+    depend on all others.
     Raises InputError, too, where f jumps: its f' has no second moment.
     """
     from elutheory.gram_arguments import gram_arguments

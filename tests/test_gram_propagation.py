@@ -94,12 +94,12 @@ def test_twenty_elu_layers_against_certified_balls(entries: tuple[float, float, 
 
 @pytest.mark.parametrize("norms", [(1.0, 1.0), (0.4, 1.7)])
 def test_a_thousand_relu_layers_do_not_drift(norms: tuple[float, float]) -> None:
-    """The arc-cosine recursion (Cho and Saul 2009) at 60 digits."""
+    """The arc-cosine recursion (Cho and Saul 2009) at 40 digits."""
     overlaps = (-0.6,) if norms == (1.0, 1.0) else (0.3,)
     u, v = norms
     for gram in [numpy.array([[u, c], [c, v]]) for c in overlaps]:
         found, kernel = (through(*("relu", gram, 1000, 1.96, 0.01)) for through in (propagate_gram, tangent_kernel))
-        with mpmath.workdps(60):
+        with mpmath.workdps(40):
             w, b = mpmath.mpf(1.96), mpmath.mpf(0.01)
             p, q, c = (w * mpmath.mpf(value) + b for value in (gram[0, 0], gram[1, 1], gram[0, 1]))
             tangent = c
@@ -120,9 +120,9 @@ def test_a_thousand_relu_layers_do_not_drift(norms: tuple[float, float]) -> None
 def test_a_pair_agrees_with_the_propagation_of_q_and_c(name: str) -> None:
     """`propagate` is tested against references of many digits; it shares no interpolant with this route."""
     gram = numpy.array([[1.0, 0.4], [0.4, 1.0]])
-    depth = 40 if name == "tanh" else 300
+    depth = 20 if name == "tanh" else 120
     table = propagate(name, depth, 1.2, 0.1, 1.0, 0.4).table
-    for layer in (1, 2, 17, depth):
+    for layer in (1, 2, depth):
         found = propagate_gram(name, gram, layer, 1.2, 0.1).gram
         assert found[0, 0] == pytest.approx(table["q"][layer - 1], rel=1e-12)
         assert found[0, 1] == pytest.approx(table["c"][layer - 1], rel=1e-12)
@@ -367,7 +367,7 @@ def test_torch_and_float32(equal_norms: bool) -> None:
 
 def test_derivatives() -> None:
     """Against difference quotients; of the values, which agree with those without derivatives."""
-    gram = torch.tensor(gram_of(inputs(4, equal_norms=False)), requires_grad=True)
+    gram = torch.tensor(gram_of(inputs(3, equal_norms=False)), requires_grad=True)
 
     def symmetric(matrix: Any) -> Any:
         return 0.5 * (matrix + matrix.T)
