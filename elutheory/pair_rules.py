@@ -167,7 +167,10 @@ def nested_rule(
     cosine: Any,
     sine: Any,
 ) -> tuple[Any, Any]:
-    """value, slope or covariance, and the size of the integrand, for an activation without closed form."""
+    """value, slope or covariance for an activation without closed form, and the size that its error is relative to.
+
+    √(E f(U)² E f(V)²) of the value, of the others the integrand's.
+    """
     reach = REACHES[rich]
     edges = _nested_edges(activation, reach, m1, m2, s1, s2, cosine, sine)
     x, weight, half = nodes_and_weights(edges, degree)
@@ -185,6 +188,9 @@ def nested_rule(
     result, scale = _total(product), _total(abs(product))
     if quantity == "covariance":
         result = result - _total(weight * outer) * _total(weight * inner)
+    if quantity == "value":  # of odd f next to correlation 0 the integrand vanishes; a rough E f(V)² will do
+        other = values(activation, 0, m2[:, None, None] + s2[:, None, None] * x)
+        scale = (_total(weight * outer**2) * _total(weight * other**2)) ** 0.5
     return result, scale
 
 
@@ -219,7 +225,7 @@ def _total(weight: Any, values: Any = None) -> Any:
 def _nested_edges(
     activation: "Activation", reach: tuple[float, ...], m1: Any, m2: Any, s1: Any, s2: Any, cosine: Any, sine: Any
 ) -> Any:
-    """The same where M' is an integral: its transitions are as wide as the features of f, smoothed."""
+    """Panel ends where M' is an integral: its transitions are as wide as the features of f, smoothed."""
     points = panel_ends(activation, m1, s1, reach)
     scale = s2 * cosine
     width = s2 * sine

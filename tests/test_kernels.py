@@ -715,3 +715,13 @@ def test_symbolic_activations_and_derivatives_of_jumps_are_refused() -> None:
             function(step, 1.0, 1.0, 0.5)
     quadrant = dual_kernel(step, 1.0, 1.0, 0.5).value
     assert quadrant == pytest.approx(1 / 3, rel=1e-13)  # 1/4 + asin(1/2)/(2 pi)
+
+
+@pytest.mark.parametrize("covariance", [0.0, 1e-300, 1e-17, -6e-17, 1e-12, -1e-3])
+def test_odd_activation_next_to_correlation_zero(covariance: float) -> None:
+    # K4 from its first two terms: tanh is odd, so E ff = a_1² rho + a_3² rho³ + …, a_1 = E f' (Stein) for unit variance.
+    slope = float(gaussian_moments("tanh", 0.0, 1.0).slope_mean)
+    size = float(gaussian_moments("tanh", 0.0, 1.0).second_moment)
+    value = dual_kernel("tanh", 1.0, 1.0, covariance).value
+    assert value == pytest.approx(slope**2 * covariance, rel=abs(covariance) ** 2, abs=1e-13 * size)
+    assert dual_covariance("tanh", 1.0, 1.0, covariance).value == pytest.approx(slope**2 * covariance, rel=1e-6)
