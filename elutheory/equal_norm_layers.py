@@ -171,7 +171,7 @@ def _propagated(layers: Sequence[EqualNormLayer], rule: LayerRule, theta: Any, w
 class DeepMap:
     """Many layers as functions of the first angle: net-input second moment behind them, and the tangent kernel's map.
 
-    `gram`(θ) is c/q behind the layers, `gain`(θ) and `offset`(θ) are divided by their values at θ = 0.
+    `gram`(θ) is c behind the layers; `gain`(θ) and `offset`(θ) are divided by their values at θ = 0.
     """
 
     second_moment: float
@@ -209,7 +209,7 @@ def deep_map(
             lambda theta: quantity(_propagated(layers, rule, theta, with_tangent)), *angles, rounding=_COMPOSED_ROUNDING
         )
 
-    gram = interpolant(lambda behind: 1.0 - behind.distance / (q or 1.0))
+    gram = interpolant(lambda behind: q - behind.distance)
     gain = interpolant(lambda behind: behind.gain / (gain_scale or 1.0))
     offset = interpolant(lambda behind: behind.offset / (offset_scale or 1.0))
     error = max(gram.error, gain.error, offset.error, *(layer.error for layer in layers))

@@ -74,12 +74,20 @@ def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
     inverse_left, inverse_right = (place_like(inverse_root(values), matrix) for values in (left, right))
     allowed = _ROUNDING * unit
     detached = matrix.detach() if is_torch(matrix) else matrix
+    one_norm = bool((left == left[0]).all() and (right == left[0]).all())
+    inverse = float(inverse_left[0]) * float(inverse_right[0])
+
+    def correlations(rows: slice, columns: slice) -> Any:
+        tile = detached[rows, columns] * inverse_left[rows, None]
+        tile *= inverse_right[columns]
+        return tile
 
     def limits(rows: slice, columns: slice) -> tuple[bool, float, float]:
         tile = detached[rows, columns]
-        correlation = tile * inverse_left[rows, None]
-        correlation *= inverse_right[columns]
+        correlation = tile if one_norm else correlations(rows, columns)
         low, high = float(correlation.min()), float(correlation.max())
+        if one_norm:
+            low, high = low * inverse, high * inverse
         sound = -1.0 - allowed <= low and high <= 1.0 + allowed
         if symmetric:
             other = detached[columns, rows].T
@@ -87,6 +95,7 @@ def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
                 difference = xp.abs(tile - other) * inverse_left[rows, None] * inverse_right[columns]
                 sound = sound and float(difference.max()) <= allowed
         if high >= SAME_CORRELATION:
+            correlation = correlations(rows, columns)
             correlation = correlation[correlation < SAME_CORRELATION]
             high = float(correlation.max()) if len(correlation) else -math.inf
         return sound, low, high

@@ -1,7 +1,5 @@
 """The composite rules of `pair_expectations`: the sums. One-dimensional arrays, numpy or torch."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -13,12 +11,14 @@ from elutheory.pair_layouts import GENERAL, Layout, layouts
 from elutheory.panels import increasing, integrals_from, nodes_and_weights
 from elutheory.smoothed_activation import DISTANCES, REACHES, features, jumps, panel_ends, smoothed, values
 from elutheory.truncated_normal import library, normal_density
+from elutheory.worker_threads import on_all_cores
 
 if TYPE_CHECKING:
     from elutheory.activations import Activation
 
 _DEGREE = 16
 _CHUNK = 256
+_FEW_PAIRS = 512  # are not worth waking threads
 _NODES_AT_ONCE = 1 << 16  # half a MiB an array
 
 
@@ -41,18 +41,12 @@ def closed_rule(activation: "Activation", form: ClosedForm, quantities: tuple[st
             ):
                 output[members] = result
 
-    workers = min(len(tasks), _processors()) if xp is numpy else 1
-    if workers <= 1:
+    if xp is numpy and len(columns[0]) > _FEW_PAIRS:
+        on_all_cores(carry_out, tasks)
+    else:
         for task in tasks:
             carry_out(task)
-    else:
-        with ThreadPoolExecutor(workers) as threads:
-            list(threads.map(carry_out, tasks))
     return outputs
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _chunk(array: Any, nodes: int) -> int:

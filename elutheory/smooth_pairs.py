@@ -37,14 +37,6 @@ def centred_pair_expectation(
     return pair_expectation(activation, order, zero, zero, std_u, std_v, cosine, sine)
 
 
-def smooth_slope_products(activation: "Activation", std: float, cosine: Any, sine: Any) -> Any:
-    """`smooth_products` of f' for U and V of the same standard deviation."""
-    import numpy
-
-    stds = numpy.full_like(cosine, std)
-    return smooth_products(activation, 1, stds, stds, cosine, sine)
-
-
 def smooth_products(activation: "Activation", order: int, std_u: Any, std_v: Any, cosine: Any, sine: Any) -> Any:
     """E f^(order)(U) f^(order)(V), U ~ N(0, std_u²), V ~ N(0, std_v²) of correlation `cosine`; None: no convergence.
 

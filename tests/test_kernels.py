@@ -719,9 +719,17 @@ def test_symbolic_activations_and_derivatives_of_jumps_are_refused() -> None:
 
 @pytest.mark.parametrize("covariance", [0.0, 1e-300, 1e-17, -6e-17, 1e-12, -1e-3])
 def test_odd_activation_next_to_correlation_zero(covariance: float) -> None:
-    # K4 from its first two terms: tanh is odd, so E ff = a_1² rho + a_3² rho³ + …, a_1 = E f' (Stein) for unit variance.
+    # K4: tanh is odd, so E ff = a_1² rho + a_3² rho³ + …, where a_1 = E f' for unit variance (M5).
     slope = float(gaussian_moments("tanh", 0.0, 1.0).slope_mean)
     size = float(gaussian_moments("tanh", 0.0, 1.0).second_moment)
     value = dual_kernel("tanh", 1.0, 1.0, covariance).value
     assert value == pytest.approx(slope**2 * covariance, rel=abs(covariance) ** 2, abs=1e-13 * size)
     assert dual_covariance("tanh", 1.0, 1.0, covariance).value == pytest.approx(slope**2 * covariance, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["elu", "selu", "celu"])
+@pytest.mark.parametrize("std", [2.0, 5.0, 10.0, 20.0])
+def test_slope_of_equal_steep_arguments(name: str, std: float) -> None:
+    # Reference: gaussian_moments, certified in test_moments; f' decays within a small part of the standard deviation.
+    slope = dual_kernel_derivative(name, std**2, std**2, std**2).value
+    assert slope == pytest.approx(gaussian_moments(name, 0.0, std).slope_second_moment, rel=1e-14)
