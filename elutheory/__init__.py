@@ -42,6 +42,14 @@ _HOME = {
     "dual_kernel_derivative_closed_form": "derivations.dual_kernels",
     "zero_mean_dual_kernel": "derivations.dual_kernel_cases",
     "dual_kernel_limits": "derivations.dual_kernel_cases",
+    "mean_field_recursion": "derivations.signal_propagation",
+    "unit_mean_median": "derivations.signal_propagation",
+    "unit_mean_spread": "derivations.signal_propagation",
+    "gradient_recursion": "derivations.gradient_propagation",
+    "batch_normalised_recursion": "derivations.gradient_propagation",
+    "residual_recursion": "derivations.gradient_propagation",
+    "fisher_top_eigenvalue_bound": "derivations.fisher_top_eigenvalue",
+    "push_through": "derivations.push_through",
     "GaussianMoments": "moments",
     "gaussian_moments": "moments",
     "certified_moments": "certified_digits",
@@ -59,6 +67,12 @@ _HOME = {
     "criticality_line": "stationary_points",
     "Initialisation": "initialisations",
     "initialisation": "initialisations",
+    "PropagatedGram": "gram_propagation",
+    "TangentKernel": "gram_propagation",
+    "FisherTopEigenvalue": "kernel_spectrum",
+    "fisher_top_eigenvalue": "kernel_spectrum",
+    "BiasShiftStrength": "kernel_spectrum",
+    "bias_shift_strength": "kernel_spectrum",
     "UnitFisher": "fisher",
     "unit_fisher": "fisher",
     "BiasShiftCorrection": "correction",
@@ -107,13 +121,21 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from elutheory.derivations.exponential_linear_pairs import DualKernelFormulas as DualKernelFormulas
     from elutheory.derivations.exponential_linear_pairs import dual_kernel_formulas as dual_kernel_formulas
     from elutheory.derivations.fisher_information import fisher_information as fisher_information
+    from elutheory.derivations.fisher_top_eigenvalue import fisher_top_eigenvalue_bound as fisher_top_eigenvalue_bound
     from elutheory.derivations.gaussian_identities import stein as stein
     from elutheory.derivations.gaussian_identities import tilting as tilting
     from elutheory.derivations.gaussian_identities import truncated_moments as truncated_moments
     from elutheory.derivations.gaussian_integrals import gaussian_expectation as gaussian_expectation
     from elutheory.derivations.gaussian_units import gaussian_units as gaussian_units
+    from elutheory.derivations.gradient_propagation import batch_normalised_recursion as batch_normalised_recursion
+    from elutheory.derivations.gradient_propagation import gradient_recursion as gradient_recursion
+    from elutheory.derivations.gradient_propagation import residual_recursion as residual_recursion
     from elutheory.derivations.partitioned_inverse import lemma_1 as lemma_1
     from elutheory.derivations.partitioned_inverse import lemma_2 as lemma_2
+    from elutheory.derivations.push_through import push_through as push_through
+    from elutheory.derivations.signal_propagation import mean_field_recursion as mean_field_recursion
+    from elutheory.derivations.signal_propagation import unit_mean_median as unit_mean_median
+    from elutheory.derivations.signal_propagation import unit_mean_spread as unit_mean_spread
     from elutheory.derivations.unit_natural_gradient import bias_shift_of_a_unit as bias_shift_of_a_unit
     from elutheory.derivations.unit_natural_gradient import centring as centring
     from elutheory.derivations.unit_natural_gradient import theorem_1 as theorem_1
@@ -121,10 +143,16 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from elutheory.errors import InputError as InputError
     from elutheory.fisher import UnitFisher as UnitFisher
     from elutheory.fisher import unit_fisher as unit_fisher
+    from elutheory.gram_propagation import PropagatedGram as PropagatedGram
+    from elutheory.gram_propagation import TangentKernel as TangentKernel
     from elutheory.gram_propagation import propagate_gram as propagate_gram
     from elutheory.gram_propagation import tangent_kernel as tangent_kernel
     from elutheory.initialisations import Initialisation as Initialisation
     from elutheory.initialisations import initialisation as initialisation
+    from elutheory.kernel_spectrum import BiasShiftStrength as BiasShiftStrength
+    from elutheory.kernel_spectrum import FisherTopEigenvalue as FisherTopEigenvalue
+    from elutheory.kernel_spectrum import bias_shift_strength as bias_shift_strength
+    from elutheory.kernel_spectrum import fisher_top_eigenvalue as fisher_top_eigenvalue
     from elutheory.kernels import DualKernel as DualKernel
     from elutheory.kernels import dual_covariance as dual_covariance
     from elutheory.kernels import dual_kernel as dual_kernel

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from elutheory.chebyshev_pieces import ChebyshevPieces, interpolate
 from elutheory.errors import InputError
+from elutheory.smooth_pairs import centred_pair_expectation
 
 if TYPE_CHECKING:
     from elutheory.activations import Activation
@@ -56,11 +57,10 @@ class LayerRule:
 
 @dataclass(frozen=True, eq=False)
 class EqualNormLayer:
-    """One layer at net-input second moment q: E f², E f'², D(θ) and G(θ) = ∫_0^θ D(t) sin t dt / (1 − cos θ)."""
+    """One layer at net-input second moment q: E f², D(θ) and G(θ) = ∫_0^θ D(t) sin t dt / (1 − cos θ)."""
 
     second_moment: float
     activation_second_moment: float
-    slope_second_moment: float
     slopes: ChebyshevPieces
     mean_slopes: ChebyshevPieces
 
@@ -75,7 +75,6 @@ def equal_norm_layer(activation: "Activation", second_moment: float) -> EqualNor
     import numpy
 
     from elutheory.moments import gaussian_moments
-    from elutheory.pair_expectations import pair_expectation
 
     std = numpy.sqrt(second_moment)
     moments = gaussian_moments(activation, 0.0, std)
@@ -83,12 +82,12 @@ def equal_norm_layer(activation: "Activation", second_moment: float) -> EqualNor
     def slopes(theta: Any) -> Any:
         if std == 0.0:
             return numpy.full_like(theta, float(moments.slope_second_moment))
-        zero, same = numpy.zeros_like(theta), numpy.full_like(theta, std)
-        return pair_expectation(activation, 1, zero, zero, same, same, numpy.cos(theta), numpy.sin(theta))
+        same = numpy.full_like(theta, std)
+        return centred_pair_expectation(activation, 1, same, same, numpy.cos(theta), numpy.sin(theta))
 
     D = interpolate(slopes, 0.0, numpy.pi)
     G = interpolate(lambda theta: _weighted_mean(D, theta), 0.0, numpy.pi)
-    return EqualNormLayer(float(second_moment), float(moments.second_moment), float(moments.slope_second_moment), D, G)
+    return EqualNormLayer(float(second_moment), float(moments.second_moment), D, G)
 
 
 @lru_cache(maxsize=1)
@@ -111,11 +110,11 @@ def _weighted_mean(D: ChebyshevPieces, theta: Any) -> Any:
 
 
 def _integral(D: ChebyshevPieces, lower: Any, upper: Any) -> Any:
+    import numpy
+
     points, weights = _legendre()
     centre, half = 0.5 * (upper + lower), 0.5 * (upper - lower)
     t = centre[:, None] + half[:, None] * points
-    import numpy
-
     return half * ((D(t) * numpy.sin(t)) @ weights)
 
 
@@ -172,7 +171,7 @@ def _propagated(layers: Sequence[EqualNormLayer], rule: LayerRule, theta: Any, w
 class DeepMap:
     """Many layers as functions of the first angle: net-input second moment behind them, and the tangent kernel's map.
 
-    `gram`(θ) is c/q behind the layers, `gain`(θ) and `offset`(θ) are divided by their values at θ = 0.
+    `gram`(θ) is c behind the layers; `gain`(θ) and `offset`(θ) are divided by their values at θ = 0.
     """
 
     second_moment: float
@@ -210,7 +209,7 @@ def deep_map(
             lambda theta: quantity(_propagated(layers, rule, theta, with_tangent)), *angles, rounding=_COMPOSED_ROUNDING
         )
 
-    gram = interpolant(lambda behind: 1.0 - behind.distance / (q or 1.0))
+    gram = interpolant(lambda behind: q - behind.distance)
     gain = interpolant(lambda behind: behind.gain / (gain_scale or 1.0))
     offset = interpolant(lambda behind: behind.offset / (offset_scale or 1.0))
     error = max(gram.error, gain.error, offset.error, *(layer.error for layer in layers))

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 from elutheory.errors import InputError
@@ -32,7 +31,7 @@ class GramArguments:
     correlations: tuple[float, float]
 
 
-def gram_arguments(gram: Any, second_moments: tuple[Any, Any] | None) -> GramArguments:
+def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
     """Square and symmetric with its second moments on the diagonal, or any shape with (left, right) `second_moments`.
 
     Raises InputError naming the first entry that cannot be: nan or infinite, a negative second moment, asymmetry or
@@ -58,6 +57,8 @@ def gram_arguments(gram: Any, second_moments: tuple[Any, Any] | None) -> GramArg
     else:
         if not isinstance(second_moments, tuple) or len(second_moments) != 2:
             raise InputError("second_moments must be a pair (left, right), those of gram's rows and columns.")
+        if any(is_torch(values) and values.requires_grad for values in second_moments):
+            raise InputError("second_moments must not require gradients: derivatives are by gram only.")
         left, right = (_host(_matrix("second_moments", values)[0]) for values in second_moments)
         if (left.shape, right.shape) != ((matrix.shape[0],), (matrix.shape[1],)):
             raise InputError(
@@ -73,12 +74,20 @@ def gram_arguments(gram: Any, second_moments: tuple[Any, Any] | None) -> GramArg
     inverse_left, inverse_right = (place_like(inverse_root(values), matrix) for values in (left, right))
     allowed = _ROUNDING * unit
     detached = matrix.detach() if is_torch(matrix) else matrix
+    one_norm = bool((left == left[0]).all() and (right == left[0]).all())
+    inverse = float(inverse_left[0]) * float(inverse_right[0])
+
+    def correlations(rows: slice, columns: slice) -> Any:
+        tile = detached[rows, columns] * inverse_left[rows, None]
+        tile *= inverse_right[columns]
+        return tile
 
     def limits(rows: slice, columns: slice) -> tuple[bool, float, float]:
         tile = detached[rows, columns]
-        correlation = tile * inverse_left[rows, None]
-        correlation *= inverse_right[columns]
+        correlation = tile if one_norm else correlations(rows, columns)
         low, high = float(correlation.min()), float(correlation.max())
+        if one_norm:
+            low, high = low * inverse, high * inverse
         sound = -1.0 - allowed <= low and high <= 1.0 + allowed
         if symmetric:
             other = detached[columns, rows].T
@@ -86,6 +95,7 @@ def gram_arguments(gram: Any, second_moments: tuple[Any, Any] | None) -> GramArg
                 difference = xp.abs(tile - other) * inverse_left[rows, None] * inverse_right[columns]
                 sound = sound and float(difference.max()) <= allowed
         if high >= SAME_CORRELATION:
+            correlation = correlations(rows, columns)
             correlation = correlation[correlation < SAME_CORRELATION]
             high = float(correlation.max()) if len(correlation) else -math.inf
         return sound, low, high
@@ -112,26 +122,6 @@ def inverse_root(second_moments: Any) -> Any:
 def place_like(values: Any, like: Any) -> Any:
     """A numpy array in the library, dtype and place of `like`."""
     return library(like).as_tensor(values, dtype=like.dtype, device=like.device) if is_torch(like) else values
-
-
-def non_negative(name: str, value: Any) -> float:
-    """A finite number >= 0 as float; raises InputError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not (math.isfinite(value) and value >= 0):
-        raise InputError(f"{name} must be a finite number >= 0, not {value!r}.")
-    return float(value)
-
-
-def positive_integer(name: str, value: Any) -> int:
-    """An integer >= 1 as int; raises InputError otherwise."""
-    import operator
-
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if isinstance(value, bool) or number < 1:
-        raise InputError(f"{name} must be an integer >= 1, not {value!r}.")
-    return number
 
 
 def _matrix(name: str, value: Any) -> tuple[Any, Any, float]:

@@ -16,6 +16,7 @@ from elutheory.gram_arguments import SAME_CORRELATION, GramArguments, inverse_ro
 from elutheory.kernel_interpolation import KernelInterpolant, kernel_interpolant
 from elutheory.matrix_tiles import is_diagonal, mirror, over_tiles
 from elutheory.pair_arguments import is_torch
+from elutheory.smooth_pairs import centred_pair_expectation
 from elutheory.truncated_normal import library
 
 if TYPE_CHECKING:
@@ -30,14 +31,16 @@ _EQUAL = 32 * 2.0**-52  # relative spread of the second moments that is rounding
 _MARGIN = 1e-9  # on the interval of angles, for what rounding does to them
 # Layers share an interpolant while their norms together span little more, in logarithms, than one layer's do.
 _WIDER, _WIDER_BY = 1.5, 0.2
-_LARGEST_BUILD = 400_000  # evaluations of the kernel, about a second's worth
+_LARGEST_BUILD = 400_000  # evaluations of the kernel, seconds' worth
+_DEARER = 3  # an evaluation for the interpolant costs about three of the pairs' own
 
 
 @dataclass
 class Pairs:
     """Net-input second moments of pairs: `gram`, changed in place, with those of its rows and columns (numpy).
 
-    Of a symmetric matrix only the tiles on and above the diagonal count until `complete`.
+    Of a symmetric matrix only the tiles on and above the diagonal count until `complete`. Until `settle`, where `first`
+    is left, `gram` is the inputs' own, the caller's, and layer one's is first.block(gram), its tangent kernel too.
     """
 
     gram: Any
@@ -50,23 +53,33 @@ class Pairs:
     error: float = 0.0
     is_complete: bool = False
 
+    first: LayerRule | None = None
+    with_tangent: bool = False
+
     @classmethod
     def of_layer_one(cls, arguments: GramArguments, rule: LayerRule, with_tangent: bool) -> "Pairs":
         """σ_w² gram + σ_b²; the tangent kernel is the same there."""
-        gram = library(arguments.gram).empty_like(arguments.gram)
-
-        def work(rows: slice, columns: slice) -> None:
-            tile = arguments.gram[rows, columns] * rule.weight_variance
-            tile += rule.bias_variance
-            gram[rows, columns] = tile
-
-        over_tiles(gram, arguments.symmetric, work)
         left, right = (rule.block(values) for values in (arguments.left, arguments.right))
         limits = None
         if _equal_norms(left, right) and left[0] > 0.0 and _equal_norms(arguments.left, arguments.right):
-            scale = arguments.left[0]
-            limits = tuple(float(rule.block(scale * end) / left[0]) for end in arguments.correlations)
-        return cls(gram, left, right, arguments.symmetric, 1.0 * gram if with_tangent else None, limits)
+            lowest, highest = (rule.block(arguments.left[0] * end) / left[0] for end in arguments.correlations)
+            limits = float(lowest), float(highest)
+        return cls(
+            arguments.gram, left, right, arguments.symmetric, limits=limits, first=rule, with_tangent=with_tangent
+        )
+
+    def settle(self) -> None:
+        """Layer one, in matrices of its own."""
+        rule = self.first
+        if rule is None:
+            return
+        inputs, self.gram, self.first = self.gram, library(self.gram).empty_like(self.gram), None
+
+        def work(rows: slice, columns: slice) -> None:
+            self.gram[rows, columns] = _affine(inputs[rows, columns], rule.weight_variance, rule.bias_variance)
+
+        over_tiles(self.gram, self.symmetric, work)
+        self.tangent = 1.0 * self.gram if self.with_tangent else None
 
     def note(self, method: str, error: float) -> None:
         """What the last layers were computed by, and its largest deviation found."""
@@ -76,6 +89,7 @@ class Pairs:
 
     def complete(self) -> None:
         """The lower halves, and the diagonal exactly the second moments."""
+        self.settle()
         if self.symmetric and not self.is_complete:
             for matrix in (self.gram, self.tangent):
                 if matrix is not None:
@@ -94,6 +108,7 @@ def advance(activation: "Activation", pairs: Pairs, rule: LayerRule, count: int)
             if _all_layers_at_once(activation, pairs, rule, count - position):
                 return
             together = False
+        pairs.settle()
         norms = _group(activation, pairs, rule, count - position, together)
         _layer_by_layer(activation, pairs, rule, norms)
         position += len(norms)
@@ -128,9 +143,7 @@ def _equal_norms(left: Any, right: Any) -> bool:
 
 
 def _refuse_overflow(*values: Any) -> None:
-    import numpy
-
-    if not all(numpy.isfinite(value).all() for value in values):
+    if not all(library(value).isfinite(value).all() for value in values):
         raise InputError(OVERFLOW)
 
 
@@ -143,27 +156,41 @@ def _all_layers_at_once(activation: "Activation", pairs: Pairs, rule: LayerRule,
 
     q = float(pairs.left[0])
     inverse = 1.0 / q if q > 0.0 else 0.0
-
+    if pairs.limits is None:
+        pairs.settle()
     lowest, highest = pairs.limits or _correlation_limits(pairs, inverse)
-    ends = numpy.clip([highest, lowest], -1.0, 1.0)
+    ends = numpy.clip([highest + 2.0 * _EQUAL, lowest - 2.0 * _EQUAL], -1.0, 1.0)
     nearest, farthest = numpy.arccos(ends)
     angles = (max(float(nearest) - _MARGIN, 0.0), min(float(farthest) + _MARGIN, float(numpy.pi)))
-    deep = deep_map(activation, q, rule, count, angles, pairs.tangent is not None)
+    inputs, first = pairs.gram, pairs.first
+    with_tangent = pairs.with_tangent if first else pairs.tangent is not None
+    deep = deep_map(activation, q, rule, count, angles, with_tangent)
     if not deep.error <= _TOLERANCE:
         return False
 
+    # No inputs that differ have a correlation above the limit; the same input's, over a rounded norm, may be below 1.
+    threshold = min(SAME_CORRELATION, float(numpy.cos(angles[0])))
+    weight, bias = (first.weight_variance, first.bias_variance) if first else (1.0, 0.0)
+    front: Any = inputs if first else pairs.tangent
+    if first:
+        pairs.gram = library(inputs).empty_like(inputs)
+        pairs.tangent = library(inputs).empty_like(inputs) if with_tangent else None
+        pairs.first = None
+
     def work(rows: slice, columns: slice) -> None:
-        theta, same = _angles(pairs.gram[rows, columns], inverse)
+        theta, same = _angles(_affine(inputs[rows, columns], weight * inverse, bias * inverse), threshold)
+        if is_diagonal(rows, columns, pairs.symmetric):
+            diagonal = library(theta).diag(library(theta).ones_like(theta[0])) > 0.0
+            same = diagonal if same is None else same | diagonal
         gram = deep.gram(theta)
-        gram *= deep.second_moment
         _store(pairs, pairs.gram, rows, columns, gram if same is None else _put(gram, same, deep.second_moment))
-        if pairs.tangent is None:
+        if not with_tangent:
             return
         gain, offset = deep.gain(theta), deep.offset(theta)
         if same is not None:
             gain, offset = _put(gain, same, 1.0), _put(offset, same, 1.0)
         gain *= deep.gain_scale
-        gain *= pairs.tangent[rows, columns]
+        gain *= _affine(front[rows, columns], weight, bias)
         offset *= deep.offset_scale
         gain += offset
         _store(pairs, pairs.tangent, rows, columns, gain)
@@ -200,14 +227,21 @@ def _store(pairs: Pairs, matrix: Any, rows: slice, columns: slice, tile: Any) ->
     matrix[rows, columns] = tile
 
 
-def _angles(gram: Any, scale: Any) -> tuple[Any, Any | None]:
-    """The angles of a tile, overwriting nothing, and where the cosine is 1 to rounding (None: nowhere)."""
-    xp = library(gram)
-    cosine = gram * scale
-    same = cosine >= SAME_CORRELATION
-    if not same.any():
-        same = None
-    return xp.arccos(xp.clip(cosine, -1.0, 1.0)), same
+def _affine(tile: Any, scale: float, offset: float) -> Any:
+    tile = tile * scale
+    if offset:
+        tile += offset
+    return tile
+
+
+def _angles(cosine: Any, threshold: float = SAME_CORRELATION) -> tuple[Any, Any | None]:
+    """The angles of a tile of cosines, in its place, and where those are `threshold` or more (None: nowhere)."""
+    xp = library(cosine)
+    lowest, highest = float(cosine.min()), float(cosine.max())
+    same = cosine >= threshold if highest >= threshold else None
+    if lowest < -1.0 or highest > 1.0:
+        xp.clip(cosine, -1.0, 1.0, out=cosine)
+    return xp.arccos(cosine, out=cosine), same
 
 
 def _put(tile: Any, where: Any, values: Any) -> Any:
@@ -228,16 +262,18 @@ class _Moments:
     slope_second_moment: Any
 
 
-def _moments(activation: "Activation", q: Any) -> _Moments:
+def _moments(activation: "Activation", *sides: Any) -> tuple[_Moments, ...]:
+    """Of the second moments of each side."""
     import numpy
 
     from elutheory.moments import gaussian_moments
 
-    distinct, place = numpy.unique(q, return_inverse=True)
+    distinct, place = numpy.unique(numpy.concatenate(sides), return_inverse=True)
     std = numpy.sqrt(distinct)
-    moments = gaussian_moments(activation, numpy.zeros_like(std), std)
-    quantities = (moments.mean, moments.second_moment, moments.slope_mean, moments.slope_second_moment)
-    return _Moments(q, *(quantity[place] for quantity in quantities))
+    found = gaussian_moments(activation, numpy.zeros_like(std), std)
+    quantities = (found.mean, found.second_moment, found.slope_mean, found.slope_second_moment)
+    places = numpy.split(place, numpy.cumsum([len(side) for side in sides])[:-1])
+    return tuple(_Moments(q, *(quantity[at] for quantity in quantities)) for q, at in zip(sides, places, strict=True))
 
 
 def _group(
@@ -254,8 +290,7 @@ def _group(
         lowest, highest, widest = min(lowest, lower), max(highest, upper), max(widest, upper - lower)
         if group and highest - lowest > _WIDER * widest + _WIDER_BY:
             break
-        rows = _moments(activation, left)
-        columns = rows if pairs.symmetric else _moments(activation, right)
+        rows, columns = _moments(activation, left, right)
         group.append((rows, columns))
         with numpy.errstate(over="ignore"):
             left, right = (rule.next(side.q, side.second_moment) for side in (rows, columns))
@@ -279,7 +314,7 @@ def _layer_by_layer(
     limits = [_log_std_limits(rows.q, columns.q) for rows, columns in norms]
     lower, upper = min(low for low, _ in limits), max(high for _, high in limits)
     entries = len(pairs.left) * len(pairs.right) / (2 if pairs.symmetric else 1)
-    cost = int(min(entries * len(norms), _LARGEST_BUILD))
+    cost = int(min(entries * len(norms) / _DEARER, _LARGEST_BUILD))
     orders = (0,) if pairs.tangent is None else (0, 1)
     interpolants = {order: kernel_interpolant(activation, order, lower, upper, cost) for order in orders}
     for rows, columns in norms:
@@ -306,17 +341,18 @@ def _normalised(
 
     std_left, std_right = numpy.sqrt(rows.q), numpy.sqrt(columns.q)
     if interpolant is not None:
-        safe = (numpy.log(numpy.where(std > 0.0, std, numpy.exp(interpolant.lower))) for std in (std_left, std_right))
-        return interpolant.on(*safe, pairs.gram)
+        left, right = (
+            numpy.log(numpy.where(std > 0.0, std, numpy.exp(interpolant.lower))) for std in (std_left, std_right)
+        )
+        return interpolant.on(left, right, pairs.gram)
     inverse_left, inverse_right = (
         place_like(inverse_root(side.slope_second_moment if order else side.second_moment), pairs.gram)
         for side in (rows, columns)
     )
     std_left, std_right = (place_like(std, pairs.gram) for std in (std_left, std_right))
+    expectation = _on_torch if is_torch(pairs.gram) else centred_pair_expectation
 
     def direct(i: slice, j: slice, theta: Any) -> Any:
-        from elutheory.pair_expectations import pair_expectation
-
         xp = library(theta)
         u, v = std_left[i, None] + 0.0 * theta, std_right[j] + 0.0 * theta
         if is_diagonal(i, j, pairs.symmetric):
@@ -324,16 +360,20 @@ def _normalised(
         else:
             chosen = xp.ones_like(theta) > 0.0
         angle = theta[chosen]
-        zero = 0.0 * angle
         values = xp.zeros_like(theta)
-        values[chosen] = pair_expectation(
-            activation, order, zero, zero, u[chosen], v[chosen], xp.cos(angle), xp.sin(angle)
-        )
+        values[chosen] = expectation(activation, order, u[chosen], v[chosen], xp.cos(angle), xp.sin(angle))
         values *= inverse_left[i, None]
         values *= inverse_right[j]
         return values
 
     return direct
+
+
+def _on_torch(activation: "Activation", order: int, std_u: Any, std_v: Any, cosine: Any, sine: Any) -> Any:
+    from elutheory.pair_expectations import pair_expectation
+
+    zero = 0.0 * cosine
+    return pair_expectation(activation, order, zero, zero, std_u, std_v, cosine, sine)
 
 
 def _one_layer(
@@ -344,6 +384,8 @@ def _one_layer(
     columns: _Moments,
     kernels: list[TileKernel],
 ) -> None:
+    import numpy
+
     sides = [_Side.of(activation, side, pairs.gram) for side in (rows, columns)]
     left, right = sides
 
@@ -361,11 +403,14 @@ def _one_layer(
 
     def work(i: slice, j: slice) -> None:
         gram = pairs.gram[i, j]
-        theta, same = _angles(gram * left.inverse_std[i, None], right.inverse_std[j])
+        theta, same = _angles(gram * left.inverse_std[i, None] * right.inverse_std[j])
         block = rule.block(expectation(i, j, 0, theta, same))
         if pairs.tangent is not None:
             slopes = expectation(i, j, 1, theta, same)
-            pairs.tangent[i, j] = rule.next_tangent(pairs.tangent[i, j], slopes, block)
+            with numpy.errstate(over="ignore", invalid="ignore"):
+                tangent = rule.next_tangent(pairs.tangent[i, j], slopes, block)
+            _refuse_overflow(tangent)
+            pairs.tangent[i, j] = tangent
         if rule.residual:
             block += gram
         pairs.gram[i, j] = block

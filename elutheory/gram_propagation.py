@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from elutheory.equal_norm_layers import LayerRule, is_continuous
 from elutheory.errors import InputError
+from elutheory.network_arguments import count, real_number
 from elutheory.pair_arguments import is_torch
 
 if TYPE_CHECKING:
@@ -64,11 +65,11 @@ class TangentKernel:
 def propagate_gram(
     activation: "Activation | str",
     gram: Any,
-    depth: int,
-    weight_variance: float,
-    bias_variance: float = 0.0,
+    depth: Any,
+    weight_variance: Any,
+    bias_variance: Any = 0.0,
     *,
-    second_moments: tuple[Any, Any] | None = None,
+    second_moments: Any = None,
     batch_norm: bool = False,
     residual: bool = False,
 ) -> PropagatedGram:
@@ -84,10 +85,10 @@ def propagate_gram(
     Accuracy: 1e-12 of √(K(x,x) K(y,y)), at any depth where the layers do not amplify the rounding of `gram` itself.
     torch results are differentiable. Raises InputError: an entry that is no second moment, named; overflow.
     """
-    from elutheory.gram_arguments import gram_arguments, positive_integer
+    from elutheory.gram_arguments import gram_arguments
 
     f = _activation(activation)
-    layers = positive_integer("depth", depth) - 1
+    layers = count("depth", depth) - 1
     rule = _rule(weight_variance, bias_variance, residual)
     arguments = gram_arguments(gram, second_moments)
     if batch_norm and not arguments.symmetric:
@@ -101,11 +102,11 @@ def propagate_gram(
 def tangent_kernel(
     activation: "Activation | str",
     gram: Any,
-    depth: int,
-    weight_variance: float,
-    bias_variance: float = 0.0,
+    depth: Any,
+    weight_variance: Any,
+    bias_variance: Any = 0.0,
     *,
-    second_moments: tuple[Any, Any] | None = None,
+    second_moments: Any = None,
     residual: bool = False,
 ) -> TangentKernel:
     """P5: tangent kernel of the net of `depth` >= 1 hidden layers and a linear read-out of the same variances.
@@ -113,13 +114,15 @@ def tangent_kernel(
     Θ_1 = K_1, Θ_{l+1} = K_{l+1} + σ_w² E[f'(U) f'(V)] Θ_l up to l = depth (Jacot et al., arXiv 1806.07572): what
     neural-tangents computes for `stax.serial(*[Dense(n, σ_w, σ_b), f] * depth, Dense(1, σ_w, σ_b))`. With `residual`
     the hidden layers are h + W f(h) + b, and Θ_{l+1} = Θ_l + σ_w² E f f + σ_b² + σ_w² E[f'f'] Θ_l. Arguments, accuracy
-    and errors as for `propagate_gram`; no batch normalisation, which makes one input's output depend on all others.
+    and errors as for `propagate_gram`; but where layers of unequal norms take a correlation to 1, its rounding moves
+    the angle, hence Θ, by up to 1e-8 a layer if f has a kink. No batch normalisation: it makes one input's output
+    depend on all others.
     Raises InputError, too, where f jumps: its f' has no second moment.
     """
-    from elutheory.gram_arguments import gram_arguments, positive_integer
+    from elutheory.gram_arguments import gram_arguments
 
     f = _activation(activation)
-    layers = positive_integer("depth", depth)
+    layers = count("depth", depth)
     rule, read_out = (_rule(weight_variance, bias_variance, links) for links in (residual, False))
     if not is_continuous(f):
         raise InputError(f"{f} jumps: its derivative has no second moment, and the net no tangent kernel.")
@@ -149,10 +152,8 @@ def _activation(activation: "Activation | str") -> "Activation":
 
 
 def _rule(weight_variance: Any, bias_variance: Any, residual: bool) -> LayerRule:
-    from elutheory.gram_arguments import non_negative
-
     return LayerRule(
-        non_negative("weight_variance", weight_variance), non_negative("bias_variance", bias_variance), residual
+        real_number("weight_variance", weight_variance), real_number("bias_variance", bias_variance), residual
     )
 
 
@@ -170,17 +171,17 @@ def _advanced(
         from elutheory.differentiable_gram import DifferentiablePairs
 
         pairs = DifferentiablePairs.of_layer_one(arguments, first, with_tangent)
-        for rule, count in segments:
-            for _ in range(count):
+        for rule, repeats in segments:
+            for _ in range(repeats):
                 pairs = pairs.behind_layer(f, rule, batch_norm)
     else:
         pairs = Pairs.of_layer_one(arguments, first, with_tangent)
-        for rule, count in segments:
+        for rule, repeats in segments:
             if batch_norm:
-                for _ in range(count):
+                for _ in range(repeats):
                     advance_normalised(f, pairs, rule)
             else:
-                advance(f, pairs, rule, count)
+                advance(f, pairs, rule, repeats)
         pairs.complete()
     gram, tangent, *sides = (
         None if values is None else _returned(values, arguments)

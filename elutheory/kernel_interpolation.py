@@ -18,6 +18,8 @@ from elutheory.chebyshev_series import (
     polynomials,
     transform,
 )
+from elutheory.kernel_grids import grid_expectation, has_common_rule
+from elutheory.smooth_pairs import centred_pair_expectation
 from elutheory.truncated_normal import library
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 2e-13
 _CUT = 1e-14
-_ANGLE_COUNTS = (17, 33, 65, 97)
-_NORM_COUNTS = (5, 9, 17, 33, 49)
+_ANGLE_COUNTS = (33, 65, 97)
+_NORM_COUNTS = (9, 17, 33, 49)
 _CHECKS = 256
 _CHECK_SEED = 1
 
@@ -94,38 +96,38 @@ def kernel_interpolant(
     """
     import numpy
 
+    if largest_cost < _CHECKS:
+        return None
     middle, half = 0.5 * (upper + lower), max(0.5 * (upper - lower), 1e-9)
     lower, upper = middle - half, middle + half
+    ends, few_angles = numpy.array([lower, upper]), numpy.array([0.2, 1.5, 2.9])
 
     def kernel(x: Any, y: Any, angle: Any) -> Any:
-        return normalised_kernel(activation, order, x, y, angle)
+        return normalised_grid(activation, order, x, y, angle)
 
-    angle_count = _count(
-        _ANGLE_COUNTS,
-        lambda t: [
-            kernel(x + 0 * t, y + 0 * t, _angle(t)) for x, y in ((lower, lower), (lower, upper), (upper, upper))
-        ],
-    )
-    norm_count = _count(
-        _NORM_COUNTS,
-        lambda t: [
-            kernel(y + 0 * t, middle + half * t, angle + 0 * t) for y in (lower, upper) for angle in (0.2, 1.5, 2.9)
-        ],
-    )
+    # With values along the leading axis: coefficients in the angle, and in one norm.
+    angle_count = _count(_ANGLE_COUNTS, lambda t: numpy.moveaxis(kernel(ends, ends, _angle(t)), -1, 0))
+    norm_count = _count(_NORM_COUNTS, lambda t: kernel(middle + half * t, ends, few_angles))
     if angle_count is None or norm_count is None:
         return None
-    if norm_count * (norm_count + 1) // 2 * angle_count + _CHECKS > largest_cost:
+    others = 1 if has_common_rule(activation) else norm_count
+    if norm_count * others * angle_count + _CHECKS > largest_cost:
         return None
-    values = _values(kernel, middle + half * nodes(norm_count), _angle(nodes(angle_count)))
-    table = numpy.einsum("ia,jb,kc,abc->ijk", *(transform(n) for n in values.shape), values, optimize=True)
+    norms = middle + half * nodes(norm_count)
+    values = kernel(norms, norms, _angle(nodes(angle_count)))
+    table = values
+    for count in values.shape:  # each takes the leading axis to the end
+        table = numpy.tensordot(table, transform(count), (0, 1))
     table = _chopped(table)
     rng = numpy.random.default_rng(_CHECK_SEED)
     x, y = middle + half * rng.uniform(-1, 1, (2, _CHECKS))
     angle = numpy.pi * rng.uniform(0, 1, _CHECKS) ** numpy.where(rng.random(_CHECKS) < 0.3, 4.0, 1.0)
     places = ((x - middle) / half, (y - middle) / half, 2.0 * angle / numpy.pi - 1.0)
     values_of = [polynomials(t, count) for t, count in zip(places, table.shape, strict=True)]
-    found = numpy.einsum("ni,nj,nk,ijk->n", *values_of, table, optimize=True)
-    error = float(numpy.max(numpy.abs(found - kernel(x, y, angle))))
+    found = numpy.tensordot(values_of[0], table, 1)
+    for polynomial in values_of[1:]:
+        found = (found * polynomial.reshape(*polynomial.shape, *([1] * (found.ndim - 2)))).sum(1)
+    error = float(numpy.max(numpy.abs(found - normalised_kernel(activation, order, x, y, angle))))
     if not error <= TOLERANCE:
         return None
     return KernelInterpolant(lower, upper, table, _monomials(table), error)
@@ -135,12 +137,19 @@ def normalised_kernel(activation: "Activation", order: int, x: Any, y: Any, angl
     """E[f^(order)(U) f^(order)(V)] over the root mean squares; x, y: log standard deviations (float64 numpy arrays)."""
     import numpy
 
-    from elutheory.pair_expectations import pair_expectation
+    std_u, std_v = numpy.exp(x), numpy.exp(y)
+    value = centred_pair_expectation(activation, order, std_u, std_v, numpy.cos(angle), numpy.sin(angle))
+    return value / (root_mean_square(activation, order, std_u) * root_mean_square(activation, order, std_v))
+
+
+def normalised_grid(activation: "Activation", order: int, x: Any, y: Any, angle: Any) -> Any:
+    """`normalised_kernel` for all x, all y and all angles, of shape (len(x), len(y), len(angle))."""
+    import numpy
 
     std_u, std_v = numpy.exp(x), numpy.exp(y)
-    zero = numpy.zeros_like(angle)
-    value = pair_expectation(activation, order, zero, zero, std_u, std_v, numpy.cos(angle), numpy.sin(angle))
-    return value / (root_mean_square(activation, order, std_u) * root_mean_square(activation, order, std_v))
+    value = grid_expectation(activation, order, std_u, std_v, angle)
+    root = root_mean_square(activation, order, numpy.concatenate([std_u, std_v]))
+    return value / (root[: len(x), None, None] * root[len(x) :, None])
 
 
 def root_mean_square(activation: "Activation", order: int, std: Any) -> Any:
@@ -161,32 +170,18 @@ def _angle(t: Any) -> Any:
     return 0.5 * numpy.pi * (t + 1.0)
 
 
-def _count(counts: tuple[int, ...], sections: Callable[[Any], list[Any]]) -> int | None:
-    """How many nodes resolve all sections, None if more than the largest count."""
+def _count(counts: tuple[int, ...], sections: Callable[[Any], Any]) -> int | None:
+    """How many nodes resolve all sections (along the leading axis), None if more than the largest count."""
     import numpy
 
     for count in counts:
-        series = [transform(count) @ values for values in sections(nodes(count))]
-        needed = max(kept(s, _CUT) for s in series)
+        series = numpy.tensordot(transform(count), sections(nodes(count)), 1).reshape(count, -1)
+        if not numpy.isfinite(series).all():
+            return None
+        needed = max(kept(column, _CUT) for column in series.T)
         if needed <= count - 2:
             return min(needed + 2, count)
-        if not all(numpy.isfinite(s).all() for s in series):
-            return None
     return None
-
-
-def _values(kernel: Callable[..., Any], norms: Any, angles: Any) -> Any:
-    """The kernel on the grid; symmetric in the norms."""
-    import numpy
-
-    first, second = numpy.triu_indices(len(norms))
-    shape = (len(first), len(angles))
-    x, y, angle = (
-        numpy.broadcast_to(a, shape).reshape(-1) for a in (norms[first][:, None], norms[second][:, None], angles)
-    )
-    values = numpy.empty((len(norms), len(norms), len(angles)))
-    values[first, second] = values[second, first] = kernel(x, y, angle).reshape(shape)
-    return values
 
 
 def _chopped(table: Any) -> Any:

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from elutheory.closed_forms import closed_form
 from elutheory.errors import InputError
 from elutheory.moments import gaussian_moments
-from elutheory.pair_expectations import pair_expectation
-from elutheory.smooth_pairs import smooth_slope_products
+from elutheory.smooth_pairs import centred_pair_expectation
 
 if TYPE_CHECKING:
     from elutheory.activations import Activation
@@ -119,13 +117,8 @@ def _slope_product(activation: "Activation", q: float, cosine: Any, sine: Any) -
     """E f'(U)f'(V) for one-dimensional arrays."""
     import numpy
 
-    std = math.sqrt(q)
-    if closed_form(activation) is None:
-        values = smooth_slope_products(activation, std, cosine, sine)
-        if values is not None:
-            return values
-    zeros, stds = numpy.zeros_like(cosine), numpy.full_like(cosine, std)
-    return pair_expectation(activation, 1, zeros, zeros, stds, stds, cosine, sine)
+    stds = numpy.full_like(cosine, math.sqrt(q))
+    return centred_pair_expectation(activation, 1, stds, stds, cosine, sine)
 
 
 @lru_cache(maxsize=4)

@@ -1,32 +1,28 @@
 """Work on a large matrix tile by tile: in the processor's cache, on every core, symmetric ones on their upper half."""
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from elutheory.truncated_normal import library
+from elutheory.worker_threads import on_all_cores
 
 _EDGE = 224  # a tile of float64 and a few temporaries fit in a core's own cache
 _EDGE_ON_DEVICE = 2048
-_MOST_THREADS = 8
 
 
 def over_tiles(matrix: Any, symmetric: bool, work: Callable[[slice, slice], Any]) -> list[Any]:
     """`work(rows, columns)` for every tile of a matrix, for those on and above the diagonal if symmetric; the results.
 
-    numpy's loops release the interpreter lock: the tiles run on as many threads as the process has cores, at most 8.
+    On the processor they run on all cores (`worker_threads`).
     """
     import numpy
 
     on_host = library(matrix) is numpy
     edge = _EDGE if on_host or matrix.device.type == "cpu" else _EDGE_ON_DEVICE
     tiles = list(_tiles(matrix.shape[0], matrix.shape[1], edge, symmetric))
-    threads = min(_cores(), _MOST_THREADS, len(tiles)) if on_host else 1
-    if threads <= 1:
+    if not on_host:
         return [work(*tile) for tile in tiles]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda tile: work(*tile), tiles))
+    return on_all_cores(lambda tile: work(*tile), tiles)
 
 
 def is_diagonal(rows: slice, columns: slice, symmetric: bool) -> bool:
@@ -52,7 +48,3 @@ def _tiles(rows: int, columns: int, edge: int, symmetric: bool) -> Iterator[tupl
     for top in range(0, rows, edge):
         for left in range(top if symmetric else 0, columns, edge):
             yield slice(top, min(top + edge, rows)), slice(left, min(left + edge, columns))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

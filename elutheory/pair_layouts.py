@@ -161,7 +161,7 @@ def _general_edges(
         if tilt:
             shifted = centre - tilt * s2 * sine * width
             points += [shifted + width * multiple for multiple in _WIDTHS]
-            points += [kink - far / (tilt * s1) for far in (16.0, 48.0)]
+            points += [kink - far / (tilt * s1) for far in (6.0, 16.0, 48.0)]
         if one_sided:
             points += [centre + width * multiple for multiple in _FAR_WIDTHS]
             points += [kink + sine * multiple for multiple in (-4.0, -1.0, -0.25, 0.25, 1.0, 4.0)]

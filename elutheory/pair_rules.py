@@ -1,7 +1,5 @@
 """The composite rules of `pair_expectations`: the sums. One-dimensional arrays, numpy or torch."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -13,12 +11,14 @@ from elutheory.pair_layouts import GENERAL, Layout, layouts
 from elutheory.panels import increasing, integrals_from, nodes_and_weights
 from elutheory.smoothed_activation import DISTANCES, REACHES, features, jumps, panel_ends, smoothed, values
 from elutheory.truncated_normal import library, normal_density
+from elutheory.worker_threads import on_all_cores
 
 if TYPE_CHECKING:
     from elutheory.activations import Activation
 
 _DEGREE = 16
 _CHUNK = 256
+_FEW_PAIRS = 512  # are not worth waking threads
 _NODES_AT_ONCE = 1 << 16  # half a MiB an array
 
 
@@ -41,18 +41,12 @@ def closed_rule(activation: "Activation", form: ClosedForm, quantities: tuple[st
             ):
                 output[members] = result
 
-    workers = min(len(tasks), _processors()) if xp is numpy else 1
-    if workers <= 1:
+    if xp is numpy and len(columns[0]) > _FEW_PAIRS:
+        on_all_cores(carry_out, tasks)
+    else:
         for task in tasks:
             carry_out(task)
-    else:
-        with ThreadPoolExecutor(workers) as threads:
-            list(threads.map(carry_out, tasks))
     return outputs
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _chunk(array: Any, nodes: int) -> int:
@@ -167,7 +161,10 @@ def nested_rule(
     cosine: Any,
     sine: Any,
 ) -> tuple[Any, Any]:
-    """value, slope or covariance, and the size of the integrand, for an activation without closed form."""
+    """value, slope or covariance for an activation without closed form, and the size that its error is relative to.
+
+    √(E f(U)² E f(V)²) of the value, of the others the integrand's.
+    """
     reach = REACHES[rich]
     edges = _nested_edges(activation, reach, m1, m2, s1, s2, cosine, sine)
     x, weight, half = nodes_and_weights(edges, degree)
@@ -185,6 +182,9 @@ def nested_rule(
     result, scale = _total(product), _total(abs(product))
     if quantity == "covariance":
         result = result - _total(weight * outer) * _total(weight * inner)
+    if quantity == "value":  # of odd f next to correlation 0 the integrand vanishes; a rough E f(V)² will do
+        other = values(activation, 0, m2[:, None, None] + s2[:, None, None] * x)
+        scale = (_total(weight * outer**2) * _total(weight * other**2)) ** 0.5
     return result, scale
 
 
@@ -219,7 +219,7 @@ def _total(weight: Any, values: Any = None) -> Any:
 def _nested_edges(
     activation: "Activation", reach: tuple[float, ...], m1: Any, m2: Any, s1: Any, s2: Any, cosine: Any, sine: Any
 ) -> Any:
-    """The same where M' is an integral: its transitions are as wide as the features of f, smoothed."""
+    """Panel ends where M' is an integral: its transitions are as wide as the features of f, smoothed."""
     points = panel_ends(activation, m1, s1, reach)
     scale = s2 * cosine
     width = s2 * sine

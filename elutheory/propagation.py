@@ -12,6 +12,8 @@ from elutheory.gram_propagation import propagate_gram as propagate_gram
 from elutheory.gram_propagation import tangent_kernel as tangent_kernel
 from elutheory.initialisations import Initialisation as Initialisation
 from elutheory.initialisations import initialisation as initialisation
+from elutheory.kernel_spectrum import bias_shift_strength as bias_shift_strength
+from elutheory.kernel_spectrum import fisher_top_eigenvalue as fisher_top_eigenvalue
 from elutheory.network_arguments import count, finite_number, flag_per_layer, real_number, width_per_layer
 from elutheory.stationary_points import CriticalityLine as CriticalityLine
 from elutheory.stationary_points import FixedPoints as FixedPoints

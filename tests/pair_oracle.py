@@ -20,7 +20,7 @@ from flint import acb, arb, ctx
 from oracle import NEGLIGIBLE, Piece, exact, precision
 from scipy.special import expit, ndtr
 
-WANTED_BITS = 62
+WANTED_BITS = 56
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,9 @@ def gradient(f: tuple[Piece, ...], quantity: str, pair: Pair) -> tuple[arb, ...]
             up, down = (replace(exact, **{name: getattr(exact, name) + step}) for step in (h, -h))
             return (quantity_at(f, quantity, angles(up)) - quantity_at(f, quantity, angles(down))) / (2 * h)
 
+        if pair == pair.swapped:
+            by_variance, by_covariance, by_mean = (slope(name) for name in ("variance_u", "covariance", "mean_u"))
+            return by_variance, by_variance, by_covariance, by_mean, by_mean
         return tuple(slope(name) for name in steps)
 
 

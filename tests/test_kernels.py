@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from pair_oracle import Pair
 
 import elutheory as et
+from elutheory.arc_cosine import applies
+from elutheory.closed_forms import closed_form
 from elutheory.errors import InputError
 from elutheory.kernels import DualKernel, dual_covariance, dual_kernel, dual_kernel_derivative
 from elutheory.moments import gaussian_moments
 from elutheory.pair_expectations import pair_expectation
+from elutheory.pair_layouts import layouts
 
 EPS = 2.0**-52
 SMALLEST = arb(2) ** -1022
@@ -135,9 +138,10 @@ def with_correlation(rho_of: Callable[[float], float]) -> Iterator[Pair]:
 @pytest.mark.parametrize("quantity", FUNCTIONS)
 @pytest.mark.parametrize("case", FEW, ids=identify)
 def test_both_sides_of_correlation_one(case: tuple[str, dict[str, float]], quantity: str) -> None:
-    check(case, quantity, [*with_correlation(lambda root: root), *with_correlation(lambda root: -root)])
-    check(case, quantity, list(with_correlation(lambda root: math.nextafter(root, 0))))
-    check(case, quantity, list(with_correlation(lambda root: -math.nextafter(root, 0))))
+    """Exactly ±1, the sign by turns, and the next number of the other sign."""
+    sign = (-1.0) ** (FEW.index(case) + [*FUNCTIONS].index(quantity))
+    check(case, quantity, list(with_correlation(lambda root: sign * root)))
+    check(case, quantity, list(with_correlation(lambda root: -sign * math.nextafter(root, 0))))
 
 
 @pytest.mark.parametrize("case", FEW, ids=identify)
@@ -345,16 +349,19 @@ def test_rounded_gram_matrices_stay_positive_semidefinite() -> None:
 # --- a user's own activation ---------------------------------------------------------------------------------------
 
 
+BENDS = (  # e to 40 digits
+    oracle._piece(None, -1.0, a=-2.0, c="2.7182818284590452353602874713526624977572", k=1.0),
+    oracle._piece(-1.0, 1.0, b=1.0),
+    oracle._piece(1.0, None, a=-1.0, b=2.0),
+)
+
+
 @pytest.mark.parametrize(
     ("text", "pieces", "quantities"),
     [
         (
             "where(x > 1, 2*x - 1, where(x > -1, x, exp(x + 1) - 2))",
-            (
-                oracle._piece(None, -1.0, a=-2.0, c="2.7182818284590452353602874713526624977572", k=1.0),
-                oracle._piece(-1.0, 1.0, b=1.0),
-                oracle._piece(1.0, None, a=-1.0, b=2.0),
-            ),
+            BENDS,
             FUNCTIONS,
         ),
         (
@@ -384,6 +391,17 @@ def test_kinks_and_jumps_of_a_users_activation(
         for pair, got in zip(pairs, evaluate(activation, quantity, pairs), strict=True):
             want = midpoint(pair_oracle.certified(pieces, quantity, pair))
             assert float(got) == pytest.approx(want, rel=1e-11, abs=1e-12), (quantity, pair)
+
+
+@pytest.mark.parametrize("gap", [1e-6, 1e-13])
+def test_bends_of_a_users_slope_next_to_correlation_one(gap: float) -> None:
+    """f' bends at −1 without a jump, where both means are: sharp in E[f'(V) | U], and not to be refused."""
+    text, pieces = "where(x > 1, 2*x - 1, where(x > -1, x, exp(x + 1) - 2))", BENDS
+    pairs = [Pair(1.0, 1.0, sign * (1.0 - gap), -1.0, -1.0) for sign in (1.0, -1.0)]
+    for quantity in FUNCTIONS:
+        for pair, got in zip(pairs, evaluate(et.Activation.from_text(text), quantity, pairs), strict=True):
+            want = midpoint(pair_oracle.certified(pieces, quantity, pair))
+            assert float(got) == pytest.approx(want, rel=1e-12 if quantity == "covariance" else 1e-13), (quantity, pair)
 
 
 def test_what_quadrature_cannot_resolve_is_refused() -> None:
@@ -508,6 +526,85 @@ def test_angles_below_the_rounding_of_the_correlation(angle: float) -> None:
         assert slope == pytest.approx(midpoint(pair_oracle.expectation_at(f, 1, at)), rel=1e-13)
 
 
+# --- both sides of every switch between rules -----------------------------------------------------------------------
+
+
+def rule(name: str, numbers: dict[str, float]) -> object:
+    """Which panels `numbers` get, or that none are needed."""
+    form = closed_form(et.activation(name))
+    arguments = angle_arguments(numbers)
+    if applies(form, *arguments[:4])[0]:
+        return "closed form"
+    return next(layouts(form, *arguments))[0]
+
+
+def angle_arguments(numbers: dict[str, float]) -> list[np.ndarray]:
+    """mean_u, mean_v, std_u, std_v, cosine, sine; `ratio` is sine/cosine, negative for a negative cosine."""
+    at = {"mean_u": 0.25, "mean_v": -0.5, "std_u": 1.0, "std_v": 1.0, "ratio": 0.75} | numbers
+    angle = math.atan2(abs(at["ratio"]), math.copysign(1.0, at["ratio"]))
+    columns = (at["mean_u"], at["mean_v"], at["std_u"], at["std_v"], math.cos(angle), math.sin(angle))
+    return [np.array([x]) for x in columns]
+
+
+SWITCHES = [
+    *(
+        (name, {"mean_u": mean}, "ratio", start, stop)
+        for name, mean in (("elu", 0.0), ("elu", 0.25), ("leaky_relu", 0.25))
+        for start, stop in ((0.9, 1.2), (-0.9, -1.2), (0.5, 0.7), (0.2, 0.4))
+    ),
+    ("elu", {}, "std_u", 1.8, 2.2),
+    ("elu", {"ratio": -0.75}, "std_u", 1.8, 2.2),
+    ("elu", {}, "std_v", 1.8, 2.2),
+    ("elu", {"std_u": 1.9, "ratio": 0.01}, "mean_u", -0.5, -4.0),
+    ("elu", {"std_u": 1.9, "std_v": 1.9, "ratio": 0.01, "mean_u": -1.0}, "mean_v", 0.0, -5.0),
+    ("elu", {}, "mean_u", 0.0, 0.1),
+    ("leaky_relu", {}, "mean_u", 2.5, 3.5),
+    ("leaky_relu", {}, "mean_v", -2.5, -3.5),
+    ("shifted_relu", {}, "mean_u", 1.5, 2.5),
+    ("hard_tanh", {"mean_v": 0.5}, "mean_u", 1.5, 2.5),
+    ("relu", {"mean_v": 0.0}, "mean_u", 0.0, 0.1),
+    ("leaky_relu", {"mean_u": 0.0}, "mean_v", 0.0, -0.1),
+]
+
+
+@pytest.mark.parametrize(("name", "numbers", "moved", "start", "stop"), SWITCHES)
+def test_both_sides_of_a_switch(name: str, numbers: dict[str, float], moved: str, start: float, stop: float) -> None:
+    """Bisection finds the two neighbouring numbers that are treated differently: both against the certified value."""
+    first = rule(name, numbers | {moved: start})
+    while (middle := 0.5 * (start + stop)) not in (start, stop):
+        if rule(name, numbers | {moved: middle}) == first:
+            start = middle
+        else:
+            stop = middle
+    sides = [angle_arguments(numbers | {moved: x}) for x in (start, stop)]
+    assert rule(name, numbers | {moved: stop}) != first
+    f, activation = oracle.pieces(name), et.activation(name)
+    with oracle.precision(128):
+        at = pair_oracle.Angles(*(arb(float(x[0])) for x in sides[0]))
+        value, slope = (midpoint(pair_oracle.expectation_at(f, order, at)) for order in (0, 1))
+    scale = math.sqrt(
+        math.prod(
+            float(gaussian_moments(activation, float(mean[0]), float(std[0])).second_moment)
+            for mean, std in (sides[0][0:3:2], sides[0][1:4:2])
+        )
+    )
+    for side in sides:
+        assert abs(float(pair_expectation(activation, 0, *side)[0]) - value) <= 1e-13 * scale
+        assert float(pair_expectation(activation, 1, *side)[0]) == pytest.approx(slope, rel=1e-13)
+
+
+@pytest.mark.parametrize("std_v", [4.0, math.nextafter(4.0, 5.0)])
+@pytest.mark.parametrize("mean", [-3.0, 0.5])
+def test_both_sides_of_the_switch_between_forms_of_the_conditional_slope(mean: float, std_v: float) -> None:
+    """At std_v sine = 2."""
+    cosine = math.sqrt(0.75)
+    f, activation = oracle.pieces("elu"), et.activation("elu")
+    got = pair_expectation(activation, 1, *(np.array([x]) for x in (mean, mean, 1.0, std_v, cosine, 0.5)))
+    with oracle.precision(128):
+        at = pair_oracle.Angles(arb(mean), arb(mean), arb(1.0), arb(std_v), arb(cosine), arb(0.5))
+        assert float(got[0]) == pytest.approx(midpoint(pair_oracle.expectation_at(f, 1, at)), rel=1e-13)
+
+
 # --- limits, shapes, errors ----------------------------------------------------------------------------------------
 
 
@@ -618,3 +715,21 @@ def test_symbolic_activations_and_derivatives_of_jumps_are_refused() -> None:
             function(step, 1.0, 1.0, 0.5)
     quadrant = dual_kernel(step, 1.0, 1.0, 0.5).value
     assert quadrant == pytest.approx(1 / 3, rel=1e-13)  # 1/4 + asin(1/2)/(2 pi)
+
+
+@pytest.mark.parametrize("covariance", [0.0, 1e-300, 1e-17, -6e-17, 1e-12, -1e-3])
+def test_odd_activation_next_to_correlation_zero(covariance: float) -> None:
+    # K4: tanh is odd, so E ff = a_1² rho + a_3² rho³ + …, where a_1 = E f' for unit variance (M5).
+    slope = float(gaussian_moments("tanh", 0.0, 1.0).slope_mean)
+    size = float(gaussian_moments("tanh", 0.0, 1.0).second_moment)
+    value = dual_kernel("tanh", 1.0, 1.0, covariance).value
+    assert value == pytest.approx(slope**2 * covariance, rel=abs(covariance) ** 2, abs=1e-13 * size)
+    assert dual_covariance("tanh", 1.0, 1.0, covariance).value == pytest.approx(slope**2 * covariance, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["elu", "selu", "celu"])
+@pytest.mark.parametrize("std", [2.0, 5.0, 10.0, 20.0])
+def test_slope_of_equal_steep_arguments(name: str, std: float) -> None:
+    # Reference: gaussian_moments, certified in test_moments; f' decays within a small part of the standard deviation.
+    slope = dual_kernel_derivative(name, std**2, std**2, std**2).value
+    assert slope == pytest.approx(gaussian_moments(name, 0.0, std).slope_second_moment, rel=1e-14)

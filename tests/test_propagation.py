@@ -15,7 +15,7 @@ from elutheory.errors import InputError
 from elutheory.moments import gaussian_moments
 from elutheory.pair_expectations import pair_expectation
 from elutheory.propagation import Propagation, criticality_line, fixed_points, initialisation, propagate
-from elutheory.smooth_pairs import smooth_slope_products
+from elutheory.smooth_pairs import smooth_products
 from tests.oracle import precision
 
 BANDS = ("q", "c", "variance_over_data", "mean", "unit_mean_median", "unit_mean_std", "mean_share")
@@ -135,11 +135,11 @@ def test_the_trapezoid_rule_agrees_with_the_conditional_mean_or_declines(name: s
     cosine, sine, zero = numpy.cos(angle), numpy.sin(angle), numpy.zeros(5)
     f = activation(name)
     for std in stds:
-        found = smooth_slope_products(f, std, cosine, sine)
+        found = smooth_products(f, 1, *[numpy.full_like(cosine, std)] * 2, cosine, sine)
         expected = pair_expectation(f, 1, zero, zero, zero + std, zero + std, cosine, sine)
         assert found == pytest.approx(expected, rel=4e-14)
-    assert smooth_slope_products(f, 300.0, cosine, sine) is None
-    assert smooth_slope_products(activation("relu6"), 1.0, cosine, sine) is None
+    assert smooth_products(f, 1, *[numpy.full_like(cosine, 300.0)] * 2, cosine, sine) is None
+    assert smooth_products(activation("relu6"), 1, *[numpy.full_like(cosine, 1.0)] * 2, cosine, sine) is None
 
 
 # --- what the columns mean --------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def _match(explicit: Explicit, places: tuple[Mapping[Any, Any], ...], statement:
 
 
 def pointwise_checks(
-    variables: str, density: Any, places: tuple[Mapping[Any, Any], ...], explicit: Explicit = _unchanged
+    density: Any, places: tuple[Mapping[Any, Any], ...], explicit: Explicit = _unchanged
 ) -> tuple[Check, ...]:
     """A proof for all values of the variables, and exact rational places evaluated to 40 digits.
 
@@ -56,7 +56,9 @@ def pointwise_checks(
     formulas.
     """
     return (
-        Check(f"every {variables} (rational functions times the density)", partial(_prove, explicit, density), True),
+        Check(
+            "every value of the variables (division by the density)", partial(_prove, explicit, density), proves=True
+        ),
         Check(
             f"{len(places)} points ({_DIGITS - 10} digits, sine for a general function)",
             partial(_match, explicit, places),

@@ -40,7 +40,7 @@ net_gram = sympy.MatrixSymbol("net_gram", n, n)
 centring_matrix = sympy.MatrixSymbol("centring_matrix", n, n)
 net_mean_variance = sympy.Symbol("net_mean_variance", positive=True)
 unit_mean_average = sympy.Symbol("unit_mean_average", real=True)
-unit_mean_median = sympy.Symbol("unit_mean_median", real=True)
+median_over_units = sympy.Symbol("median_over_units", real=True)
 unit_mean_variance = sympy.Symbol("unit_mean_variance", positive=True)
 unit_mean_square = sympy.Symbol("unit_mean_square", positive=True)
 within_unit_variance = sympy.Symbol("within_unit_variance", positive=True)
@@ -53,6 +53,7 @@ width = sympy.Symbol("width", positive=True)
 slope = sympy.Symbol("slope", real=True)
 slope_square_sum = sympy.Symbol("slope_square_sum", positive=True)
 slope_square_average = sympy.Symbol("slope_square_average", positive=True)
+delta_above_average = sympy.Symbol("delta_above_average", positive=True)
 delta_square = sympy.Symbol("delta_square", positive=True)
 delta_square_sum = sympy.Symbol("delta_square_sum", positive=True)
 delta_square_average = sympy.Symbol("delta_square_average", positive=True)
@@ -64,17 +65,26 @@ unit_variances = sympy.MatrixSymbol("unit_variances", n, 1)
 skip = sympy.Symbol("skip", real=True)
 skip_other = sympy.Symbol("skip_other", real=True)
 delta_skip = sympy.Symbol("delta_skip", real=True)
-delta_skip_sum = sympy.Symbol("delta_skip_sum", positive=True)
-delta_mixed_sum = sympy.Symbol("delta_mixed_sum", positive=True)
 
-# The tangent kernel's Gram matrix over n inputs (P5).
+# The gradients of one output by m parameters at n inputs, their Gram matrix, its eigenvalues (P5).
+parameters = sympy.Symbol("m", integer=True, positive=True)
+jacobian = sympy.MatrixSymbol("jacobian", n, parameters)
+fisher = sympy.MatrixSymbol("fisher", parameters, parameters)
 tangent_gram = sympy.MatrixSymbol("tangent_gram", n, n)
 tangent_rest = sympy.MatrixSymbol("tangent_rest", n, n)
 diagonal_sum = sympy.Symbol("diagonal_sum", positive=True)
-entry_sum = sympy.Symbol("entry_sum", positive=True)
 kappa_1 = sympy.Symbol("kappa_1", positive=True)
 kappa_2 = sympy.Symbol("kappa_2", real=True)
 top_eigenvalue = sympy.Symbol("top_eigenvalue", positive=True)
+
+# The activations of n units at N inputs (B5).
+inputs = sympy.Symbol("N", integer=True, positive=True)
+activations = sympy.MatrixSymbol("activations", inputs, n)
+activation_gram = sympy.MatrixSymbol("activation_gram", inputs, inputs)
+activation_moment = sympy.MatrixSymbol("activation_moment", n, n)
+activation_mean = sympy.MatrixSymbol("activation_mean", n, 1)
+input_ones = sympy.MatrixSymbol("ones", inputs, 1)
+damping = sympy.Symbol("damping", positive=True)
 
 # Name of a symbol -> (Unicode, LaTeX).
 WRITTEN |= {
@@ -105,12 +115,13 @@ WRITTEN |= {
     "centring_matrix": ("C", "C"),
     "net_mean_variance": ("Var[mean h]", r"\mathrm{Var}[\mathrm{mean}\,h]"),
     "unit_mean_average": ("E[M]", r"\mathrm{E}[M]"),
-    "unit_mean_median": ("median[M]", r"\mathrm{median}[M]"),
+    "median_over_units": ("median[M]", r"\mathrm{median}[M]"),
     "unit_mean_variance": ("Var[M]", r"\mathrm{Var}[M]"),
     "unit_mean_square": ("E[M²]", r"\mathrm{E}[M^2]"),
     "within_unit_variance": ("E[Var(f|Y)]", r"\mathrm{E}[\mathrm{Var}(f|Y)]"),
     "mean_share": ("share", r"\mathrm{share}"),
     "delta_above": ("d", "d"),
+    "delta_above_average": ("mean[d²]", r"\frac1n\textstyle\sum_i d_i^2"),
     "outgoing_moment": ("E[vvᵀ]", r"\mathrm{E}[v v^\top]"),
     "width": ("m", "m"),
     "slope": ("f′(h)", "f'(h)"),
@@ -125,6 +136,13 @@ WRITTEN |= {
     "skip": ("x", "x"),
     "skip_other": ("x′", "x'"),
     "delta_skip": ("d_j", "d_j"),
+    "jacobian": ("J", "J"),
+    "fisher": ("F", "F"),
+    "activations": ("Φ", r"\Phi"),
+    "activation_gram": ("K", "K"),
+    "activation_moment": ("S", "S"),
+    "activation_mean": ("m", "m"),
+    "damping": ("λ", r"\lambda"),
     "tangent_gram": ("Θ", r"\Theta"),
     "tangent_rest": ("R", "R"),
     "diagonal_sum": ("tr Θ", r"\mathrm{tr}\,\Theta"),

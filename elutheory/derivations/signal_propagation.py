@@ -1,5 +1,8 @@
 """P1 and P2: one layer of random weights in second moments; what a unit with fixed weights does over the inputs."""
 
+# sympy annotates the results of its own arithmetic loosely.
+# pyright: reportOperatorIssue=false, reportArgumentType=false
+
 import random
 from collections.abc import Mapping
 from functools import cache, partial
@@ -32,6 +35,7 @@ from elutheory.derivations.signal_notation import (
     c,
     centring_matrix,
     mean_share,
+    median_over_units,
     net_gram,
     net_mean_variance,
     net_overlap,
@@ -45,7 +49,6 @@ from elutheory.derivations.signal_notation import (
     product_second_moment,
     q,
     unit_mean_average,
-    unit_mean_median,
     unit_mean_square,
     unit_mean_variance,
     value_product,
@@ -58,6 +61,7 @@ from elutheory.derivations.signal_notation import (
 from elutheory.derivations.signal_quadrature import quadrature_check
 
 _SOURCE = "mean-field theory of random networks (Poole et al., arXiv 1606.05340)"
+_SOURCE_UNITS = "figure 2a of arXiv 1511.07289, predicted in the limit of infinite width"
 _Q = sympy.Rational
 
 
@@ -131,7 +135,7 @@ def mean_field_recursion() -> Derivation:
     """
     any_weights: dict[sympy.Basic, sympy.Basic] = {
         net_overlap: InnerProduct(below.T * weight_moment * below_other)
-        + InnerProduct((below + below_other).T * weight_bias_moment)
+        + InnerProduct((below.T + below_other.T) * weight_bias_moment)
         + bias_moment
     }
     cross = (InnerProduct(below.T * weight_mean) + bias_mean) * (InnerProduct(below_other.T * weight_mean) + bias_mean)
@@ -157,7 +161,7 @@ def mean_field_recursion() -> Derivation:
             equation(
                 net_overlap,
                 InnerProduct(below.T * weight_moment * below_other)
-                + InnerProduct((below + below_other).T * weight_bias_moment)
+                + InnerProduct((below.T + below_other.T) * weight_bias_moment)
                 + bias_moment,
             ),
             "The net inputs h = w·a + w₀ and h′ = w·a′ + w₀ of one unit, multiplied out, for any weights.",
@@ -190,13 +194,13 @@ def mean_field_recursion() -> Derivation:
         ),
         Step(
             equation(next_overlap, weight_variance * product_moment + bias_variance),
-            "P1 for two inputs; c⁺ is the next layer's overlap E[h h′].",
+            "P1 for two inputs: the next layer's overlap E[h h′].",
             checks,
             "overlap",
         ),
         Step(
             equation(next_second_moment, weight_variance * unit_second_moment + bias_variance),
-            "P1 for one input, U = V; q⁺ is the next layer's second moment E[h²].",
+            "P1 for one input, U = V: the next layer's second moment E[h²].",
             checks,
             "second moment",
         ),
@@ -293,13 +297,16 @@ def _slope(at: Any) -> Any:
 def _prove_median(name: str, statement: sympy.Basic) -> None:
     """The right side is M3 at mu = 0, sigma² = q − c; M is increasing by the steps before."""
     std = sympy.Symbol("std", positive=True)
-    right = _right_side(unit_mean_median, statement).subs(q, c + std**2)
+    right = _right_side(median_over_units, statement).subs(q, c + std**2)
     if not is_identically_zero(right - _closed_form(name).subs({mu: 0, sigma: std})):
         raise CheckError(f"{statement} is not the mean activation at mean 0 and variance q − c")
 
 
 def _unit_sums() -> SumSetting:
     j, points = sympy.Symbol("j", integer=True, positive=True), sympy.Symbol("n", integer=True, positive=True)
+    probability: Any
+    mean: Any
+    square: Any
     probability, mean, square = (sympy.IndexedBase(name) for name in ("p", "M", "S"))
 
     def total(term: Any) -> Any:
@@ -307,6 +314,7 @@ def _unit_sums() -> SumSetting:
 
     definitions: dict[sympy.Basic, Any] = {
         unit_mean: total(probability[j] * mean[j]),
+        unit_mean_average: total(probability[j] * mean[j]),
         unit_second_moment: total(probability[j] * square[j]),
         unit_mean_square: total(probability[j] * mean[j] ** 2),
         value_product: total(probability[j] * mean[j] * mean[j]),
@@ -318,29 +326,26 @@ def _unit_sums() -> SumSetting:
 
 
 @cache
-def unit_mean_distribution() -> Derivation:
-    """P2, P2b: the mean activation of a unit over the inputs: its law over units, average, median, spread and share."""
+def unit_mean_median() -> Derivation:
+    """P2: over the inputs a unit's net input is N(√c Y, q − c); M increases in √c Y, so its median is M(0, q − c)."""
     inputs: dict[sympy.Basic, sympy.Basic] = {
         net_gram: (q - c) * sympy.Identity(n) + c * ones * ones.T,
         centring_matrix: sympy.Identity(n) - ones * ones.T / n,
         net_mean_variance: InnerProduct(ones.T * net_gram * ones) / n**2,
     }
     matrices = MatrixSetting(n, frozenset(), inputs, _inputs_example, ones=ones).checks
-    sums = _unit_sums().checks
     within = NetDensity(_x - _m, _v)
     two = NetDensity(_m, c) * within
 
     def increasing(name: str) -> tuple[Check, ...]:
-        variables = "μ, σ, α" if name == "elu" else "μ, σ"
         return (
-            Check(f"every {variables} (∂M/∂μ by M3, positive terms)", partial(_prove_increasing, name), proves=True),
+            Check("every μ, σ, α (∂M/∂μ by M3, positive terms)", partial(_prove_increasing, name), proves=True),
             Check(f"{len(_MOMENT_POINTS)} points (quadrature, {DIGITS} digits)", partial(_match_slope, name)),
         )
 
     def median(name: str) -> tuple[Check, ...]:
-        variables = "q > c, α" if name == "elu" else "q > c"
         return (
-            Check(f"every {variables} (M3 at μ = 0, σ² = q − c)", partial(_prove_median, name), proves=True),
+            Check("every q > c, α (M3 at μ = 0, σ² = q − c)", partial(_prove_median, name), proves=True),
             quadrature_check(11, name),
         )
 
@@ -355,8 +360,8 @@ def unit_mean_distribution() -> Derivation:
         ),
         Step(
             equation(net_gram * centring_matrix, (q - c) * centring_matrix),
-            "C = I − 𝟏𝟏ᵀ/n centres, so C G C = (q − c) C: the deviations from that mean have variance (q − c)(1 − 1/n) "
-            "and, as C𝟏 = 0, are independent of it.",
+            "C centres, C G C = (q − c) C: the deviations from that mean have variance (q − c)(1 − 1/n) "
+            "and, as C takes the mean away, are independent of it.",
             matrices,
             "deviations",
         ),
@@ -364,20 +369,14 @@ def unit_mean_distribution() -> Derivation:
             equation(c * (_s + _t) ** 2 + (q - c) * (_s**2 + _t**2), q * (_s**2 + _t**2) + 2 * c * _s * _t),
             "Twice the logarithm of E[exp(sU + tV)]: U = √c Y + √(q−c) Z, V = √c Y + √(q−c) Z′ with Y of the unit and "
             "Z, Z′ of the inputs, all independent N(0, 1), have second moments q and overlap c.",
-            pointwise_checks("s, t, q, c", sympy.Integer(1), _PLACES),
+            pointwise_checks(sympy.Integer(1), _PLACES),
             "decomposition",
         ),
         Step(
             equation(two, NetDensity(_x, c + _v) * NetDensity(_m - c * _x / (c + _v), c * _v / (c + _v))),
             "With v = q − c: integrated over m, N(m, v) averaged over m = √c Y is N(0, q).",
-            pointwise_checks("m, x, c, v", two, _PLACES, in_exponentials),
+            pointwise_checks(two, _PLACES, in_exponentials),
             "tower",
-        ),
-        Step(
-            equation(unit_mean_average, unit_mean),
-            "So the average over units of M(√c Y, q − c) is M(0, q); M(μ, v) = E[f(μ + √v Z)], E[f] = M(0, q).",
-            (quadrature_check(12),),
-            "average",
         ),
         Step(
             equation(
@@ -386,14 +385,14 @@ def unit_mean_distribution() -> Derivation:
                 - sympy.Derivative(_f(_x) * NetDensity(_x - mu, _v), _x),
             ),
             "Integrated over x: ∂M/∂μ = E[f′(X)], X with mean μ and variance v; positive wherever f is increasing.",
-            pointwise_checks("x, μ, v, f", NetDensity(_x - mu, _v), _PLACES, in_exponentials),
+            pointwise_checks(NetDensity(_x - mu, _v), _PLACES, in_exponentials),
             "monotone",
         ),
         Step(equation(slope_mean, elu_slope), "ELU: ∂M/∂μ is a sum of positive terms.", increasing("elu"), "ELU rises"),
         Step(equation(slope_mean, Phi(mu / sigma)), "ReLU: so it is.", increasing("relu"), "ReLU rises"),
         Step(
             equation(
-                unit_mean_median,
+                median_over_units,
                 _alpha * (sympy.exp((q - c) / 2) * Phi(-std) - _Q(1, 2)) + std / sympy.sqrt(2 * sympy.pi),
             ),
             "ELU: the median of an increasing function of √c Y is its value at the median 0 of √c Y: M(0, q − c), P2.",
@@ -401,47 +400,77 @@ def unit_mean_distribution() -> Derivation:
             "ELU, median",
         ),
         Step(
-            equation(unit_mean_median, std / sympy.sqrt(2 * sympy.pi)),
-            "ReLU: M(0, q − c), P2.",
+            equation(median_over_units, std * phi(0)),
+            "ReLU: M(0, q − c), P2; φ(0) = 1/√(2π).",
             median("relu"),
             "ReLU, median",
+        ),
+    )
+    return Derivation(
+        "unit-mean-median",
+        "The mean activation of a unit over the inputs, and its median over units",
+        "P2",
+        _SOURCE_UNITS,
+        (
+            Assumption(
+                "Across units with random weights the net inputs for n inputs are jointly Gaussian with mean 0 and "
+                "Gram matrix G: q on the diagonal, c beside it, 0 < c < q (infinite width; equal norms and overlaps)."
+            ),
+            Assumption("M(μ, v) = E[f(μ + √v Z)], Z standard normal; M of a unit is M(√c Y, q − c)."),
+        ),
+        steps,
+    )
+
+
+@cache
+def unit_mean_spread() -> Derivation:
+    """P2, P2b: average and variance over units of the mean activation, and its share of the second moment."""
+    sums, numbers = _unit_sums().checks, quadrature_check(12)
+    steps = (
+        Step(
+            equation(unit_mean_average, unit_mean),
+            "The average over units is E[f(U)] = M(0, q), by the tower of conditional means.",
+            (*sums, numbers),
+            "average",
         ),
         Step(
             equation(value_product, unit_mean_square),
             "Given Y, U and V are independent: E[f(U)f(V)|Y] = M².",
-            (*sums, quadrature_check(12)),
+            (*sums, numbers),
             "overlap of activations",
         ),
         Step(
             equation(unit_mean_variance, value_product - unit_mean**2),
             "The spread of M over units is the covariance Cov(f(U), f(V)) (K3).",
-            (*sums, quadrature_check(12)),
+            (*sums, numbers),
             "spread",
         ),
         Step(
             equation(unit_second_moment, value_product + within_unit_variance),
             "The second moment is the squared mean plus the variance over the inputs, averaged over units.",
-            (*sums, quadrature_check(12)),
+            (*sums, numbers),
             "second moment",
         ),
         Step(
             equation(mean_share, value_product / unit_second_moment),
             "P2b: the share of the squared mean over the inputs in the activations' second moment.",
-            (*sums, quadrature_check(12)),
+            (*sums, numbers),
             "mean share",
         ),
     )
     return Derivation(
-        "unit-mean-distribution",
-        "The mean activation of a unit over the inputs",
+        "unit-mean-spread",
+        "Average, spread and share of the units' mean activations",
         "P2, P2b",
-        "section 4.1 (figure 2a) of arXiv 1511.07289 in the limit of infinite width",
+        _SOURCE_UNITS,
         (
             Assumption(
-                "Across units with random weights the net inputs for n inputs are jointly Gaussian with mean 0 and "
-                "Gram matrix G = (q − c) I + c 𝟏𝟏ᵀ, 0 < c < q (infinite width; equal norms and overlaps)."
+                "U = √c Y + √(q−c) Z and V = √c Y + √(q−c) Z′ are a unit's net inputs for two inputs; Y is the unit's."
             ),
-            Assumption("Sums over units: unit j has probability p_j, mean M_j and second moment S_j over the inputs."),
+            Assumption(
+                "Given Y, U and V are independent with the same law; M is the mean of f(U) given Y. As sums: unit j "
+                "has probability p_j, mean M_j and second moment S_j of its activation over the inputs."
+            ),
         ),
         steps,
     )

@@ -16,13 +16,13 @@ from elutheory.derivations.signal_notation import (
     c,
     input_value_slope_mean,
     mean_share,
+    median_over_units,
     overlap_slope,
     overlap_slope_at_q,
     q,
     second_moment_slope,
     slope_product,
     unit_mean_average,
-    unit_mean_median,
     unit_mean_square,
     unit_mean_variance,
     value_product,
@@ -164,7 +164,7 @@ class Signal:
             value_product: lambda: self.pair_mean(f),
             slope_product: lambda: self.pair_mean(slope),
             unit_mean_average: average,
-            unit_mean_median: lambda: self.median,
+            median_over_units: lambda: self.median,
             unit_mean_square: lambda: self.over_units(lambda y: self.unit_mean(y) ** 2),
             unit_mean_variance: lambda: self.over_units(lambda y: (self.unit_mean(y) - average()) ** 2),
             within_unit_variance: lambda: self.over_units(
@@ -203,7 +203,8 @@ def _match(signals: tuple[Signal, ...], digits: int, statement: sympy.Basic) -> 
         if missing := symbols - signal.numbers.keys():
             raise CheckError(f"{missing} in {statement} has no value")
         values = {symbol: sympy.Float(_number(signal, symbol), 17) for symbol in symbols}
-        left, right = (side.xreplace(values).evalf(17) for side in statement.args)
+        sides: Any = statement.args
+        left, right = (side.xreplace(values).evalf(17) for side in sides)
         if not (left.is_real and right.is_real and abs(left - right) <= sympy.Float(10) ** -digits * (1 + abs(right))):
             raise CheckError(f"the two sides of {statement} are {left} and {right} for {signal}")
 
