@@ -4,8 +4,8 @@ The 128 blocks of the middle layer of a 64-128-128-10 ELU net, 512 inputs, ten c
 BackPACK, nngeometry, curvlinops) need not share elutheory's environment: `python -m venv PEER && PEER/bin/pip install
 -c constraints.txt torch asdfghjkl==0.1a5 backpack-for-pytorch==1.7.1 nngeometry==0.4 curvlinops-for-pytorch==3.0.1`.
 Run as `FISHER_PEERS_PYTHON=PEER/bin/python pytest benchmarks -o addopts= -s -k peers`; without the variable the
-comparison with them is skipped and says so. Both sides use as many threads and count their best round; ours is called once after each peer.
-How each peer comes by the blocks is written in fisher_peers.py.
+comparison with them is skipped and says so. Both sides use as many threads and count their best round; ours is called
+once after each peer. How each peer comes by the blocks is written in fisher_peers.py.
 """
 
 import json

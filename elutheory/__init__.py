@@ -77,6 +77,17 @@ _HOME = {
     "unit_fisher": "fisher",
     "BiasShiftCorrection": "correction",
     "bias_shift_correction": "correction",
+    "Likelihood": "likelihoods",
+    "Categorical": "likelihoods",
+    "Bernoulli": "likelihoods",
+    "Gaussian": "likelihoods",
+    "LayerScores": "scores",
+    "ModelScores": "scores",
+    "layer_scores": "scores",
+    "model_scores": "scores",
+    "UnitNaturalGradient": "natural_gradient",
+    "Diagnosis": "diagnosis",
+    "diagnose": "diagnosis",
     "InputError": "errors",
 }
 
@@ -140,6 +151,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from elutheory.derivations.unit_natural_gradient import centring as centring
     from elutheory.derivations.unit_natural_gradient import theorem_1 as theorem_1
     from elutheory.derivations.unit_natural_gradient import theorem_2 as theorem_2
+    from elutheory.diagnosis import Diagnosis as Diagnosis
+    from elutheory.diagnosis import diagnose as diagnose
     from elutheory.errors import InputError as InputError
     from elutheory.fisher import UnitFisher as UnitFisher
     from elutheory.fisher import unit_fisher as unit_fisher
@@ -157,10 +170,19 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from elutheory.kernels import dual_covariance as dual_covariance
     from elutheory.kernels import dual_kernel as dual_kernel
     from elutheory.kernels import dual_kernel_derivative as dual_kernel_derivative
+    from elutheory.likelihoods import Bernoulli as Bernoulli
+    from elutheory.likelihoods import Categorical as Categorical
+    from elutheory.likelihoods import Gaussian as Gaussian
+    from elutheory.likelihoods import Likelihood as Likelihood
     from elutheory.moments import GaussianMoments as GaussianMoments
     from elutheory.moments import gaussian_moments as gaussian_moments
+    from elutheory.natural_gradient import UnitNaturalGradient as UnitNaturalGradient
     from elutheory.propagation import Propagation as Propagation
     from elutheory.propagation import propagate as propagate
+    from elutheory.scores import LayerScores as LayerScores
+    from elutheory.scores import ModelScores as ModelScores
+    from elutheory.scores import layer_scores as layer_scores
+    from elutheory.scores import model_scores as model_scores
     from elutheory.stationary_points import CriticalityLine as CriticalityLine
     from elutheory.stationary_points import FixedPoints as FixedPoints
     from elutheory.stationary_points import criticality_line as criticality_line
