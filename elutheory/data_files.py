@@ -40,6 +40,8 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
     import numpy
 
     tensors = {}
+    if not zipfile.is_zipfile(path):
+        raise _unreadable(path, "it is no zip archive, or not a whole one")
     try:
         with path.open("rb") as stream, numpy.load(stream, allow_pickle=False) as file:
             for name in {"inputs", "targets"} & set(file.files):
@@ -47,7 +49,7 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
                 tensors[name] = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
             others = set(file.files) - tensors.keys()
     except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, _reason(error)) from error
     return tensors if "inputs" in tensors else tensors | {name: torch.empty(0) for name in others}
 
 
@@ -58,9 +60,13 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, _reason(error)) from error
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+def _reason(error: Exception) -> str:
+    """The library's first sentence."""
+    return " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
+
+
+def _unreadable(path: Path, reason: str) -> InputError:
     return InputError(f"{path} cannot be read as {path.suffix.lower()} with arrays of numbers: {reason}.")
