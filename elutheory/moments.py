@@ -44,7 +44,7 @@ def gaussian_moments(activation: "Activation | str", mean: Any, std: Any) -> Gau
 
     f = as_activation(activation)
     f.refuse_symbolic()
-    if _is_torch(mean) or _is_torch(std):
+    if is_torch(mean) or is_torch(std):
         from elutheory.torch_moments import torch_moments
 
         mean, std = _torch_arguments(mean, std)
@@ -61,7 +61,8 @@ def gaussian_moments(activation: "Activation | str", mean: Any, std: Any) -> Gau
     return GaussianMoments(*values, method=f"Gauss-Legendre quadrature, estimated relative error {error:.0e}")
 
 
-def _is_torch(value: Any) -> bool:
+def is_torch(value: Any) -> bool:
+    """Whether `value` is a torch tensor; torch is not imported for it."""
     import sys
 
     torch = sys.modules.get("torch")
@@ -71,8 +72,8 @@ def _is_torch(value: Any) -> bool:
 def _numpy_arguments(mean: Any, std: Any) -> tuple[Any, Any]:
     import numpy
 
-    _refuse_wrong_type("mean", mean)
-    _refuse_wrong_type("std", std)
+    refuse_wrong_type("mean", mean)
+    refuse_wrong_type("std", std)
     dtype = numpy.result_type(*(value if _is_python_number(value) else numpy.asarray(value) for value in (mean, std)))
     if dtype.kind in "iu":
         dtype = numpy.dtype(numpy.float64)
@@ -93,7 +94,8 @@ def _is_python_number(value: Any) -> bool:
     return type(value) in (int, float)
 
 
-def _refuse_wrong_type(name: str, value: Any) -> None:
+def refuse_wrong_type(name: str, value: Any) -> None:
+    """Raises InputError unless `value` is a real number or a numpy array of such."""
     import numpy
 
     if isinstance(value, numpy.ndarray | numpy.generic):

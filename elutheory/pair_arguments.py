@@ -5,6 +5,7 @@ from numbers import Real
 from typing import Any
 
 from elutheory.errors import InputError
+from elutheory.moments import is_torch, refuse_wrong_type
 
 # |correlation| up to 1 + this many units in the last place is rounding (a Gram matrix is a sum) and taken as ±1.
 _ROUNDING = 64.0
@@ -21,14 +22,6 @@ class PairArguments:
     std_v: Any
     cosine: Any
     sine: Any
-
-
-def is_torch(value: Any) -> bool:
-    """Whether `value` is a torch tensor; torch is not imported for it."""
-    import sys
-
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def broadcast(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
@@ -119,7 +112,7 @@ def _numpy_arrays(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
     import numpy
 
     for name, value in zip(_NAMES, values, strict=True):
-        _refuse_wrong_type(name, value)
+        refuse_wrong_type(name, value)
     kinds = (value if type(value) in (int, float) else numpy.asarray(value) for value in values)
     dtype = numpy.result_type(*kinds)
     if dtype.kind in "iu":
@@ -134,18 +127,6 @@ def _numpy_arrays(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
         return tuple(numpy.broadcast_arrays(*arrays)), dtype
     except ValueError as error:
         raise InputError(f"{_shapes(arrays)} do not broadcast.") from error
-
-
-def _refuse_wrong_type(name: str, value: Any) -> None:
-    import numpy
-
-    if isinstance(value, numpy.ndarray | numpy.generic):
-        if value.dtype.kind not in "iuf":
-            raise InputError(f"{name} must be real numbers, not of dtype {value.dtype}.")
-    elif isinstance(value, list | tuple):
-        raise InputError(f"{name} must be a number, a numpy array or a torch tensor, not a {type(value).__name__}.")
-    elif not isinstance(value, Real) or isinstance(value, bool):
-        raise InputError(f"{name} must be real numbers, not {type(value).__name__}.")
 
 
 def _torch_arrays(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
