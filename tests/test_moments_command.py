@@ -12,7 +12,7 @@ from pathlib import Path
 import mpmath
 import pytest
 
-from elutheory import moments_command
+from elutheory import moments_command, verified_moments
 
 ALL_FORMATS = ("text", "json", "markdown", "latex", "html")
 
@@ -99,7 +99,7 @@ def test_every_format(capsys: pytest.CaptureFixture[str], format: str) -> None:
     if format == "json":
         document = json.loads(out)
         assert document["format"] == "elutheory/moments"
-        assert set(document["closed_forms"]) == set(moments_command.SYMBOLS)
+        assert set(document["closed_forms"]) == set(verified_moments.SYMBOLS)
     if format == "latex":
         assert out.isascii()
     if format == "html":
