@@ -128,7 +128,7 @@ class ActivationObserver:
         if not self._watching or not arguments or id(arguments[0]) not in self._from_layer:
             return "", None
         if module not in self._functions:
-            self._functions[module] = recognised_activation(module)
+            self._functions[module] = recognised_activation(module, arguments[0].device)
         function, name = self._functions[module], self._from_layer[id(arguments[0])][1]
         if function is None:
             return name, None
@@ -163,11 +163,11 @@ def observing(model: nn.Module, layers: dict[str, nn.Module]) -> Iterator[Activa
             handle.remove()
 
 
-def recognised_activation(module: nn.Module) -> "Activation | None":
+def recognised_activation(module: nn.Module, device: torch.device | None = None) -> "Activation | None":
     """The registered activation function that the module applies, with its parameters; None if there is none.
 
     torch's own modules are told by their class; others by their values at 18 points of [−30, 30], as are
-    activation functions of other libraries.
+    activation functions of other libraries. `device`: where the module computes; None: on the CPU.
     """
     from elutheory.activation_module import ActivationModule
     from elutheory.activations import Activation, activation
@@ -187,11 +187,13 @@ def recognised_activation(module: nn.Module) -> "Activation | None":
     plain = {nn.ReLU: "relu", nn.SELU: "selu", nn.SiLU: "silu", nn.Tanh: "tanh", nn.Sigmoid: "logistic"}
     if type(module) in plain:
         return activation(plain[type(module)])
-    return _found_by_value(module, [activation(name) for name in _NAMES_FOUND_BY_VALUE])
+    return _found_by_value(module, [activation(name) for name in _NAMES_FOUND_BY_VALUE], device)
 
 
-def _found_by_value(module: nn.Module, candidates: "Sequence[Activation]") -> "Activation | None":
-    points = torch.tensor(_PROBE, dtype=torch.float64)
+def _found_by_value(
+    module: nn.Module, candidates: "Sequence[Activation]", device: torch.device | None
+) -> "Activation | None":
+    points = torch.tensor(_PROBE, dtype=torch.float64, device=device)
     try:
         with torch.no_grad():
             values = module(points.clone())
@@ -202,8 +204,8 @@ def _found_by_value(module: nn.Module, candidates: "Sequence[Activation]") -> "A
         return None
     if not torch.equal(values, reversed_values.flip(0)):
         return None
+    points, values = points.cpu(), values.cpu().double()
     for candidate in candidates:
-        expected = torch.as_tensor(candidate(points.numpy()))
-        if torch.allclose(values.double(), expected, rtol=1e-6, atol=1e-9):
+        if torch.allclose(values, candidate(points), rtol=1e-6, atol=1e-9):
             return candidate
     return None

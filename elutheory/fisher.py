@@ -453,7 +453,7 @@ class UnitFisher:
         return self._known[name]
 
     def _by_unit(self, values: Float[Tensor, "groups n"]) -> Float[Tensor, "units n"]:
-        return values[group_of_units(self.units, len(values))]
+        return values[group_of_units(self.units, len(values), values.device)]
 
     @property
     def _first_row(self) -> Float[Tensor, "units coordinates"]:

@@ -72,7 +72,7 @@ class LayerSums:
         of_group = {group: [unit for unit in self.chosen if unit // width == group] for group in range(self.groups)}
         self._of_group = {group: units for group, units in of_group.items() if units}
         self._incoming = RunningMoments()
-        self._alive = torch.zeros(self.units, dtype=torch.bool)
+        self._alive = torch.zeros(self.units, dtype=torch.bool, device=first.deltas.device)
         self._gradient: Tensor = torch.empty(0)
         self._examples = 0
         self._fishers: dict[int, UnitFisher] = {}
@@ -81,7 +81,7 @@ class LayerSums:
     def add(self, scores: LayerScores) -> None:
         """A batch's incoming activations, and its gradient from one column of scores, those of the loss's labels."""
         self._incoming.add(scores.incoming.transpose(1, 2).flatten(0, 1).flatten(1))
-        self._alive |= (scores.deltas != 0).flatten(0, 2).any(0).cpu()
+        self._alive |= (scores.deltas != 0).flatten(0, 2).any(0)
         # Sampled labels take the targets' place.
         gradient = replace(scores, kind="empirical").gradient() * scores.examples
         self._gradient = self._gradient + gradient if self._examples else gradient

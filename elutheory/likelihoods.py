@@ -40,17 +40,31 @@ class Likelihood(ABC):
         Raises InputError for targets that do not fit.
         """
 
-    @abstractmethod
     def score(
         self, outputs: Float[Tensor, "*shape"], targets: Shaped[Tensor, "examples ..."]
     ) -> Float[Tensor, "*shape"]:
         """d ln p(targets | outputs) / d outputs. Raises InputError for targets that do not fit."""
+        self.check_targets(outputs, targets)
+        return self._score(outputs, targets)
+
+    @abstractmethod
+    def _score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The score at targets that fit."""
 
     @abstractmethod
     def sample(
         self, outputs: Float[Tensor, "examples ..."], samples: int, generator: torch.Generator | None = None
     ) -> Shaped[Tensor, "samples examples ..."]:
         """Labels drawn from p(y | outputs), on the outputs' device."""
+
+    def drawn_scores(
+        self, outputs: Float[Tensor, "*shape"], samples: int, generator: torch.Generator | None = None
+    ) -> Iterator[Float[Tensor, "*shape"]]:
+        """Scores of labels drawn from p(y | outputs), each over √samples: in expectation, columns as `score_factors`.
+
+        They are not checked, which a device would have to be waited for.
+        """
+        return (self._score(outputs, labels) / samples**0.5 for labels in self.sample(outputs, samples, generator))
 
     @abstractmethod
     def _factors(self, outputs: Float[Tensor, "examples classes"]) -> Iterator[Float[Tensor, "examples classes"]]:
@@ -90,7 +104,7 @@ class Categorical(Likelihood):
         if targets.dtype not in _INTEGERS:
             raise InputError(f"targets are {targets.dtype}; a categorical likelihood needs integers.")
         classes = outputs.shape[-1]
-        if targets.numel() and (targets.min() < 0 or targets.max() >= classes):
+        if ((targets < 0) | (targets >= classes)).any():
             raise InputError(
                 f"targets run from {targets.min()} to {targets.max()}; they must lie in 0 to {classes - 1}."
             )
@@ -100,8 +114,7 @@ class Categorical(Likelihood):
         chosen = outputs.log_softmax(-1).gather(-1, targets.long()[..., None])
         return chosen.flatten(1).sum(1)
 
-    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        self.check_targets(outputs, targets)
+    def _score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         score = -outputs.softmax(-1)
         index = targets.long()[..., None]
         return score.scatter_add(-1, index, torch.ones_like(score[..., :1]))
@@ -143,8 +156,7 @@ class Bernoulli(Likelihood):
         self.check_targets(outputs, targets)
         return torch.nn.functional.logsigmoid(torch.where(targets == 1, outputs, -outputs)).flatten(1).sum(1)
 
-    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        self.check_targets(outputs, targets)
+    def _score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return torch.where(targets == 1, (-outputs).sigmoid(), -outputs.sigmoid())
 
     def sample(self, outputs: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
@@ -196,8 +208,7 @@ class Gaussian(Likelihood):
         squares = (targets - outputs).square() / self.variance
         return -0.5 * (squares + math.log(2 * math.pi * self.variance)).flatten(1).sum(1)
 
-    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        self.check_targets(outputs, targets)
+    def _score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (targets - outputs) / self.variance
 
     def sample(self, outputs: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:

@@ -13,7 +13,7 @@ from elutheory.fisher import RANK_THRESHOLD, check_damping
 from elutheory.layer_capture import KINDS_OF_LAYER, WeightLayer, refusal_of_layer
 from elutheory.likelihoods import Likelihood, as_likelihood
 from elutheory.scores import Kind, LayerScores, WeightSharing
-from elutheory.symmetric_solves import solve_on_range, solve_positive_definite
+from elutheory.symmetric_solves import cholesky_solution, solve_on_range, solve_positive_definite
 from elutheory.training_scores import ScoreChoices, TrainingScores
 from elutheory.unit_factors import add_scores_to, group_of_units
 from elutheory.weighted_outer_products import chunks_of_units, mirror
@@ -155,9 +155,7 @@ class UnitNaturalGradient(torch.optim.Optimizer):
             raise InputError("the optimizer runs in one process; its estimates would differ between several.")
         if group["steps"] % self.update_interval == 0:
             self._update(group["decay"])
-        directions: dict[int, Tensor] = {}
-        for name in list(self._layers):
-            directions |= self._layer_directions(name, group["damping"])
+        directions = self._directions(group["damping"])
         moving = [parameter for parameter in group["params"] if parameter.grad is not None]
         share = self._share_of_step(moving, directions, group)
         for parameter in moving:
@@ -293,8 +291,21 @@ class UnitNaturalGradient(torch.optim.Optimizer):
 
     # ------------------------------------------------------------------------------------------------------- steps
 
-    def _layer_directions(self, name: str, damping: float) -> dict[int, Tensor]:
-        """Directions of the layer's weight and bias by identity; none if it has no gradient."""
+    def _directions(self, damping: float) -> dict[int, Tensor]:
+        """Directions of the parameters covered, by identity. A device is waited for once, not for every layer."""
+        directions: dict[int, Tensor] = {}
+        failures: dict[str, list[Tensor]] = {}
+        for name in list(self._layers):
+            directions |= self._layer_directions(name, damping, failures.setdefault(name, []))
+        flags = [torch.cat(of_layer).any() for of_layer in failures.values() if of_layer]
+        failed = iter(torch.stack(flags).tolist() if flags else [])
+        for name, of_layer in failures.items():
+            if of_layer and next(failed):
+                directions |= self._layer_directions(name, damping, None)
+        return directions
+
+    def _layer_directions(self, name: str, damping: float, failures: list[Tensor] | None) -> dict[int, Tensor]:
+        """Directions of the layer's weight and bias by identity; none if it has no gradient. `failures`: see _solve."""
         layer = self._layers[name]
         weight, bias = layer.weight, layer.bias if _has_bias(layer) else None
         if weight.grad is None:
@@ -307,7 +318,7 @@ class UnitNaturalGradient(torch.optim.Optimizer):
             bias_gradient = gradient.new_zeros(len(gradient)) if bias.grad is None else bias.grad
             gradient = torch.cat([bias_gradient[:, None], gradient], dim=1)
         direction = (
-            self._solve(self.state[weight], gradient, damping, bias is not None)
+            self._solve(self.state[weight], gradient, damping, bias is not None, failures)
             if self.centred is None
             else self._centre(self.state[weight], gradient)
         )
@@ -316,11 +327,18 @@ class UnitNaturalGradient(torch.optim.Optimizer):
         return {id(bias): direction[:, 0], id(weight): direction[:, 1:].reshape(weight.shape)}
 
     def _solve(
-        self, state: dict[str, Any], gradient: Float[Tensor, "units coordinates"], damping: float, has_bias: bool
+        self,
+        state: dict[str, Any],
+        gradient: Float[Tensor, "units coordinates"],
+        damping: float,
+        has_bias: bool,
+        failures: list[Tensor] | None,
     ) -> Float[Tensor, "units coordinates"]:
+        """(F + λI)⁻¹ gradient, 0 for dead units. Whose Cholesky factorisation broke down is added to `failures`; None:
+        such units are solved by their eigendecompositions, for which a device is waited for."""
         fisher = state["fisher"]
         mirror(fisher)
-        direction = torch.zeros_like(gradient)
+        direction = torch.empty_like(gradient)
         threshold = max(RANK_THRESHOLD, gradient.shape[1] * torch.finfo(fisher.dtype).eps)
         for units in chunks_of_units(fisher, _CHUNK_BYTES):
             matrix = fisher[units] / state["estimate_weight"]
@@ -328,12 +346,16 @@ class UnitNaturalGradient(torch.optim.Optimizer):
             diagonal = matrix.diagonal(dim1=-2, dim2=-1).mean(1)
             alive = diagonal > 0
             if damping == 0.0:
-                solved = solve_on_range(matrix[alive], gradient[units][alive], threshold)
+                solved = solve_on_range(matrix, gradient[units], threshold)
             else:
                 more = damping * (diagonal if self.relative else torch.ones_like(diagonal))
-                matrix.diagonal(dim1=-2, dim2=-1).add_(more[:, None])
-                solved = solve_positive_definite(matrix[alive], gradient[units][alive])
-            direction[units][alive] = solved
+                matrix.diagonal(dim1=-2, dim2=-1).add_(torch.where(alive, more, 1.0)[:, None])
+                if failures is None:
+                    solved = solve_positive_definite(matrix, gradient[units])
+                else:
+                    solved, failed = cholesky_solution(matrix, gradient[units])
+                    failures.append(failed)
+            direction[units] = torch.where(alive[:, None], solved, 0.0)
         return direction
 
     def _centre(
@@ -341,7 +363,8 @@ class UnitNaturalGradient(torch.optim.Optimizer):
     ) -> Float[Tensor, "units coordinates"]:
         """(g0 − m·d, d) with d = g − m g0."""
         if self.centred == "p":
-            mean = (state["mean"] / state["estimate_weight"])[group_of_units(len(gradient), len(state["mean"]))]
+            of_groups = state["mean"] / state["estimate_weight"]
+            mean = of_groups[group_of_units(len(gradient), len(of_groups), gradient.device)]
         else:
             squares = state["delta_squares"][:, None]
             mean = torch.where(squares > 0, state["mean"] / squares, 0.0)

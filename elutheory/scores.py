@@ -286,8 +286,7 @@ def _check_independent_examples(outputs: Tensor, alone: Tensor) -> None:
             f"{_COUPLED}; the model's outputs have shape {tuple(outputs.shape)} for the batch and "
             f"{tuple(alone.shape)} for its first example alone."
         )
-    difference = (outputs[0] - alone[0]).abs().max().item()
-    scale = outputs[0].abs().max().item()
+    difference, scale = torch.stack([(outputs[0] - alone[0]).abs().max(), outputs[0].abs().max()]).tolist()
     if not difference <= torch.finfo(outputs.dtype).eps ** 0.5 * scale:
         raise InputError(
             f"{_COUPLED}; the first example's outputs, of size {scale:.3g}, change by {difference:.3g} when it is run "
@@ -358,8 +357,7 @@ def _columns(
     if kind == "exact":
         return outputs[0].numel(), likelihood.score_factors(outputs)
     if kind == "monte_carlo":
-        drawn = likelihood.sample(outputs, samples, generator)
-        return samples, (likelihood.score(outputs, labels) / samples**0.5 for labels in drawn)
+        return samples, likelihood.drawn_scores(outputs, samples, generator)
     return 1, iter([likelihood.score(outputs, cast(Tensor, targets))])
 
 

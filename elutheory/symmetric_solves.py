@@ -1,7 +1,7 @@
 """Solves with many positive semi-definite matrices at once: Cholesky, eigendecomposition, Woodbury's identity."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -13,16 +13,24 @@ def solve_positive_definite(
     A matrix so close to singular that its factorisation breaks down is solved by its eigendecomposition, on the
     eigenvectors whose eigenvalues (scaled to unit diagonal) exceed n × the dtype's rounding unit times the largest.
     """
-    scale = matrix.diagonal(dim1=-2, dim2=-1).rsqrt()
-    scaled = scale[:, :, None] * matrix * scale[:, None, :]
-    factor, failed = torch.linalg.cholesky_ex(scaled)
-    scaled_right = scale * right
-    solution = torch.cholesky_solve(scaled_right[:, :, None], factor)[:, :, 0]
+    solution, failed = cholesky_solution(matrix, right)
     if failed.any():
-        broken = failed != 0
+        matrix, right = matrix[failed], right[failed]
+        scale = matrix.diagonal(dim1=-2, dim2=-1).rsqrt()
+        scaled = scale[:, :, None] * matrix * scale[:, None, :]
         threshold = matrix.shape[-1] * torch.finfo(matrix.dtype).eps
-        solution[broken] = solve_on_range(scaled[broken], scaled_right[broken], threshold)
-    return scale * solution
+        solution[failed] = scale * solve_on_range(scaled, scale * right, threshold)
+    return solution
+
+
+def cholesky_solution(
+    matrix: Float[Tensor, "units n n"], right: Float[Tensor, "units n"]
+) -> tuple[Float[Tensor, "units n"], Bool[Tensor, " units"]]:
+    """The same without that resort: the solution, and whose factorisation broke down. A device is not waited for."""
+    scale = matrix.diagonal(dim1=-2, dim2=-1).rsqrt()
+    factor, failed = torch.linalg.cholesky_ex(scale[:, :, None] * matrix * scale[:, None, :])
+    solution = torch.cholesky_solve((scale * right)[:, :, None], factor)[:, :, 0]
+    return scale * solution, failed != 0
 
 
 def solve_on_range(

@@ -153,8 +153,7 @@ class TrainingScores:
         likelihood, samples = self._choices.likelihood, self._choices.samples
         if self._choices.kind == "exact":
             return likelihood.score_factors(outputs)
-        drawn = likelihood.sample(outputs, samples, self._generator)
-        return (likelihood.score(outputs, labels) / samples**0.5 for labels in drawn)
+        return likelihood.drawn_scores(outputs, samples, self._generator)
 
 
 def _hooks(

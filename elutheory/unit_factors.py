@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from elutheory.scores import LayerScores
@@ -69,7 +69,8 @@ class WeightedActivations(UnitFactors):
 
     def rows(self, units: slice) -> Float[Tensor, "units count coordinates"]:
         weights = self.weights[:, units]
-        chosen = self.activations[:, group_of_units(self.weights.shape[1], self.activations.shape[1])[units]]
+        groups = group_of_units(self.weights.shape[1], self.activations.shape[1], weights.device)
+        chosen = self.activations[:, groups[units]]
         ones = chosen.new_ones(*chosen.shape[:2], 1)
         return (weights.sqrt()[:, :, None] * torch.cat([ones, chosen], dim=2)).transpose(0, 1)
 
@@ -84,8 +85,8 @@ class WeightedActivations(UnitFactors):
         points = self.activations.transpose(0, 1)
         shared = points @ points.mT + (1.0 if has_bias else 0.0)
         roots = self.weights[:, units].sqrt().T
-        groups = group_of_units(self.weights.shape[1], len(points))[units]
-        return roots[:, :, None] * shared[groups] * roots[:, None, :]
+        groups = group_of_units(self.weights.shape[1], len(points), points.device)
+        return roots[:, :, None] * shared[groups[units]] * roots[:, None, :]
 
     def extended(self, other: "UnitFactors") -> "UnitFactors":
         if isinstance(other, WeightedActivations):
@@ -140,16 +141,16 @@ class SummedScores(UnitFactors):
         scale: float,
     ) -> None:
         scores = self.scores.clone()
-        scores[:, :, 1:] -= scores[:, :, :1] * reference[group_of_units(len(total), len(reference))]
+        scores[:, :, 1:] -= scores[:, :, :1] * reference[group_of_units(len(total), len(reference), total.device)]
         add_outer_products(total, scores.mul_(scale**0.5))
 
     def to(self, device: torch.device) -> "SummedScores":
         return SummedScores(self.scores.to(device))
 
 
-def group_of_units(units: int, groups: int) -> list[int]:
+def group_of_units(units: int, groups: int, device: torch.device) -> Int[Tensor, " units"]:
     """Group of every unit: u // (units / groups)."""
-    return [unit // (units // groups) for unit in range(units)]
+    return torch.arange(units, device=device) // (units // groups)
 
 
 def number_of_factors(scores: LayerScores) -> int:

@@ -489,19 +489,6 @@ def test_gradcheck(case: tuple[str, dict[str, float]], quantity: str) -> None:
     assert torch.autograd.gradcheck(lambda *x: FUNCTIONS[quantity](activation, *x).value, columns, eps=1e-5, atol=1e-8)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("quantity", FUNCTIONS)
-@pytest.mark.parametrize("name", ["elu", "relu", "tanh"])
-def test_on_the_tensors_own_device(name: str, quantity: str) -> None:
-    pairs = random_pairs(8, 64)
-    tensors = [torch.tensor(column, device="cuda") for column in np.array([pair.arguments for pair in pairs]).T]
-    value = FUNCTIONS[quantity](name, *tensors).value
-    assert value.device == tensors[0].device
-    want = evaluate(et.activation(name), quantity, pairs)
-    np.testing.assert_allclose(value.cpu().numpy(), want, rtol=4e-12, atol=1e-14)
-
-
 # --- the entry for angles ------------------------------------------------------------------------------------------
 
 
