@@ -1,14 +1,10 @@
 """Where do Gaussian moments of an ELU lose their digits? Textbook form beside ours, over (mu, sigma); M3, M4, M7.
 
-The reference is the closed form evaluated in Arb balls, certified to 25 digits. Run as
-`python -m analyses.moment_accuracy [--preset quick|paper] [--redraw]`.
+The reference is the closed form evaluated in Arb balls, certified to 25 digits.
 """
 
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,14 +13,14 @@ from flint import arb, fmpq
 from matplotlib.figure import Figure
 from scipy.special import ndtr
 
-from analyses import records
 from analyses.style import style
+from analyses.sweep import Sweep
 from elutheory.activations import activation
 from elutheory.certified_digits import precision
 from elutheory.certified_evaluation import certified_value
-from elutheory.command_line import VERIFIED, parse_options, run
 from elutheory.derivations.activation_moments import moment_formulas
 from elutheory.derivations.notation import mu, sigma
+from elutheory.errors import InputError
 from elutheory.moments import gaussian_moments
 
 _DIGITS = 25
@@ -36,10 +32,14 @@ class Config:
     """The grid: mu symmetric-logarithmic (zero included), sigma logarithmic."""
 
     alpha: float = 1.0
-    means: int = 61  # odd: −100 … −1e-6, 0, 1e-6 … 100
-    stds: int = 41  # 1e-8 … 100
+    """The ELU's parameter."""
+    means: int = 61
+    """Odd number of means: −100 … −1e-6, 0, 1e-6 … 100."""
+    stds: int = 41
+    """Number of standard deviations: 1e-8 … 100."""
 
 
+DEVICES = ("cpu",)
 PRESETS = {"quick": Config(), "paper": Config(means=121, stds=81)}
 
 
@@ -60,28 +60,46 @@ def textbook(alpha: float, mean: np.ndarray, std: np.ndarray) -> dict[str, np.nd
     return {"mean": first, "variance": second - first**2}
 
 
-def measure(config: Config) -> pandas.DataFrame:
-    """One row a grid point, moment and form: relative error, NaN where the true value is below the normal doubles."""
+@dataclass(frozen=True)
+class Cell:
+    """One of the two moments, on the whole grid."""
+
+    moment: Literal["mean", "variance"]
+
+
+def cells(config: Config) -> list[Cell]:
+    """Both moments. Raises InputError on an even or empty grid."""
+    if config.means < 3 or config.means % 2 == 0:
+        raise InputError(f"means is {config.means}; give an odd number from 3 on, for zero is among them.")
+    if config.stds < 1:
+        raise InputError(f"stds is {config.stds}; give 1 or more.")
+    return [Cell("mean"), Cell("variance")]
+
+
+def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
+    """One row a form and grid point: relative error, NaN where the true value is below the normal doubles."""
     function = activation("elu", alpha=config.alpha)
-    formulas = moment_formulas(function)
+    formula = getattr(moment_formulas(function), cell.moment)
     means, stds = grid(config)
     mean, std = (array.ravel() for array in np.meshgrid(means, stds))
     with np.errstate(all="ignore"):  # the textbook form overflows; that is what is being shown
-        values = {"textbook": textbook(config.alpha, mean, std)}
-    ours = gaussian_moments(function, mean, std)
-    values["elutheory"] = {"mean": ours.mean, "variance": ours.variance}
-    rows = []
-    for name in ("mean", "variance"):
-        formula = getattr(formulas, name)
-        exact = [
-            certified_value(formula, {mu: fmpq(*m.as_integer_ratio()), sigma: fmpq(*s.as_integer_ratio())}, _DIGITS)
-            for m, s in zip(mean.tolist(), std.tolist(), strict=True)
-        ]
-        for form, columns in values.items():
-            errors = [_relative_error(ball, value) for ball, value in zip(exact, columns[name].tolist(), strict=True)]
-            table = {"moment": name, "form": form, "mean": mean, "std": std, "relative_error": errors}
-            rows.append(pandas.DataFrame(table))
-    return pandas.concat(rows, ignore_index=True)
+        values = {"textbook": textbook(config.alpha, mean, std)[cell.moment]}
+    values["elutheory"] = getattr(gaussian_moments(function, mean, std), cell.moment)
+    exact = [
+        certified_value(formula, {mu: fmpq(*m.as_integer_ratio()), sigma: fmpq(*s.as_integer_ratio())}, _DIGITS)
+        for m, s in zip(mean.tolist(), std.tolist(), strict=True)
+    ]
+    tables = []
+    for form, given in values.items():
+        errors = [_relative_error(ball, value) for ball, value in zip(exact, given.tolist(), strict=True)]
+        table = {"moment": cell.moment, "form": form, "mean": mean, "std": std, "relative_error": errors}
+        tables.append(pandas.DataFrame(table))
+    return pandas.concat(tables, ignore_index=True)
+
+
+def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
+    """One row a moment, form and grid point."""
+    return sweep.table(measure_cell, config, cells(config))
 
 
 def _relative_error(exact: arb, value: float) -> float:
@@ -134,37 +152,7 @@ def draw(table: pandas.DataFrame) -> Figure:
     return figure
 
 
-@dataclass(frozen=True)
-class Options:
-    """Accuracy of the ELU's Gaussian mean and variance over (mu, sigma): textbook form beside ours."""
-
-    preset: Literal["quick", "paper"] = "quick"
-    """Size of the grid."""
-    alpha: float = 1.0
-    """The ELU's parameter."""
-    output: Path = Path("figures/moment_accuracy")
-    """Folder for records.csv, provenance.json, figure.svg and figure.png."""
-    redraw: bool = False
-    """Draw the figure again from the saved records."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and draw; returns the exit code."""
-    return run(_command, arguments)
-
-
-def _command(arguments: Sequence[str] | None) -> int:
-    options = parse_options(Options, "python -m analyses.moment_accuracy", arguments)
-    if not options.redraw:
-        config = replace(PRESETS[options.preset], alpha=options.alpha)
-        start = time.perf_counter()
-        table = measure(config)
-        records.save(options.output, table, config, time.perf_counter() - start)
-    table = records.load(options.output)
-    records.save_figure(options.output, draw, table)
-    print(table.groupby(["moment", "form"])["relative_error"].agg(["median", "max"]).to_string(float_format="%.1e"))
-    return VERIFIED
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def summary(table: pandas.DataFrame) -> str:
+    """Median and largest relative error of each moment and form; inf where the form gives no number."""
+    errors = table.groupby(["moment", "form"])["relative_error"].agg(["median", "max"])
+    return errors.to_string(float_format="%.1e")

@@ -1,16 +1,12 @@
 """How many steps does the unit natural gradient save on badly conditioned problems? Section B against tuned SGD.
 
 Inputs have means far from zero and standard deviations over two decades; labels are drawn from a random classifier of
-the standardised inputs. Every method's learning rate is tuned over one grid, seeds shared. Run as
-`python -m analyses.natural_gradient_descent [--preset quick|paper] [--redraw]`.
+the standardised inputs. Every method's learning rate is tuned over one grid, seeds shared.
 """
 
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise, product
 from typing import Any, Literal
 
 import numpy as np
@@ -19,10 +15,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from analyses import records
 from analyses.style import style
+from analyses.sweep import Sweep
 from elutheory.activations import activation
-from elutheory.command_line import VERIFIED, parse_options, run
+from elutheory.errors import InputError
 from elutheory.natural_gradient import UnitNaturalGradient
 
 
@@ -34,13 +30,18 @@ class Config:
     classes: int = 3
     examples: int = 1000
     smallest_std: float = 0.01
+    """Of the features; they form a geometric series."""
     largest_std: float = 1.0
-    largest_mean: float = 3.0  # in standard deviations: uniform up to this size, of either sign
-    hidden: int = 8  # of the network's two hidden ELU layers
-    damping: float = 1e-3  # relative
-    seeds: int = 3
-    steps: int = 1000
+    largest_mean: float = 3.0
+    """In standard deviations: means are uniform up to this size, of either sign."""
+    hidden: int = 8
+    """Units in each of the network's two ELU layers."""
+    damping: float = 1e-3
+    """Relative, of the natural gradients."""
+    seeds: int = 2
+    steps: int = 300
     learning_rates: tuple[float, ...] = (0.01, 0.0316, 0.1, 0.316, 1.0, 3.16)
+    """The grid over which every method is tuned."""
 
 
 PRESETS = {"quick": Config(), "paper": Config(seeds=5, steps=1500)}
@@ -84,19 +85,43 @@ def make_optimizer(config: Config, model: nn.Module, method: str, rate: float) -
     return UnitNaturalGradient(model, rate, kind="exact", centred=centred, **options)
 
 
-def measure(config: Config) -> pandas.DataFrame:
-    """One row a problem, method, learning rate, seed and recorded step: loss in nats before the step, NaN from overflow
-    on; `lowest`: the lowest loss up to that step, over all steps."""
-    rows = []
-    for problem in PROBLEMS:
-        for method in METHODS:
-            for rate in config.learning_rates:
-                for seed in range(config.seeds):
-                    table = pandas.DataFrame(_train(config, problem, method, rate, seed), columns=["step", "loss"])
-                    table["lowest"] = table["loss"].cummin()
-                    table = table[table["step"].isin(_recorded(config.steps))]
-                    rows.append(table.assign(problem=problem, method=method, learning_rate=rate, seed=seed))
-    return pandas.concat(rows, ignore_index=True)
+@dataclass(frozen=True)
+class Cell:
+    """One run for each seed."""
+
+    problem: str
+    method: str
+    learning_rate: float
+
+
+def cells(config: Config) -> list[Cell]:
+    """Every problem, method and learning rate. Raises InputError where nothing would be measured."""
+    for name in ("features", "examples", "hidden", "seeds", "steps"):
+        if getattr(config, name) < 1:
+            raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
+    if config.classes < 2:
+        raise InputError(f"classes is {config.classes}; give 2 or more.")
+    if not config.learning_rates or min(config.learning_rates) <= 0:
+        raise InputError("learning rates are positive, and at least one is needed.")
+    return [Cell(*cell) for cell in product(PROBLEMS, METHODS, config.learning_rates)]
+
+
+def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
+    """One row a seed and recorded step: loss in nats before the step, NaN from overflow on; `lowest`: the lowest loss
+    up to that step, over all steps."""
+    tables = []
+    for seed in range(config.seeds):
+        losses = _train(config, cell.problem, cell.method, cell.learning_rate, seed, device)
+        table = pandas.DataFrame(losses, columns=["step", "loss"])
+        table["lowest"] = table["loss"].cummin()
+        table = table[table["step"].isin(_recorded(config.steps))]
+        tables.append(table.assign(**asdict(cell), seed=seed))
+    return pandas.concat(tables, ignore_index=True)
+
+
+def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
+    """One row a problem, method, learning rate, seed and recorded step."""
+    return sweep.table(measure_cell, config, cells(config))
 
 
 def _recorded(steps: int) -> list[int]:
@@ -104,8 +129,11 @@ def _recorded(steps: int) -> list[int]:
     return sorted({*range(min(steps, 20) + 1), *np.round(grid).astype(int).tolist()})
 
 
-def _train(config: Config, problem: str, method: str, rate: float, seed: int) -> Iterator[tuple[int, float]]:
+def _train(
+    config: Config, problem: str, method: str, rate: float, seed: int, device: str = "cpu"
+) -> Iterator[tuple[int, float]]:
     model, inputs, labels = make_problem(config, problem, seed)
+    model, inputs, labels = model.to(device), inputs.to(device), labels.to(device)
     optimizer = make_optimizer(config, model, method, rate)
     diverged = False
     for step in range(config.steps + 1):
@@ -191,38 +219,9 @@ def _mean_share(reached: Any, reference: str) -> str:
     return "never" if np.isnan(share) else f"{100 * share:.2g} %"
 
 
-@dataclass(frozen=True)
-class Options:
-    """Training with the unit natural gradient, centred gradients and tuned SGD on badly conditioned inputs."""
-
-    preset: Literal["quick", "paper"] = "quick"
-    """Number of steps and seeds."""
-    output: Path = Path("figures/natural_gradient_descent")
-    """Folder for records.csv, provenance.json, figure.svg and figure.png."""
-    redraw: bool = False
-    """Draw the figure again from the saved records."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and draw; returns the exit code."""
-    return run(_command, arguments)
-
-
-def _command(arguments: Sequence[str] | None) -> int:
-    options = parse_options(Options, "python -m analyses.natural_gradient_descent", arguments)
-    if not options.redraw:
-        config = PRESETS[options.preset]
-        start = time.perf_counter()
-        table = measure(config)
-        records.save(options.output, table, config, time.perf_counter() - start)
-    table = records.load(options.output)
-    records.save_figure(options.output, draw, table)
+def summary(table: pandas.DataFrame) -> str:
+    """Tuned final losses, and the steps to reach SGD's lowest loss; "NaN": never."""
     last = tuned(table).query("step == step.max()")
-    print(last.groupby(_RUNS)["loss"].mean().reset_index().to_string(index=False, float_format="%.4g"))
+    losses = last.groupby(_RUNS)["loss"].mean().reset_index().to_string(index=False, float_format="%.4g")
     reached = steps_to_reach(table).groupby(["reference", *_RUNS])[["steps", "share"]].agg(["min", "mean", "max"])
-    print(reached.to_string(float_format="%.3g"))
-    return VERIFIED
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return f"{losses}\n{reached.to_string(float_format='%.3g')}"

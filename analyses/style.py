@@ -1,8 +1,12 @@
-"""One look for every figure: vector output that repeats byte for byte, colour-blind-safe colours."""
+"""One look for every figure: vector output that repeats byte for byte, colour-blind-safe colours.
+
+An activation has the same colour, marker and line everywhere; the colours are Okabe and Ito's.
+"""
 
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -17,6 +21,54 @@ _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "path",
     "figure.dpi": 100,
 }
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an activation is drawn: colour, marker, line style, and its name as readers know it."""
+
+    colour: str
+    marker: str
+    line: Any
+    label: str
+
+
+_LOOKS = {
+    "elu": Look("#0072B2", "o", "-", "ELU"),
+    "relu": Look("#D55E00", "s", "-", "ReLU"),
+    "leaky_relu": Look("#E69F00", "^", (0, (4, 2)), "leaky ReLU"),
+    "shifted_relu": Look("#CC79A7", "v", (0, (4, 1.5, 1, 1.5)), "shifted ReLU"),
+    "selu": Look("#56B4E9", "D", (0, (5, 1.5)), "SELU"),
+    "tanh": Look("#009E73", "P", (0, (1.5, 1.2)), "tanh"),
+    "celu": Look("#003F66", "p", (0, (3, 1.5)), "CELU"),
+    "relu6": Look("#8C3800", "h", (0, (2, 2)), "ReLU6"),
+    "gelu": Look("#7D3C98", "X", (0, (6, 1.5, 1.2, 1.5)), "GELU"),
+    "silu": Look("#B39DDB", "<", (0, (2, 1)), "SiLU"),
+    "softplus": Look("#999900", ">", (0, (1, 1)), "softplus"),
+    "logistic": Look("#66C2A5", "*", (0, (3, 1, 1, 1)), "logistic"),
+    "hard_tanh": Look("#4D4D4D", "d", (0, (1, 2)), "hard tanh"),
+    "identity": Look("#999999", "x", (0, (1, 3)), "identity"),
+}
+
+
+def look_of(activation: str) -> Look:
+    """That of a registry name, parameters in brackets aside; black for a name that has none."""
+    return _LOOKS.get(activation.partition("(")[0], Look("#000000", ".", "-", activation))
+
+
+def colour_of(activation: str) -> str:
+    """The colour of a registry name."""
+    return look_of(activation).colour
+
+
+def marker_of(activation: str) -> str:
+    """The marker of a registry name."""
+    return look_of(activation).marker
+
+
+def label_of(activation: str) -> str:
+    """The name of an activation in legends and sentences."""
+    return look_of(activation).label
 
 
 @contextmanager

@@ -8,7 +8,9 @@ import pandas
 import pytest
 
 from analyses import moment_accuracy, records
+from analyses.__main__ import main
 from analyses.style import figure_bytes
+from analyses.sweep import Sweep
 
 SMALL = moment_accuracy.Config(means=9, stds=5)
 
@@ -40,23 +42,26 @@ def test_values_below_the_normal_doubles_are_left_out(table: pandas.DataFrame) -
     assert (left_out["mean"] < 0).all()
 
 
-def test_figure_is_drawn_from_saved_records_and_repeats_byte_for_byte(table: pandas.DataFrame, tmp_path: Path) -> None:
-    records.save(tmp_path, table, SMALL, 1.0)
-    loaded = records.load(tmp_path)
-    pandas.testing.assert_frame_equal(loaded, table, rtol=1e-6)
-    first, second = (figure_bytes(moment_accuracy.draw(loaded), "svg") for _ in range(2))
-    assert first == second
-    provenance = json.loads((tmp_path / "provenance.json").read_text())
-    assert provenance["config"] == {"alpha": 1.0, "means": 9, "stds": 5}
-    records.save_figure(tmp_path, moment_accuracy.draw, loaded)
+def test_figure_is_drawn_from_saved_records_and_repeats_byte_for_byte(tmp_path: Path) -> None:
+    command = ["moment_accuracy", "--means", "9", "--stds", "5", "--output", str(tmp_path)]
+    assert main(command) == 0
+    first = (tmp_path / "figure.svg").read_bytes()
+    assert figure_bytes(moment_accuracy.draw(records.load(tmp_path)), "svg") == first
+    assert json.loads((tmp_path / "provenance.json").read_text())["config"] == {"alpha": 1.0, "means": 9, "stds": 5}
+    assert main([*command, "--redraw"]) == 0
     assert (tmp_path / "figure.svg").read_bytes() == first
 
 
-def test_bad_input(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert moment_accuracy.main(["--redraw", "--output", str(tmp_path / "nothing")]) == 2
-    assert "holds no records.csv; run the analysis first" in capsys.readouterr().err
-    (tmp_path / "records.csv").write_text('a,b\n"1,2\n3,4,5\n')
-    assert moment_accuracy.main(["--redraw", "--output", str(tmp_path)]) == 2
+def test_both_moments_side_by_side_give_the_same_table(table: pandas.DataFrame) -> None:
+    pandas.testing.assert_frame_equal(moment_accuracy.measure(SMALL, Sweep(jobs=2)), table, check_exact=True)
+
+
+def test_summary_names_the_largest_errors(table: pandas.DataFrame) -> None:
+    assert moment_accuracy.summary(table).splitlines()[-1].split()[-1] == "inf"  # the textbook form overflows
+
+
+@pytest.mark.parametrize("option", [["--alpha", "-1"], ["--means", "4"], ["--means", "1"], ["--stds", "0"]])
+def test_bad_input(option: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["moment_accuracy", *option, "--output", str(tmp_path / "new")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-    assert moment_accuracy.main(["--alpha", "-1", "--output", str(tmp_path / "new")]) == 2
     assert not (tmp_path / "new").exists()

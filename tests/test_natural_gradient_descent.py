@@ -1,6 +1,5 @@
 """The descent analysis at a small size: its problems, what it counts, and that it draws from records alone."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 
 from analyses import natural_gradient_descent as analysis
 from analyses import records
+from analyses.__main__ import main
 from analyses.style import figure_bytes
 
 SMALL = analysis.Config(examples=100, seeds=2, steps=60, learning_rates=(0.0316, 0.1, 0.316))
@@ -84,16 +84,25 @@ def test_tuning_and_counting_by_hand() -> None:
 
 
 def test_figure_is_drawn_from_saved_records_and_repeats_byte_for_byte(table: pandas.DataFrame, tmp_path: Path) -> None:
-    records.save(tmp_path, table, SMALL, 1.0)
-    loaded = records.load(tmp_path)
-    pandas.testing.assert_frame_equal(loaded, table, rtol=1e-6)
-    first, second = (figure_bytes(analysis.draw(loaded), "svg") for _ in range(2))
-    assert first == second
-    assert json.loads((tmp_path / "provenance.json").read_text())["config"]["steps"] == 60
-    assert analysis.main(["--redraw", "--output", str(tmp_path)]) == 0
+    provenance = {"analysis": "natural_gradient_descent"}
+    saved = records.save(tmp_path, table, analysis.draw, provenance)
+    pandas.testing.assert_frame_equal(saved, table, rtol=1e-6)
+    first = (tmp_path / "figure.svg").read_bytes()
+    assert figure_bytes(analysis.draw(records.load(tmp_path)), "svg") == first
+    assert main(["natural_gradient_descent", "--redraw", "--output", str(tmp_path)]) == 0
     assert (tmp_path / "figure.svg").read_bytes() == first
 
 
-def test_bad_input(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert analysis.main(["--redraw", "--output", str(tmp_path / "nothing")]) == 2
-    assert "holds no records.csv; run the analysis first" in capsys.readouterr().err
+def test_summary_shows_losses_and_shares(table: pandas.DataFrame) -> None:
+    shown = analysis.summary(table)
+    assert shown.count("unit natural gradient") == 2 * 3
+    assert "share" in shown
+
+
+@pytest.mark.parametrize(
+    "option", [["--seeds", "0"], ["--steps", "0"], ["--classes", "1"], ["--learning-rates"], ["--learning-rates", "-1"]]
+)
+def test_bad_input(option: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["natural_gradient_descent", *option, "--output", str(tmp_path / "new")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
