@@ -86,6 +86,10 @@ _HOME = {
     "layer_scores": "scores",
     "model_scores": "scores",
     "UnitNaturalGradient": "natural_gradient",
+    "LayerStatistics": "layer_statistics",
+    "UnitStatistics": "layer_statistics",
+    "layer_statistics": "layer_statistics",
+    "observe_layers": "layer_statistics",
     "Diagnosis": "diagnosis",
     "diagnose": "diagnosis",
     "InputError": "errors",
@@ -170,6 +174,10 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from elutheory.kernels import dual_covariance as dual_covariance
     from elutheory.kernels import dual_kernel as dual_kernel
     from elutheory.kernels import dual_kernel_derivative as dual_kernel_derivative
+    from elutheory.layer_statistics import LayerStatistics as LayerStatistics
+    from elutheory.layer_statistics import UnitStatistics as UnitStatistics
+    from elutheory.layer_statistics import layer_statistics as layer_statistics
+    from elutheory.layer_statistics import observe_layers as observe_layers
     from elutheory.likelihoods import Bernoulli as Bernoulli
     from elutheory.likelihoods import Categorical as Categorical
     from elutheory.likelihoods import Gaussian as Gaussian

@@ -1,0 +1,143 @@
+"""Count, mean and variance of every unit over points that come in batches, with float64 accumulators (Chan's merge)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+FOLD_AFTER = 32
+"""So many batches' sums are kept before they are folded into the float64 accumulators, all at once."""
+
+SHIFT_SHARE = 16
+"""A batch is summed about the mean of its leading 1/16 of the examples (one at least)."""
+
+_MOST_EXACT = 2**24  # whole numbers that float32 holds
+
+
+class Scratch:
+    """Memory for one intermediate tensor at a time, used again and again: a fresh one costs the CPU page faults."""
+
+    def __init__(self) -> None:
+        self._memory: Tensor = torch.empty(0)
+
+    def like(self, values: Tensor) -> Tensor:
+        """A tensor of the values' shape, dtype and device, and of any content."""
+        memory = self._memory
+        if memory.numel() < values.numel() or memory.dtype != values.dtype or memory.device != values.device:
+            with torch.inference_mode(False):
+                self._memory = memory = values.new_empty(values.numel())
+        return memory[: values.numel()].view(values.shape)
+
+
+class UnitSums:
+    """Sums over points, a point being an example at one position; every unit has the same number of points.
+
+    A batch x is summed about a shift s, the mean of its leading 1/SHIFT_SHARE: Σ(x − s) and Σ(x − s)² in the data's
+    dtype (float32 at least), so that Σ(x − mean)² = Σ(x − s)² − (Σ(x − s))²/n loses little: for any data
+    (mean − s)² ≤ (n/k − 1) variance, k the leading points, whatever their order. Batches are merged in float64 (Chan et
+    al.): mean and Σ(x − mean)² of the union from those of the parts. Nothing waits for an accelerator.
+
+    With `extremes` also minimum, maximum and the number of points ≤ 0.
+    """
+
+    def __init__(self, extremes: bool, scratch: Scratch | None = None) -> None:
+        self.extremes = extremes
+        self._scratch = scratch or Scratch()
+        self._count = 0
+        self._folded: dict[str, Float[Tensor, " units"]] = {}
+        self._waiting: list[tuple[Tensor, ...]] = []
+        self._waiting_count = 0  # points of each of them
+
+    @property
+    def count(self) -> int:
+        """Points."""
+        return self._count + len(self._waiting) * self._waiting_count
+
+    def add(self, values: Tensor, axis: int) -> None:
+        """Further points: every axis but that of the units."""
+        if values.dtype not in (torch.float32, torch.float64):
+            values = values.float()
+        others = [other for other in range(values.ndim) if other != axis % values.ndim]
+        count = values.numel() // values.shape[axis]
+        if count != self._waiting_count:
+            self._fold()
+            self._waiting_count = count
+        scratch = self._scratch.like(values)
+        extremes = _extremes(values, others, count, scratch) if self.extremes else ()
+        self._waiting.append((*_sums(values, others, scratch), *extremes))
+        if len(self._waiting) == FOLD_AFTER:
+            self._fold()
+
+    def merge(self, other: "UnitSums") -> None:
+        """The other's points too."""
+        parts = other.parts()
+        if parts:
+            self._merge(other.count, parts)
+
+    def parts(self) -> dict[str, Float[Tensor, " units"]]:
+        """`mean`, `squares` = Σ(x − mean)² and, with `extremes`, `minimum`, `maximum`, `nonpositive`, all float64."""
+        self._fold()
+        return self._folded
+
+    @classmethod
+    def from_parts(cls, count: int, parts: dict[str, Tensor]) -> "UnitSums":
+        """The inverse of `parts`."""
+        sums = cls("minimum" in parts)
+        sums._count, sums._folded = count, parts
+        return sums
+
+    def _fold(self) -> None:
+        if not self._waiting:
+            return
+        stacked = [_accumulator(columns) for columns in zip(*self._waiting, strict=True)]
+        count, waiting = self._waiting_count, len(self._waiting)
+        self._waiting = []
+        shift, offset, squares = stacked[0], stacked[1] / count, stacked[2]
+        means = shift + offset
+        mean = means.mean(0)
+        within = (squares - count * offset.square()).clamp(min=0).sum(0)
+        parts = {"mean": mean, "squares": within + count * (means - mean).square().sum(0)}
+        if self.extremes:
+            parts |= {"minimum": stacked[3].amin(0), "maximum": stacked[4].amax(0), "nonpositive": stacked[5].sum(0)}
+        self._merge(count * waiting, parts)
+
+    def _merge(self, count: int, parts: dict[str, Tensor]) -> None:
+        if not self._count:
+            self._count, self._folded = count, parts
+            return
+        total = self._count + count
+        old = {name: part.to(parts["mean"].device) for name, part in self._folded.items()}
+        offset = parts["mean"] - old["mean"]
+        merged = {
+            "mean": old["mean"] + offset * (count / total),
+            "squares": old["squares"] + parts["squares"] + offset.square() * (self._count * count / total),
+        }
+        if self.extremes:
+            merged["minimum"] = torch.minimum(old["minimum"], parts["minimum"])
+            merged["maximum"] = torch.maximum(old["maximum"], parts["maximum"])
+            merged["nonpositive"] = old["nonpositive"] + parts["nonpositive"]
+        self._count, self._folded = total, merged
+
+
+def _sums(values: Tensor, others: list[int], scratch: Tensor) -> tuple[Tensor, ...]:
+    if not others:
+        return values.clone(), torch.zeros_like(values), torch.zeros_like(values)
+    leading = values.narrow(others[0], 0, -(-values.shape[others[0]] // SHIFT_SHARE))
+    shift = leading.mean(others, keepdim=True)
+    offsets = torch.sub(values, shift, out=scratch)
+    return shift.flatten(), offsets.sum(others), offsets.square_().sum(others)
+
+
+def _extremes(values: Tensor, others: list[int], count: int, scratch: Tensor) -> tuple[Tensor, ...]:
+    if not others:
+        return values.clone(), values.clone(), (values <= 0).to(values.dtype)
+    nonpositive = torch.le(values, 0, out=scratch)
+    exact = values.dtype if count <= _MOST_EXACT else torch.float64
+    return values.amin(others), values.amax(others), nonpositive.sum(others, dtype=exact)
+
+
+def _accumulator(columns: Sequence[Tensor]) -> Float[Tensor, "batches units"]:
+    """In float64, on the batches' device if it has that (Apple's has not)."""
+    stacked = torch.stack(list(columns))
+    return stacked.to("cpu" if stacked.device.type == "mps" else stacked.device, torch.float64)
