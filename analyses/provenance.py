@@ -27,6 +27,14 @@ def regenerating_command(analysis: str, preset: str, preset_config: Any, config:
     return shlex.join(words)
 
 
+def without_places(config: Any) -> Any:
+    """The configuration with `data` that is a path reduced to its name: where it lies concerns this machine alone."""
+    data = getattr(config, "data", None)
+    if data is None or not Path(data).exists():
+        return config
+    return dataclasses.replace(config, data=Path(data).resolve().name)
+
+
 def versions() -> dict[str, str]:
     """Of Python and of the libraries that numbers and figures depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}

@@ -38,7 +38,8 @@ def run_analysis(
     config = analysis.PRESETS[preset] if config is None else config
     device = _device_for(analysis, name, device)
     unfinished = folder / ".unfinished"
-    command = provenance.regenerating_command(name, preset, analysis.PRESETS[preset], config, device)
+    shown = provenance.without_places(config)
+    command = provenance.regenerating_command(name, preset, analysis.PRESETS[preset], shown, device)
     commit = provenance.commit()
     start = time.perf_counter()
     table = analysis.measure(config, Sweep(device, jobs, cluster, unfinished, progress))
@@ -46,7 +47,7 @@ def run_analysis(
         "analysis": name,
         "command": command,
         "preset": preset,
-        "config": dataclasses.asdict(config),
+        "config": dataclasses.asdict(shown),
         "versions": provenance.versions(),
         "machine": platform.machine(),
         "device": device,

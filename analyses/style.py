@@ -83,5 +83,15 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}[kind]
     buffer = io.BytesIO()
     with style():
+        _settle(figure)
         figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
     return buffer.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Fix the layout: its solver's last digit varies from run to run, and the SVG's names of clip paths with it."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for panel in figure.get_axes():
+        left, bottom, width, height = (round(side, 5) for side in panel.get_position().bounds)
+        panel.set_position((left, bottom, width, height))

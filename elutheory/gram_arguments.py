@@ -108,7 +108,10 @@ def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
     if not all(sound for sound, _, _ in found) or any(no_norm):
         _refuse_entry(detached, left, right, symmetric, allowed)
     lowest, highest = min(low for _, low, _ in found), max(high for _, _, high in found)
-    return GramArguments(matrix, left, right, symmetric, dtype, (lowest, highest) if lowest <= highest else (1.0, 1.0))
+    some_differ = highest > -math.inf
+    # The two are rounded differently: of equal overlaps, the lowest may come out above the highest.
+    between = (min(lowest, highest), max(lowest, highest)) if some_differ else (1.0, 1.0)
+    return GramArguments(matrix, left, right, symmetric, dtype, between)
 
 
 def inverse_root(second_moments: Any) -> Any:

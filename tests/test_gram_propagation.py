@@ -201,6 +201,19 @@ def test_equal_norms_to_rounding_and_no_close_pairs() -> None:
     assert (abs(kernel.matrix - tangent)[apart] < 1e-13 * tangent.max()).all()
 
 
+@pytest.mark.parametrize("inputs", [2, 5, 400])
+@pytest.mark.parametrize("overlap", [0.69, 0.1, 0.0, -0.2])
+def test_equal_norms_and_equal_overlaps(inputs: int, overlap: float) -> None:
+    """All angles are one, up to rounding; against the dual kernel of that pair, for many norms."""
+    for norm in numpy.random.default_rng(inputs).uniform(0.5, 3.0, 20 if inputs < 10 else 2):
+        share = max(overlap, -1 / (inputs - 1))
+        gram = norm * ((1 - share) * numpy.eye(inputs) + share)
+        found = propagate_gram("relu", gram, 2, 1.3, 0.05)
+        of_pair = [float(1.3 * entry + 0.05) for entry in (gram[0, 0], gram[0, 0], gram[0, 1])]
+        expected = 1.3 * float(dual_kernel("relu", *of_pair).value) + 0.05
+        assert abs(found.gram[~numpy.eye(inputs, dtype=bool)] - expected).max() < 1e-13 * of_pair[0], norm
+
+
 def test_norms_that_become_equal_change_the_route() -> None:
     """tanh with large biases forgets the inputs' norms; the result says both methods."""
     gram = gram_of(inputs(4, equal_norms=False))

@@ -18,6 +18,7 @@ import pytest
 import toy_analysis as toy
 
 from analyses import joint_files, records
+from analyses.provenance import regenerating_command, without_places
 from analyses.run import run_analysis
 from elutheory.errors import InputError
 
@@ -205,3 +206,19 @@ def test_a_kill_leaves_the_old_record_or_the_new_one_and_the_run_goes_on(seed: i
     assert going_on.exitcode == 0
     assert Record.of(folder).without_times() == expected
     assert sorted(path.name for path in folder.iterdir()) == [".lock", *FILES]
+
+
+def test_provenance_names_data_without_their_place(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class WithData:
+        data: str = "digits"
+        seeds: int = 2
+
+    folder = tmp_path / "shirts"
+    folder.mkdir()
+    shown = without_places(WithData(str(folder), 3))
+    assert shown == WithData("shirts", 3)
+    words = regenerating_command("curves", "quick", WithData(), shown, "cpu")
+    assert words == "python -m analyses curves --preset quick --device cpu --data shirts --seeds 3"
+    assert without_places(WithData()) == WithData()
+    assert without_places(toy.Config()) == toy.Config()
