@@ -1,0 +1,206 @@
+"""The paper's architectures (arXiv 1511.07289, section 4) and their initial weights.
+
+Every `activation` is an Activation or a registry name. Networks are built on the current torch device ("meta" for
+shapes alone) and then initialised: `initialise(fully_connected(LEARNING_BEHAVIOUR, "elu"), seed)`.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from elutheory.activations import Activation, as_activation
+from elutheory.errors import InputError
+
+LEARNING_BEHAVIOUR = (784, *[128] * 8, 10)
+"""Widths of section 4.1.1 (figure 2): inputs, hidden layers, classes."""
+MEDIAN_VARIANCE = (784, *[256] * 5, 10)
+"""Widths of appendix C (figure 7)."""
+AUTOENCODER = (784, 1000, 500, 250, 30, 250, 500, 1000, 784)
+"""Widths of section 4.1.2 (figure 3); every hidden layer is activated, the code of 30 units too, the output is not."""
+
+Stack = tuple[tuple[int, int, int], ...]
+"""Convolutions of a stack as the paper writes them: (layers, units, receptive field)."""
+
+CIFAR_11_STACKS: tuple[Stack, ...] = (
+    ((1, 192, 5),),
+    ((1, 192, 1), (1, 240, 3)),
+    ((1, 240, 1), (1, 260, 2)),
+    ((1, 260, 1), (1, 280, 2)),
+    ((1, 280, 1), (1, 300, 2)),
+    ((1, 300, 1),),
+    ((1, 100, 1),),
+)
+CIFAR_11_DROPOUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.0)
+CIFAR_18_STACKS: tuple[Stack, ...] = (
+    ((1, 384, 3),),
+    ((1, 384, 1), (1, 384, 2), (2, 640, 2)),
+    ((1, 640, 1), (3, 768, 2)),
+    ((1, 768, 1), (2, 896, 2)),
+    ((1, 896, 3), (2, 1024, 2)),
+    ((1, 1024, 1), (1, 1152, 2)),
+    ((1, 1152, 1),),
+    ((1, 100, 1),),
+)
+IMAGENET_STACKS: tuple[Stack, ...] = (((1, 96, 6),), ((3, 512, 3),), ((5, 768, 3),), ((3, 1024, 3),))
+
+
+def fully_connected(
+    sizes: Sequence[int], activation: Activation | str, *, batch_norm: bool = False, dtype: torch.dtype | None = None
+) -> nn.Sequential:
+    """Linear layers of these widths, inputs first; each but the last one activated, the last one's output linear.
+
+    `batch_norm`: normalisation between each hidden layer and its activation. The activations are modules 1, 3, … (2, 5,
+    … with batch normalisation). Raises InputError for fewer than two widths or one below 1.
+    """
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise InputError(f"the widths are {tuple(sizes)}; at least two are needed, each 1 or larger.")
+    layers: list[nn.Module] = []
+    for fan_in, units in pairwise(sizes):
+        layers += [
+            nn.Linear(fan_in, units, dtype=dtype),
+            *([nn.BatchNorm1d(units, dtype=dtype)] if batch_norm else []),
+            as_activation(activation).torch_module(),
+        ]
+    return nn.Sequential(*layers[: -3 if batch_norm else -2], layers[-3 if batch_norm else -2])
+
+
+def cifar_11(activation: Activation | str, *, classes: int = 100, batch_norm: bool = False) -> nn.Sequential:
+    """The 11 convolutions of section 4.2 (figures 4 and 5) for inputs (N, 3, 32, 32); see `convolutional`."""
+    return convolutional(_with_classes(CIFAR_11_STACKS, classes), CIFAR_11_DROPOUT, activation, batch_norm=batch_norm)
+
+
+def cifar_18(
+    activation: Activation | str, *, classes: int = 100, dropout: Sequence[float] = (0.0,) * len(CIFAR_18_STACKS)
+) -> nn.Sequential:
+    """The 18 hidden convolutions of section 4.3 (table 1) and the output's, for inputs (N, 3, 32, 32).
+
+    `dropout`: a rate a stack, as in `convolutional`; the paper raises the rates in two phases.
+    """
+    return convolutional(_with_classes(CIFAR_18_STACKS, classes), dropout, activation)
+
+
+def imagenet_15(activation: Activation | str, *, classes: int = 1000) -> nn.Sequential:
+    """The 12 convolutions and 3 linear layers of section 4.4 (figure 6) for inputs (N, 3, 224, 224).
+
+    After the last stack's pooling, maxima over 1, 4 and 16 regions of the image (spatial pyramid pooling) make
+    1024 × 21 inputs, whatever the image's size; dropout of one half after both hidden linear layers.
+    """
+    layers: list[nn.Module] = []
+    channels = 3
+    for stack in IMAGENET_STACKS:
+        for count, units, field in stack:
+            for _ in range(count):
+                layers += [*_convolution(channels, units, field), as_activation(activation).torch_module()]
+                channels = units
+        layers.append(_pooling())
+    pyramid = SpatialPyramidPooling((1, 2, 4))
+    layers.append(pyramid)
+    features = channels * pyramid.regions
+    for units in (4096, 4096):
+        layers += [nn.Linear(features, units), as_activation(activation).torch_module(), nn.Dropout(0.5)]
+        features = units
+    return nn.Sequential(*layers, nn.Linear(features, classes))
+
+
+def convolutional(
+    stacks: Sequence[Stack], dropout: Sequence[float], activation: Activation | str, *, batch_norm: bool = False
+) -> nn.Sequential:
+    """Stacks of convolutions on images of three channels; outputs (N, units of the last layer).
+
+    What the paper leaves open: convolutions have stride 1 and keep the image's size (zeros around it); after each stack
+    the maximum of 2 × 2 pixels, stride 2, sizes rounded up, so that one pixel is left alone. Dropout comes after the
+    activation of each stack's last layer, batch normalisation before the activation. The last layer is the linear
+    output, averaged over the pixels left, which is one for images of up to 2^(number of stacks) pixels a side.
+    """
+    if len(stacks) != len(dropout):
+        raise InputError(f"{len(dropout)} dropout rates are given for {len(stacks)} stacks; one a stack is needed.")
+    layers: list[nn.Module] = []
+    channels = 3
+    for stack, rate in zip(stacks, dropout, strict=True):
+        for count, units, field in stack:
+            for _ in range(count):
+                layers += [
+                    *_convolution(channels, units, field),
+                    *([nn.BatchNorm2d(units)] if batch_norm else []),
+                    as_activation(activation).torch_module(),
+                ]
+                channels = units
+        if stack is stacks[-1]:
+            layers = layers[: -2 if batch_norm else -1]
+        if rate:
+            layers.append(nn.Dropout(rate))
+        layers.append(_pooling())
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class SpatialPyramidPooling(nn.Module):
+    """Maxima over the cells of square grids, (N, C, H, W) → (N, C · regions): arXiv 1406.4729.
+
+    `levels`: cells a side of each grid; `regions`: cells of all of them.
+    """
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = tuple(levels)
+
+    @property
+    def regions(self) -> int:
+        return sum(level**2 for level in self.levels)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([nn.functional.adaptive_max_pool2d(inputs, level).flatten(1) for level in self.levels], dim=1)
+
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}"
+
+
+def initialise(network: nn.Module, seed: int) -> nn.Module:
+    """Weights ~ N(0, 2/fan_in) (He et al., arXiv 1502.01852), biases 0; returns the network.
+
+    One generator draws in float32 on the CPU, layer after layer, so that a seed gives the same weights whatever the
+    activation, the normalisation, the device and the dtype. Batch normalisation starts as the identity.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            standard = torch.empty(module.weight.shape, dtype=torch.float32).normal_(generator=generator)
+            with torch.no_grad():
+                module.weight.copy_(standard * (2 / module.weight[0].numel()) ** 0.5)
+                if module.bias is not None:
+                    module.bias.zero_()
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.reset_parameters()
+    return network
+
+
+def hidden_activations(network: nn.Sequential, inputs: Tensor) -> list[Tensor]:
+    """Outputs of the activation that follows each hidden layer, from the first layer on, each (N, units)."""
+    found: list[Tensor] = []
+    layers = list(network)
+    for place, layer in enumerate(layers):
+        inputs = layer(inputs)
+        if place and not isinstance(layer, _NO_ACTIVATION) and isinstance(layers[place - 1], _BEFORE_ACTIVATION):
+            found.append(inputs)
+    return found
+
+
+_BEFORE_ACTIVATION = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
+_NO_ACTIVATION = (*_BEFORE_ACTIVATION, nn.Dropout, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.ZeroPad2d)
+
+
+def _with_classes(stacks: Sequence[Stack], classes: int) -> tuple[Stack, ...]:
+    return (*stacks[:-1], ((1, classes, 1),))
+
+
+def _convolution(channels: int, units: int, field: int) -> list[nn.Module]:
+    """Of stride 1, zeros around the image keeping its size: of an even field one more on the right and below."""
+    less = (field - 1) // 2
+    if field % 2:
+        return [nn.Conv2d(channels, units, field, padding=less)]
+    return [nn.ZeroPad2d((less, less + 1, less, less + 1)), nn.Conv2d(channels, units, field)]
+
+
+def _pooling() -> nn.MaxPool2d:
+    return nn.MaxPool2d(2, stride=2, ceil_mode=True)
