@@ -18,11 +18,11 @@ from matplotlib.lines import Line2D
 
 from analyses import datasets
 from analyses.datasets import Dataset, Split
+from analyses.named_activations import named_activation
 from analyses.networks import fully_connected
 from analyses.paired_comparison import Claim, Decision, decide, paired_differences
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
-from elutheory.activations import Activation, activation
 from elutheory.errors import InputError
 
 
@@ -91,7 +91,7 @@ def cells(config: Config) -> list[Cell]:
     if not config.encoder:
         raise InputError("the encoder has no layer; give the units of one at least.")
     for name in config.activations:
-        _function(config, name)
+        named_activation(name, config.negative_slope)
     return [Cell(name) for name in config.activations]
 
 
@@ -104,7 +104,7 @@ def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | Non
     """The rows of one activation."""
     from analyses.training import Training, fabric_on, train  # Lightning takes seconds to import
 
-    function = _function(config, cell.activation)
+    function = named_activation(cell.activation, config.negative_slope)
     data = datasets.load(config.data).flattened()
     data = data.subset(config.examples) if config.examples else data
     (pixels,) = data.shape
@@ -150,10 +150,6 @@ class Reconstruction:
     def of(cls, data: Dataset) -> "Reconstruction":
         inputs = (data.train.inputs, data.validation.inputs, data.test.inputs)
         return cls(*(Split(images, images) for images in inputs))
-
-
-def _function(config: Config, name: str) -> Activation:
-    return activation(name, **({"negative_slope": config.negative_slope} if name == "leaky_relu" else {}))
 
 
 COLUMNS = {

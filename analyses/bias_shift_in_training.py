@@ -20,11 +20,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from analyses import datasets
+from analyses.named_activations import named_activation
 from analyses.paired_comparison import Claim, Decision, decide, paired_differences
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
 from analyses.unit_corrections import unit_corrections
-from elutheory.activations import activation
 from elutheory.errors import InputError
 
 
@@ -204,8 +204,7 @@ def _networks(config: Config, cell: Cell, sizes: Sequence[int], device: str) -> 
     from analyses.trained_networks import StackedNetworks
     from analyses.training import LOSSES, fabric_on
 
-    slope = {"negative_slope": config.negative_slope} if cell.activation == "leaky_relu" else {}
-    function = activation(cell.activation, **slope)
+    function = named_activation(cell.activation, config.negative_slope)
     built = [
         fully_connected(sizes, function, batch_norm=cell.batch_norm, dtype=torch.float64) for _ in range(config.seeds)
     ]

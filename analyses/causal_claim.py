@@ -19,11 +19,11 @@ from scipy.stats import bootstrap
 from torch import Tensor, nn
 
 from analyses import datasets
+from analyses.named_activations import named_activation
 from analyses.paired_comparison import Claim, Decision, decide, hodges_lehmann, paired_differences
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
 from analyses.unit_corrections import unit_corrections
-from elutheory.activations import activation
 from elutheory.errors import InputError
 from elutheory.natural_gradient import UnitNaturalGradient
 
@@ -232,8 +232,7 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     from analyses.training import Training, fabric_on, train
 
     data = prepared(config)
-    slope = {"negative_slope": config.negative_slope} if cell.activation == "leaky_relu" else {}
-    function = activation(cell.activation, **slope)
+    function = named_activation(cell.activation, config.negative_slope)
     sizes = (data.train.inputs.shape[1], *[config.units] * config.layers, data.classes)
     measured = min(config.measured, len(data.train))
     examples = datasets.Split(

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter, SymmetricalLogLocator
 
 from analyses import datasets
+from analyses.named_activations import named_activation
 from analyses.networks import fully_connected
 from analyses.paired_comparison import Claim, Decision, decide, paired_differences
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
-from elutheory.activations import Activation, activation
 from elutheory.errors import InputError
 
 
@@ -114,7 +114,7 @@ def cells(config: Config) -> list[Cell]:
     if min(config.depths) < 1:
         raise InputError(f"a depth is {min(config.depths)}; give 1 hidden layer or more.")
     for name in config.activations:
-        _function(config, name)
+        named_activation(name, config.negative_slope)
     return [Cell(name, depth) for depth in config.depths for name in config.activations]
 
 
@@ -127,7 +127,7 @@ def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | Non
     """The rows of one activation and depth: the networks that choose the learning rate, then those compared."""
     from analyses.training import Training, fabric_on, train  # Lightning takes seconds to import
 
-    function = _function(config, cell.activation)
+    function = named_activation(cell.activation, config.negative_slope)
     data = datasets.load(config.data).standardised("dataset").flattened()
     data = data.subset(config.examples) if config.examples else data
     sizes = (*data.shape, *[config.units] * cell.depth, data.classes)
@@ -168,10 +168,6 @@ def chosen_rate(tuning: Any) -> float:
     )
     rates["error"] = rates["error"].round(9)  # equal shares, averaged in different orders
     return float(rates.sort_values(["diverged", "error", "loss"], kind="stable").index[0])
-
-
-def _function(config: Config, name: str) -> Activation:
-    return activation(name, **({"negative_slope": config.negative_slope} if name == "leaky_relu" else {}))
 
 
 COLUMNS = {

@@ -21,9 +21,10 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from analyses import datasets
+from analyses.named_activations import named_activation
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
-from elutheory.activations import Activation, activation
+from elutheory.activations import Activation
 from elutheory.digits_experiment import classifier
 from elutheory.errors import InputError
 from elutheory.layer_statistics import layer_statistics
@@ -79,7 +80,7 @@ class Cell:
 def cells(config: Config) -> list[Cell]:
     """Every activation with every seed. Raises InputError for activations that the registry does not know."""
     for name in config.activations:
-        activation_of(config, name)
+        named_activation(name, config.negative_slope)
     return [Cell(name, seed) for name in config.activations for seed in range(config.seeds)]
 
 
@@ -145,7 +146,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _trained_and_measured(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
-    function = activation_of(config, cell.activation)
+    function = named_activation(cell.activation, config.negative_slope)
     data = datasets.load(config.data).standardised(by="dataset").flattened()
     inputs, targets = data.train.inputs.to(device), data.train.targets.to(device)
     measured = data.subset(config.examples).train
@@ -179,11 +180,6 @@ def recorded_epochs(epochs: int) -> list[int]:
     """0, 1, 2, 5, 10, 20, 50, … and the last."""
     series = [digit * 10**exponent for exponent in range(len(str(epochs))) for digit in (1, 2, 5)]
     return sorted({0, epochs, *(epoch for epoch in series if epoch < epochs)})
-
-
-def activation_of(config: Config, name: str) -> Activation:
-    """The registry's activation with its default parameters, but for leaky_relu's slope."""
-    return activation(name, **({"negative_slope": config.negative_slope} if name == "leaky_relu" else {}))
 
 
 def _train_epoch(

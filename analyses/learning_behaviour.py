@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from analyses import datasets
 from analyses.initial_median import initial_median
+from analyses.named_activations import named_activation
 from analyses.networks import fully_connected, hidden_activations
 from analyses.paired_comparison import Claim, Decision, decide, paired_differences
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
-from elutheory.activations import Activation, activation
 from elutheory.errors import InputError
 
 
@@ -100,7 +100,7 @@ def cells(config: Config) -> list[Cell]:
         if getattr(config, name) < 1:
             raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
     for name in config.activations:
-        _function(config, name)
+        named_activation(name, config.negative_slope)
     return [Cell(name) for name in config.activations]
 
 
@@ -113,7 +113,7 @@ def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | Non
     """The rows of one activation."""
     from analyses.training import Training, fabric_on, train  # Lightning takes seconds to import
 
-    function = _function(config, cell.activation)
+    function = named_activation(cell.activation, config.negative_slope)
     data = datasets.load(config.data).standardised("dataset").flattened()
     data = data.subset(config.examples) if config.examples else data
     measured = data.subset(min(config.measured, len(data.train))).train.inputs
@@ -153,10 +153,6 @@ def input_moments(inputs: Tensor) -> tuple[float, float]:
     """Means of |x|²/n and, over all pairs, of x·x'/n, of `inputs` (N, n)."""
     inputs = inputs.double()
     return inputs.square().mean().item(), inputs.mean(0).square().mean().item()
-
-
-def _function(config: Config, name: str) -> Activation:
-    return activation(name, **({"negative_slope": config.negative_slope} if name == "leaky_relu" else {}))
 
 
 COLUMNS = {

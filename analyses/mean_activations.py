@@ -17,10 +17,10 @@ from scipy import stats
 
 from analyses import datasets
 from analyses.layer_predictions import from_gram_matrix, from_two_numbers
+from analyses.named_activations import named_activation
 from analyses.random_networks import STATISTICS, Architecture, Start, measure_networks
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
-from elutheory.activations import activation
 from elutheory.initialisations import initialisation
 
 ArchitectureName = Literal["plain", "batch_norm", "residual", "batch_norm_residual"]
@@ -161,8 +161,7 @@ def architecture_of(cell: Cell, depth: int) -> Architecture:
 
 def start_of(config: Config, cell: Cell, name: str) -> Start:
     """The activation and its initialisation. Raises InputError where it has none of that name."""
-    parameters = {"negative_slope": config.negative_slope} if name == "leaky_relu" else {}
-    function = activation(name, **parameters)
+    function = named_activation(name, config.negative_slope)
     return Start(function, initialisation(cell.initialisation, function))
 
 

@@ -19,7 +19,7 @@ from benchmarks.interleaved_times import best_times
 NETWORKS, BATCH, RATE = 20, 64, 0.01
 UPDATES = 5
 """Of a round: short, to fit between other work on the machine."""
-EPOCH_UPDATES = 30
+EPOCH_UPDATES = 60
 EPOCH = 60_000 // BATCH
 SUBSET = 1000
 ROUNDS = 50

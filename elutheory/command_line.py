@@ -42,6 +42,7 @@ def _first_sentence(boxed: str, program: str) -> str:
             paragraphs[-1].append(content)
     below_title = [paragraph for paragraph in paragraphs[1:] if paragraph]
     sentence = " ".join(below_title[0]).rstrip(".") if below_title else "the options could not be read"
+    sentence = re.sub(r"^Error parsing \w+: ", "", sentence)  # a dataclass refused its values in its own words
     return f"{sentence}; see {program} --help."
 
 
