@@ -486,6 +486,7 @@ def draw(table: Any) -> Figure:
             panel.set_title(f"({letter}) {method}")
             panel.set_xlabel("updates")
         panels[0].set_yscale("log")
+        _limit_losses(panels)
         panels[0].set_ylabel("training loss (nats)")
         panels[0].legend(frameon=False, fontsize=7)
         panels = below.subplots(1, 3, width_ratios=[1.25, 1, 1])
@@ -509,6 +510,18 @@ def _draw_losses(panel: Any, table: Any, method: str) -> None:
         panel.fill_between(
             losses.index, losses.min(axis=1), losses.max(axis=1), color=look.colour, alpha=0.2, linewidth=0
         )
+
+
+def _limit_losses(panels: Any) -> None:
+    """The medians and a factor of 3; a panel says how far runs reach beyond."""
+    medians = np.concatenate([line.get_ydata() for panel in panels for line in panel.lines])
+    lowest, highest = np.nanmin(medians) / 3, np.nanmax(medians) * 3
+    panels[0].set_ylim(lowest, highest)
+    for panel in panels:
+        reached = max(band.get_datalim(panel.transData).y1 for band in panel.collections)
+        if reached > highest:
+            note = f"single runs\nreach {reached:.1g}"
+            panel.text(0.97, 0.97, note, transform=panel.transAxes, ha="right", va="top", fontsize=7)
 
 
 def _draw_gaps(panel: Any, table: Any) -> None:
