@@ -302,8 +302,8 @@ def draw(table: Any) -> Figure:
         panels[0].minorticks_off()
         panels[0].set_ylim(grid[0] / 1.4, grid[-1] * 1.4)
         panels[1].set_yscale("symlog", linthresh=1)
-        for panel in panels[1:]:
-            panel.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 2, 5)))
+        for panel, ticks in zip(panels[1:], ((1, 1.5, 2, 3, 5), (1, 2, 5)), strict=True):
+            panel.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=ticks))
             panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         titles = ("(a) chosen learning rate", "(b) test error (%)", "(c) the other's error − ELU's (%)")
         notes = ([], _diverged(compared), opened)
