@@ -21,6 +21,7 @@ from analyses.named_activations import named_activation
 from analyses.random_networks import STATISTICS, Architecture, Start, measure_networks
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
+from elutheory.errors import InputError
 from elutheory.initialisations import initialisation
 
 ArchitectureName = Literal["plain", "batch_norm", "residual", "batch_norm_residual"]
@@ -98,7 +99,16 @@ class Cell:
 
 
 def cells(config: Config) -> list[Cell]:
-    """Every width, architecture and initialisation."""
+    """Every width, architecture and initialisation. Raises InputError where there is nothing to measure."""
+    for name, least in (("depth", 1), ("examples", 2), ("seeds", 1)):
+        if getattr(config, name) < least:
+            raise InputError(f"{name} is {getattr(config, name)}; give {least} or more.")
+    if min(config.widths, default=0) < 1 or not (
+        config.activations and config.initialisations and config.architectures
+    ):
+        raise InputError("widths of 1 or more, activations, initialisations and architectures are needed, one of each.")
+    if not (0 < config.damping < np.inf and config.memory > 0):
+        raise InputError(f"damping is {config.damping:g} and memory {config.memory:g}; numbers above 0 are needed.")
     return [
         Cell(name, architecture, width)
         for width in config.widths

@@ -1,6 +1,7 @@
 """Deep random networks beside theory: the predictions' own references, a simulation that can fail, record to figure."""
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,19 @@ def test_refusals() -> None:
         measure(replace(SMALL, activations=("softplus",), initialisations=("critical",)))
     with pytest.raises(InputError, match="no data set"):
         measure(replace(SMALL, data="nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": 0}, "seeds is 0; give 1 or more."),
+        ({"depth": -1}, "depth is -1; give 1 or more."),
+        ({"examples": 1}, "examples is 1; give 2 or more."),
+        ({"widths": (64, 0)}, "widths of 1 or more, "),
+        ({"activations": ()}, "widths of 1 or more, activations, "),
+        ({"damping": float("nan")}, "damping is nan and memory 4; numbers above 0 are needed."),
+    ],
+)
+def test_nothing_to_measure_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        cells(replace(SMALL, **{"memory": 4.0} | change))
