@@ -7,6 +7,7 @@ it not? Networks of one seed have the same standard normal weights whatever the 
 """
 
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy import stats
 from analyses import datasets
 from analyses.layer_predictions import from_gram_matrix, from_two_numbers
 from analyses.named_activations import named_activation
+from analyses.paired_comparison import Claim, Decision
 from analyses.random_networks import STATISTICS, Architecture, Start, measure_networks
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
@@ -203,6 +205,32 @@ def verdicts(table: Any) -> pandas.Series:
     p = np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(nearer, seeds - nearer), seeds, 0.5))
     found = np.where(p > LEVEL, "undecided", np.where(2 * nearer > seeds, "nearer", "farther"))
     return pandas.Series(found, index=table.index[compared], dtype=object).reindex(table.index)
+
+
+def decisions(table: Any) -> list[Decision]:
+    """By initialisation of plain networks: is ELU's median unit mean nearer zero than the reference's, layer by layer?
+
+    "holds": nearer at some layers and farther at none; "does not hold": farther at one or more. The effect is the share
+    of layers where it is nearer, its interval up to the share where it is not farther.
+    """
+    rows = table.assign(found=verdicts(table))
+    rows = rows[(rows["statistic"] == "unit_mean_median") & (rows["activation"] == "elu") & rows["found"].notna()]
+    rows = rows[(rows["architecture"] == "plain") & (rows["width"] == rows["width"].max())]
+    decided = []
+    for start, layers in rows.groupby("initialisation", sort=False):
+        nearer, farther = (float((layers["found"] == found).mean()) for found in ("nearer", "farther"))
+        claim = Claim(
+            str(start),
+            f"In random networks, {_NAMES[str(start)]} initialisation, ELU's median unit mean is nearer zero than "
+            f"{_reference_label(table)}'s.",
+            f"ELU, {_reference_label(table)}",
+            f"share of layers where nearer (to: where not farther), sign test over networks at {LEVEL:g} a layer",
+            "greater",
+            LEVEL,
+        )
+        verdict = "does not hold" if farther else "holds" if nearer else "undecided"
+        decided.append(Decision(claim, int(layers["seeds"].iloc[0]), nearer, nearer, 1 - farther, nan, nan, verdict))
+    return decided
 
 
 # --- the figure -----------------------------------------------------------------------------------------------------

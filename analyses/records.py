@@ -44,7 +44,7 @@ def load(folder: Path, *, analysis: str | None = None) -> pandas.DataFrame:
     Raises InputError if there is none, it cannot be read, or provenance.json describes another records.csv.
     """
     complete(folder)
-    text, provenance = _read(folder, "records.csv"), _provenance(folder)
+    text, provenance = _read(folder, "records.csv"), provenance_of(folder)
     if analysis is not None and provenance.get("analysis") != analysis:
         raise InputError(f"{folder} holds records of {provenance.get('analysis')}, not of {analysis}.")
     if hashlib.sha256(text).hexdigest() != provenance.get("records_sha256"):
@@ -55,17 +55,8 @@ def load(folder: Path, *, analysis: str | None = None) -> pandas.DataFrame:
         raise InputError(f"{folder / 'records.csv'} is no table ({error}); measure again.") from None
 
 
-def check_folder(folder: Path, analysis: str) -> None:
-    """Refuse, before any work, a folder that holds the records of another analysis or cannot be one."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; name a folder.")
-    if (folder / "provenance.json").exists():
-        held = _provenance(folder).get("analysis", analysis)
-        if held != analysis:
-            raise InputError(f"{folder} holds records of {held}; name another folder for those of {analysis}.")
-
-
-def _provenance(folder: Path) -> dict[str, Any]:
+def provenance_of(folder: Path) -> dict[str, Any]:
+    """What provenance.json in `folder` says. Raises InputError if it cannot be read or describes no records."""
     path = folder / "provenance.json"
     try:
         provenance = json.loads(_read(folder, path.name))
@@ -74,6 +65,16 @@ def _provenance(folder: Path) -> dict[str, Any]:
     if not isinstance(provenance, dict):
         raise InputError(f"{path} does not describe records; measure again.")
     return provenance
+
+
+def check_folder(folder: Path, analysis: str) -> None:
+    """Refuse, before any work, a folder that holds the records of another analysis or cannot be one."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; name a folder.")
+    if (folder / "provenance.json").exists():
+        held = provenance_of(folder).get("analysis", analysis)
+        if held != analysis:
+            raise InputError(f"{folder} holds records of {held}; name another folder for those of {analysis}.")
 
 
 def _read(folder: Path, name: str) -> bytes:

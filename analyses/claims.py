@@ -1,0 +1,259 @@
+"""The ledger: every claim of the abstract of arXiv 1511.07289, decided from records and proofs, never by hand.
+
+A claim is tested in one or more settings. A setting is one record and the tests of it that must all hold there; each
+test is stated in its analysis. The verdict on the claim follows from those on its settings: all hold: "holds"; some do:
+"holds under conditions", which are named; none does and one is refuted: "does not hold"; otherwise "undecided". Where
+there is nothing to decide it by: "not tested here", with the reason.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from math import nan
+from pathlib import Path
+from typing import Literal
+
+from analyses import records
+from analyses.catalogue import find_analysis
+from analyses.causal_claim import DECISIVE
+from analyses.paired_comparison import Decision
+from elutheory.errors import InputError
+
+Verdict = Literal["holds", "holds under conditions", "does not hold", "undecided", "not tested here"]
+DERIVATIONS = "derivations"
+"""In place of a record: the test is a proof, whose every step is checked when the ledger is made."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A folder of `figures` and the tests of its record that must hold together, by identifiers (`*`: anything).
+
+    `condition`: the setting in words; none: every test is a setting of its own, in the words of its claim.
+    """
+
+    record: str
+    tests: tuple[str, ...]
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class AbstractClaim:
+    """What the abstract claims, in our words, and where it is tested; without settings `untested` says why not."""
+
+    identifier: str
+    sentence: str
+    settings: tuple[Setting, ...] = ()
+    untested: str = ""
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test and its outcome. `analysis`: the folder of the record, or DERIVATIONS; NaN: there is no such number."""
+
+    __test__ = False  # not one of pytest's
+
+    analysis: str
+    identifier: str
+    sentence: str
+    compared: str
+    statistic: str
+    effect: float
+    low: float
+    high: float
+    sample_size: int
+    p: float
+    verdict: str
+    condition: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A claim with its verdict; `explanation`: under which conditions, or why it is undecided or not tested."""
+
+    identifier: str
+    sentence: str
+    verdict: Verdict
+    explanation: str
+    tests: tuple[Test, ...]
+
+
+CLAIMS = (
+    AbstractClaim(
+        "learning speed",
+        "ELUs speed up learning.",
+        (
+            Setting("learning_behaviour", ("log_training_loss: relu",), "against ReLU at one learning rate (E2)"),
+            Setting("learning_behaviour", ("log_training_loss: leaky_relu",), "against leaky ReLU at one rate (E2)"),
+            Setting("causal_claim", ("premise",), "against ReLU, each at its own tuned rate"),
+            Setting("autoencoder", ("training: *",), "training error of an autoencoder at every rate (E3)"),
+        ),
+    ),
+    AbstractClaim(
+        "accuracy",
+        "ELUs lead to higher accuracy.",
+        (
+            Setting("learning_behaviour", ("lowest_validation_loss: *",), "validation loss at 8 hidden layers (E2)"),
+            Setting("depth", ("[0-9]*: relu",), "test error below ReLU's at every depth (E9)"),
+            Setting("depth", ("[0-9]*: leaky_relu",), "test error below leaky ReLU's at every depth (E9)"),
+        ),
+    ),
+    AbstractClaim(
+        "mean activations",
+        "Negative values push mean activations closer to zero.",
+        (
+            Setting("learning_behaviour", ("distance: *",), "along training, against ReLU and leaky ReLU (E2)"),
+            Setting("bias_shift_in_training", ("mean_share",), "as a share of the second moment, along training"),
+            Setting("mean_activations", ("he",), "random networks, He initialisation: farther from it at no layer"),
+            Setting(
+                "mean_activations", ("lecun",), "random networks, LeCun initialisation: farther from it at no layer"
+            ),
+            Setting(
+                "mean_activations",
+                ("critical",),
+                "random networks, critical initialisation: farther from it at no layer",
+            ),
+        ),
+    ),
+    AbstractClaim(
+        "cause",
+        "Zero means speed up learning because they bring the gradient closer to the unit natural gradient.",
+        (Setting("causal_claim", DECISIVE, "the gap to ReLU, and whether correcting ReLU's gradient closes it"),),
+    ),
+    AbstractClaim(
+        "generalisation",
+        "ELUs generalise better than ReLUs and leaky ReLUs in networks of more than 4 layers.",
+        (
+            Setting("depth", ("opening: relu",), "the lead over ReLU opens above 4 hidden layers (E9)"),
+            Setting("depth", ("opening: leaky_relu",), "the lead over leaky ReLU opens above 4 hidden layers (E9)"),
+        ),
+    ),
+    AbstractClaim(
+        "CIFAR",
+        "ELU networks are among the ten best on CIFAR-10 and the best on CIFAR-100.",
+        untested="A ranking of 2015; it would need the data, which are the user's to download, and a GPU.",
+    ),
+    AbstractClaim(
+        "ImageNet",
+        "On ImageNet ELU networks learn considerably faster than ReLU networks; top-5 error below 10 %.",
+        untested="It would need ImageNet, which is the user's to download, and many GPU days.",
+    ),
+)
+"""In the abstract's order. Which tests decide was chosen before the analyses of deactivation, footprint, vanishing
+gradients, Fisher spectra and the bias-shift term were measured; the other records had been seen."""
+
+
+def ledger(figures: Path, claims: Sequence[AbstractClaim] | None = None) -> tuple[Row, ...]:
+    """A row a claim (all of CLAIMS), decided from the records in the folders of `figures`.
+
+    Settings whose record is not there are named in the explanation. Raises InputError on a corrupt record, and on one
+    without a test that it should have.
+    """
+    chosen = CLAIMS if claims is None else claims
+    names = {setting.record for claim in chosen for setting in claim.settings} - {DERIVATIONS}
+    found = {name: _decisions(figures / name) for name in sorted(names) if (figures / name / "records.csv").exists()}
+    return tuple(_row(claim, found) for claim in chosen)
+
+
+def combined(verdicts: Sequence[str]) -> str:
+    """Of tests that must all hold: "does not hold" if one does not, "holds" if all do, otherwise "undecided"."""
+    if "does not hold" in verdicts:
+        return "does not hold"
+    return "holds" if all(verdict == "holds" for verdict in verdicts) else "undecided"
+
+
+def _decisions(folder: Path) -> list[Decision]:
+    described = records.provenance_of(folder)
+    return find_analysis(described["analysis"]).decisions(records.load(folder))
+
+
+def _row(claim: AbstractClaim, found: Mapping[str, Sequence[Decision]]) -> Row:
+    if not claim.settings:
+        return Row(claim.identifier, claim.sentence, "not tested here", claim.untested, ())
+    tests: list[Test] = []
+    conditions: dict[str, list[str]] = {}
+    missing = []
+    for setting in claim.settings:
+        if setting.record == DERIVATIONS:
+            of_setting = [_proof(name) for name in setting.tests]
+        elif setting.record in found:
+            of_setting = [_test(setting, decision) for decision in _named(setting, found[setting.record])]
+        else:
+            missing.append(setting.record)
+            continue
+        for together in [of_setting] if setting.condition else [[test] for test in of_setting]:
+            condition = setting.condition or together[0].condition
+            conditions.setdefault(combined([test.verdict for test in together]), []).append(condition)
+            tests += [replace(test, condition=condition) for test in together]
+    return Row(claim.identifier, claim.sentence, _verdict(conditions), _explanation(conditions, missing), tuple(tests))
+
+
+def _named(setting: Setting, decisions: Sequence[Decision]) -> list[Decision]:
+    named = []
+    for pattern in setting.tests:
+        matching = [decision for decision in decisions if fnmatchcase(decision.claim.identifier, pattern)]
+        if not matching:
+            raise InputError(f'the record {setting.record} has no test "{pattern}"; measure it again with its preset.')
+        named += matching
+    return named
+
+
+def _test(setting: Setting, decision: Decision) -> Test:
+    claim = decision.claim
+    return Test(
+        setting.record,
+        claim.identifier,
+        claim.sentence,
+        claim.compared,
+        claim.statistic,
+        decision.effect,
+        decision.low,
+        decision.high,
+        decision.pairs,
+        decision.adjusted_p,
+        decision.verdict,
+        claim.sentence.rstrip("."),
+    )
+
+
+def _proof(name: str) -> Test:
+    """The derivation of that name, verified now: a step that fails refutes it."""
+    from elutheory import bias_shift
+    from elutheory.derivations.derivation import VerificationError
+
+    derivation = bias_shift.DERIVATIONS[name]()
+    try:
+        steps, verdict = len(derivation.verify()), "holds"
+    except VerificationError:
+        steps, verdict = len(derivation.steps), "does not hold"
+    return Test(
+        DERIVATIONS,
+        derivation.identifier,
+        f"{derivation.title} [{derivation.number}].",
+        "both sides of every step",
+        "steps, each machine-checked",
+        nan,
+        nan,
+        nan,
+        steps,
+        nan,
+        verdict,
+        f"derived ({derivation.number})",
+    )
+
+
+def _verdict(conditions: Mapping[str, Sequence[str]]) -> Verdict:
+    if not conditions:
+        return "not tested here"
+    if "holds" in conditions:
+        return "holds" if len(conditions) == 1 else "holds under conditions"
+    return "does not hold" if "does not hold" in conditions else "undecided"
+
+
+def _explanation(conditions: Mapping[str, Sequence[str]], missing: Sequence[str]) -> str:
+    parts = [
+        f"{words}: {'; '.join(dict.fromkeys(conditions[outcome]))}."
+        for outcome, words in (("holds", "Holds"), ("does not hold", "Does not hold"), ("undecided", "Undecided"))
+        if outcome in conditions
+    ]
+    parts += [f"Not measured: {name} (python -m analyses {name})." for name in dict.fromkeys(missing)]
+    return " ".join(parts)
