@@ -103,14 +103,14 @@ CLAIMS = (
         (
             Setting("learning_behaviour", ("distance: *",), "along training, against ReLU and leaky ReLU (E2)"),
             Setting("bias_shift_in_training", ("mean_share",), "as a share of the second moment, along training"),
-            Setting("mean_activations", ("he",), "random networks, He initialisation: farther from it at no layer"),
+            Setting("mean_activations", ("he",), "random networks (He initialisation): farther at no layer"),
             Setting(
-                "mean_activations", ("lecun",), "random networks, LeCun initialisation: farther from it at no layer"
+                "mean_activations", ("lecun",), "random networks (LeCun initialisation): farther at no layer"
             ),
             Setting(
                 "mean_activations",
                 ("critical",),
-                "random networks, critical initialisation: farther from it at no layer",
+                "random networks (critical initialisation): farther at no layer",
             ),
         ),
     ),
