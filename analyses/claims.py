@@ -104,9 +104,7 @@ CLAIMS = (
             Setting("learning_behaviour", ("distance: *",), "along training, against ReLU and leaky ReLU (E2)"),
             Setting("bias_shift_in_training", ("mean_share",), "as a share of the second moment, along training"),
             Setting("mean_activations", ("he",), "random networks (He initialisation): farther at no layer"),
-            Setting(
-                "mean_activations", ("lecun",), "random networks (LeCun initialisation): farther at no layer"
-            ),
+            Setting("mean_activations", ("lecun",), "random networks (LeCun initialisation): farther at no layer"),
             Setting(
                 "mean_activations",
                 ("critical",),

@@ -5,6 +5,8 @@ pass of the cross-entropy over all inputs, in batches of the size that is fastes
 process's threads, and count their best round.
 """
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -34,7 +36,7 @@ def plain_pass(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, ba
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("labelled", [True, False])
-def test_diagnosis_beside_a_plain_pass(dtype: torch.dtype, labelled: bool) -> None:
+def test_diagnosis_beside_a_plain_pass(dtype: torch.dtype, labelled: bool, compare: Callable[..., None]) -> None:
     model = network(dtype)
     inputs, targets = torch.randn(EXAMPLES, WIDTH, dtype=dtype), torch.randint(CLASSES, (EXAMPLES,))
     data = (inputs, targets) if labelled else inputs
@@ -47,5 +49,13 @@ def test_diagnosis_beside_a_plain_pass(dtype: torch.dtype, labelled: bool) -> No
     print(
         f"\n{dtype}, {'labels given' if labelled else 'labels drawn'}: {1e3 * ours:.0f} ms; one plain pass"
         f" {1e3 * min(plain):.0f} ms; ratio {ratio:.1f}"
+    )
+    compare(
+        name="diagnosis",
+        what=f"`diagnose`: {DEPTH} layers of {WIDTH} units, {EXAMPLES:,} inputs",
+        peer="plain pass",
+        is_floor=True,
+        seconds=ours,
+        peer_seconds=min(plain),
     )
     assert ratio <= LIMIT

@@ -32,6 +32,8 @@ PEER_ROUNDS = 5
 AGREEMENT = 1e-12
 FASTER = 10
 VARIABLE = "FISHER_PEERS_PYTHON"
+WHAT = f"exact unit Fisher matrix: fan-in {WIDTHS[1]}, {EXAMPLES} inputs, {WIDTHS[-1]} classes"
+TITLES = {"asdl": "ASDL", "backpack": "BackPACK", "nngeometry": "nngeometry", "curvlinops": "curvlinops"}
 
 
 def network_and_inputs() -> tuple[nn.Sequential, torch.Tensor]:
@@ -96,11 +98,11 @@ def peers(folder: Path) -> Iterator[Callable[[str], Any]]:
             sent.close()
 
 
-def test_exact_blocks_beside_the_straightforward_formula() -> None:
+def test_exact_blocks_beside_the_straightforward_formula(compare: Callable[..., None]) -> None:
     model, inputs = network_and_inputs()
     matrix = unit_fisher(model, inputs, LAYER).matrix
-    for formula in (by_products, by_einsum):
-        assert largest_difference(formula(model, inputs), matrix) <= AGREEMENT
+    difference = max(largest_difference(formula(model, inputs), matrix) for formula in (by_products, by_einsum))
+    assert difference <= AGREEMENT
     ours, products, einsum = best_times(
         lambda: unit_fisher(model, inputs, LAYER).matrix,
         lambda: by_products(model, inputs),
@@ -108,14 +110,29 @@ def test_exact_blocks_beside_the_straightforward_formula() -> None:
         rounds=ROUNDS,
     )
     print(f"\nours {1e3 * ours:.1f} ms; straightforward {1e3 * products:.1f} ms, by one einsum {1e3 * einsum:.1f} ms")
+    compare(
+        name="unit_fisher",
+        what=WHAT,
+        peer="straightforward formula",
+        seconds=ours / len(matrix),
+        peer_seconds=min(products, einsum) / len(matrix),
+        difference=difference,
+    )
     assert ours < min(products, einsum)
 
 
-def test_exact_blocks_beside_peers(tmp_path: Path) -> None:
-    if not os.environ.get(VARIABLE):
-        pytest.skip(f"{VARIABLE} names no interpreter with the peers: no comparison with them")
+def test_exact_blocks_beside_peers(tmp_path: Path, compare: Callable[..., None]) -> None:
     model, inputs = network_and_inputs()
     matrix = unit_fisher(model, inputs, LAYER).matrix
+
+    def keep(name: str, ours: float, **fields: Any) -> None:
+        compare(name="unit_fisher", what=WHAT, peer=TITLES[name], seconds=ours / len(matrix), **fields)
+
+    if not os.environ.get(VARIABLE):
+        (ours,) = best_times(lambda: unit_fisher(model, inputs, LAYER).matrix, rounds=PEER_ROUNDS)
+        for name in TITLES:
+            keep(name, ours, peer_seconds=None)
+        pytest.skip(f"{VARIABLE} names no interpreter with the peers: no comparison with them")
     task = {"state": model.state_dict(), "inputs": inputs, "widths": WIDTHS, "threads": torch.get_num_threads()}
     torch.save(task, tmp_path / "task.pt")
     ours, seconds = float("inf"), {}
@@ -127,6 +144,8 @@ def test_exact_blocks_beside_peers(tmp_path: Path) -> None:
                 seconds[name] = min(seconds.get(name, float("inf")), ask(name))
                 ours = min(ours, *best_times(lambda: unit_fisher(model, inputs, LAYER).matrix, rounds=1))
     print(f"\n{task['threads']} threads; ours {1e3 * ours:.1f} ms for {len(matrix)} blocks")
+    for name in TITLES.keys() - versions:
+        keep(name, ours, peer_seconds=None)
     times_ours = {}
     for name, version in versions.items():
         blocks = torch.load(tmp_path / f"{name}.pt", weights_only=True)
@@ -136,6 +155,7 @@ def test_exact_blocks_beside_peers(tmp_path: Path) -> None:
             f"{name} {version}: {1e3 * seconds[name]:.0f} ms for {len(blocks)} blocks, {times_ours[name]:.0f} times"
             f" ours a block; largest difference {difference:.1e}"
         )
+        keep(name, ours, peer_version=version, peer_seconds=seconds[name] / len(blocks), difference=difference)
         assert blocks.dtype == torch.float64
         assert difference <= AGREEMENT
         assert len(blocks) == len(matrix) or name == "curvlinops"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.comparison import cores
 from elutheory.gram_propagation import propagate_gram, tangent_kernel
 from elutheory.kernels import dual_kernel
 
@@ -49,7 +50,7 @@ def best_of_each(functions: list[Callable[[], Any]], rounds: int = ROUNDS) -> li
     return seconds
 
 
-def test_layer_of_equal_norms(benchmark: Any) -> None:
+def test_layer_of_equal_norms(benchmark: Any, compare: Callable[..., None]) -> None:
     gram = gram_matrix(EQUAL_COUNT, 0.0)
     clipped = np.clip(gram, -1.0, 1.0)
     layers = [partial(propagate_gram, "elu", gram, depth, WEIGHT_VARIANCE, BIAS_VARIANCE) for depth in (1, 2, DEPTH)]
@@ -63,6 +64,15 @@ def test_layer_of_equal_norms(benchmark: Any) -> None:
         f"a layer at depth {DEPTH}: {deep:.2f}; with the tangent kernel {tangent:.2f}"
     )
     benchmark.extra_info.update({"one layer": one_layer, "a layer at depth 20": deep, "with tangent kernel": tangent})
+    compare(
+        name="gram_layer",
+        what=f"{EQUAL_COUNT:,} × {EQUAL_COUNT:,} Gram matrix through an ELU layer, equal norms",
+        peer="np.arccos, one thread",
+        is_floor=True,
+        seconds=max(one_layer, deep) * floor,
+        peer_seconds=floor,
+        threads=cores(),
+    )
     assert one_layer <= EQUAL_LIMIT
     assert deep <= EQUAL_LIMIT
 

@@ -44,7 +44,7 @@ def summary_hooks(model: nn.Module) -> Iterator[list[Any]]:
         handle.remove()
 
 
-def test_statistics_beside_the_bare_forward_pass() -> None:
+def test_statistics_beside_the_bare_forward_pass(compare: Callable[..., None]) -> None:
     model, inputs = network(), torch.randn(BATCH, WIDTH)
     shared = {id(parameter): parameter for parameter in model.parameters()}
     moments, extremes, summary = (copy.deepcopy(model, dict(shared)) for _ in range(3))
@@ -64,4 +64,13 @@ def test_statistics_beside_the_bare_forward_pass() -> None:
         f"\nbare forward pass {1e3 * bare / PASSES:.2f} ms on {torch.get_num_threads()} threads; with counts, means and"
         f" variances x{with_moments:.3f}, with extremes too x{with_extremes:.3f}; fastai-style hooks x{with_peer:.3f}"
     )
+    for peer, seconds in (("bare forward pass", bare), ("fastai-style hooks", times[-1])):
+        compare(
+            name="layer_statistics",
+            what=f"forward pass with every unit's mean and variance: {DEPTH} layers of {WIDTH} units",
+            peer=peer,
+            is_floor=seconds == bare,
+            seconds=times[0] / PASSES,
+            peer_seconds=seconds / PASSES,
+        )
     assert with_moments <= LIMIT

@@ -1,12 +1,13 @@
 """The training engine beside plain loops: `pytest benchmarks -o addopts= -s -k training`.
 
 Networks of section 4.1.1 (eight hidden layers of 128 units, inputs of MNIST's size), batches of 64, SGD. The sides take
-turns, on the process's threads (two cores were meant), and count their best round. Set-up, among it the tracing of the
-stacked step, is outside: it is done once a training.
+turns, on two threads, and count their best round. Set-up, among it the tracing of the stacked step, is outside: it is
+done once a training.
 """
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +25,8 @@ EPOCH = 60_000 // BATCH
 SUBSET = 1000
 ROUNDS = 50
 THROUGHPUT, OVERHEAD, MEASURING = 2.0, 1.05, 0.05
+
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 
 class Data:
@@ -110,13 +113,21 @@ def unit_means(trained: Networks, inputs: Tensor) -> Tensor:
     )
 
 
-def test_training_many_networks_at_once_beside_one_after_the_other() -> None:
+def test_training_many_networks_at_once_beside_one_after_the_other(compare: Callable[..., None]) -> None:
     data = Data(60_000)
     lone, stacked = best_times(one_after_the_other(data), engine(data), rounds=ROUNDS)
     steps = UPDATES * NETWORKS
     print(
         f"\none update of one network: {1e3 * lone / steps:.2f} ms alone, {1e3 * stacked / steps:.2f} ms of {NETWORKS} "
         f"at once; throughput {lone / stacked:.2f} times"
+    )
+    hidden = LEARNING_BEHAVIOUR[1:-1]
+    compare(
+        name="training",
+        what=f"update of one of {NETWORKS} networks, {len(hidden)} layers of {hidden[0]} units, trained at once",
+        peer="one after the other",
+        seconds=stacked / steps,
+        peer_seconds=lone / steps,
     )
     assert lone / stacked >= THROUGHPUT
 

@@ -1,0 +1,60 @@
+"""`python -m analyses readme`: the README's tables, written from the records and from the benchmarks' record.
+
+A block of the README stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what is between is replaced.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from elutheory.command_line import VERIFIED, parse_options, write_whole
+from elutheory.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write the README's tables anew; exit code 2: a block or a record is missing."""
+
+    readme: Path = Path("README.md")
+    """The file with the blocks."""
+    figures: Path = Path("figures")
+    """Folder of the records."""
+    benchmarks: Path = Path("benchmarks/records.json")
+    """The benchmarks' record."""
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Replace the blocks of the README; returns the exit code."""
+    options = parse_options(Options, "python -m analyses readme", arguments)
+    try:
+        text = options.readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{options.readme} cannot be read ({error.strerror}).") from None
+    write_whole(options.readme, with_tables(text, options.figures, options.benchmarks))
+    return VERIFIED
+
+
+def with_tables(text: str, figures: Path, benchmarks: Path) -> str:
+    """The README's text with its blocks "ledger" and "benchmarks" made anew."""
+
+    def ledger_block() -> str:
+        from analyses.claims import ledger
+        from analyses.ledger_text import ledger_markdown
+
+        return ledger_markdown(ledger(figures))
+
+    def benchmark_block() -> str:
+        from benchmarks.summary import benchmark_table
+
+        return benchmark_table(benchmarks)
+
+    return _replaced(_replaced(text, "ledger", ledger_block), "benchmarks", benchmark_block)
+
+
+def _replaced(text: str, name: str, block: Callable[[], str]) -> str:
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise InputError(f'the README needs one "{begin}" and, after it, one "{end}".')
+    pattern = re.compile(f"({re.escape(begin)}\n).*({re.escape(end)})", re.DOTALL)
+    return pattern.sub(lambda found: f"{found[1]}\n{block()}\n\n{found[2]}", text)
