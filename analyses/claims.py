@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import Literal
 
 from analyses import records
+from analyses.bias_shift_term import PART_NAMES
 from analyses.catalogue import find_analysis
 from analyses.causal_claim import DECISIVE
+from analyses.deactivation_claims import SLOPES
 from analyses.paired_comparison import Decision
+from analyses.proofs import proof
+from analyses.vanishing_gradient import INITIALISATION_NAMES
+from elutheory.derivations.derivation import VerificationError
 from elutheory.errors import InputError
 
 Verdict = Literal["holds", "holds under conditions", "does not hold", "undecided", "not tested here"]
@@ -77,6 +82,9 @@ class Row:
     tests: tuple[Test, ...]
 
 
+_LEAKY = tuple((f"leaky_relu({slope:g})", f"leaky ReLU of slope {slope:g}") for slope in SLOPES)
+_SHAPES = {"E2": "fully connected (E2)", "E4": "convolutional (E4)"}
+
 CLAIMS = (
     AbstractClaim(
         "learning speed",
@@ -98,6 +106,24 @@ CLAIMS = (
         ),
     ),
     AbstractClaim(
+        "vanishing gradient",
+        "ELUs alleviate the vanishing gradient problem through the identity for positive values.",
+        (
+            *(
+                Setting(
+                    "vanishing_gradient",
+                    (f"positive identity: elu vs *, {start}",),
+                    f"the gradient vanishes less than with tanh and logistic units ({name})",
+                )
+                for start, name in INITIALISATION_NAMES.items()
+            ),
+            *(
+                Setting("vanishing_gradient", (f"not vanishing: elu, {start}",), f"200 layers keep 1 % of it ({name})")
+                for start, name in INITIALISATION_NAMES.items()
+            ),
+        ),
+    ),
+    AbstractClaim(
         "mean activations",
         "Negative values push mean activations closer to zero.",
         (
@@ -116,6 +142,104 @@ CLAIMS = (
         "cause",
         "Zero means speed up learning because they bring the gradient closer to the unit natural gradient.",
         (Setting("causal_claim", DECISIVE, "the gap to ReLU, and whether correcting ReLU's gradient closes it"),),
+    ),
+    AbstractClaim(
+        "bias-shift term",
+        "The unit natural gradient differs from the gradient by a bias-shift term.",
+        (
+            Setting(DERIVATIONS, ("theorem-1", "theorem-2"), "from the gradient by weights and bias apart: derived"),
+            Setting("bias_shift_term", ("zero mean", "identity"), "the term measured is that of the theorems"),
+            Setting("bias_shift_term", ("differs: *",), "it is more than a tenth of the natural gradient"),
+            Setting("bias_shift_term", ("only",), "without it the plain gradient points along the natural one"),
+        ),
+    ),
+    AbstractClaim(
+        "proportionality",
+        "That term is proportional to the mean activation of the incoming units.",
+        tuple(
+            Setting("bias_shift_term", (pattern,), f"{means}: {words}")
+            for means, beginning, ending in (("small means", "small: ", ""), ("means as they are", "as it is: ", "*"))
+            for part, words in PART_NAMES.items()
+            for pattern in (f"{beginning}{part}{ending}",)
+        ),
+    ),
+    AbstractClaim(
+        "footprint",
+        "ELUs push means toward zero as batch normalisation does, at a smaller computational footprint.",
+        tuple(
+            Setting("footprint", tuple(f"{test}: {identifier}" for test in tests), f"{words}, {shape}")
+            for identifier, shape in _SHAPES.items()
+            for tests, words in (
+                (("median mean, relu", "mean share, relu"), "means nearer zero than ReLU's at initialisation"),
+                (("step time",), "time of a training step"),
+                (("layer time",), "time of the activations alone"),
+                (("bytes", "kept bytes"), "bytes moved and kept"),
+                (("operations, exp 1",), "operations, an exponential being one"),
+                (("operations, exp 21",), "operations, an exponential being 21"),
+            )
+        ),
+    ),
+    AbstractClaim(
+        "noise-robust deactivation",
+        "Leaky and parametric ReLUs lack the noise-robust deactivation state that ELUs have.",
+        (
+            Setting(DERIVATIONS, ("deactivation-limit",), "one unit, net input far below 0: derived (M7)"),
+            *(
+                Setting(
+                    "deactivation",
+                    (f"off noise: {rival}", f"off to on noise: {rival}"),
+                    f"trained networks, all units that are off, against {name}",
+                )
+                for rival, name in _LEAKY
+            ),
+            *(
+                Setting(
+                    "deactivation", (f"deep noise: {rival}",), f"the tenth deepest in the off state, against {name}"
+                )
+                for rival, name in _LEAKY
+            ),
+        ),
+    ),
+    AbstractClaim(
+        "saturation",
+        "ELUs saturate, which decreases the variation and the information that is propagated.",
+        (
+            Setting("deactivation", ("saturation",), "off units pass less noise on than on units"),
+            *(
+                Setting(
+                    "deactivation",
+                    (f"off variation: {rival}", f"off information: {rival}"),
+                    f"off units pass less on than those of a {name}",
+                )
+                for rival, name in _LEAKY
+            ),
+            *(
+                Setting(
+                    "deactivation", (f"deep information: {rival}",), f"the tenth deepest: less than those of a {name}"
+                )
+                for rival, name in _LEAKY
+            ),
+        ),
+    ),
+    AbstractClaim(
+        "presence",
+        "ELUs code the degree of presence of phenomena, not the degree of their absence.",
+        (
+            Setting("deactivation", ("presence",), "presence is coded more finely than absence"),
+            Setting("deactivation", ("absence",), "absence is coded less than a tenth as finely"),
+            *(
+                Setting("deactivation", (f"absence: {rival}",), f"absence is coded less than by a {name}")
+                for rival, name in _LEAKY
+            ),
+        ),
+    ),
+    AbstractClaim(
+        "interference",
+        "Dependencies between ELUs are easier to model, and distinct concepts interfere less.",
+        tuple(
+            Setting("deactivation", (f"interference: {rival}",), f"variation while off, against {name}")
+            for rival, name in (*_LEAKY, ("relu", "ReLU"))
+        ),
     ),
     AbstractClaim(
         "generalisation",
@@ -215,10 +339,7 @@ def _test(setting: Setting, decision: Decision) -> Test:
 
 def _proof(name: str) -> Test:
     """The derivation of that name, verified now: a step that fails refutes it."""
-    from elutheory import bias_shift
-    from elutheory.derivations.derivation import VerificationError
-
-    derivation = bias_shift.DERIVATIONS[name]()
+    derivation = proof(name)
     try:
         steps, verdict = len(derivation.verify()), "holds"
     except VerificationError:

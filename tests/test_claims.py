@@ -121,7 +121,7 @@ def test_proof_is_verified_and_a_failing_one_refutes(tmp_path: Path, monkeypatch
 
     import sympy
 
-    from elutheory import bias_shift
+    from analyses.proofs import PROOFS
     from elutheory.derivations.partitioned_inverse import lemma_1
 
     setting = Setting(claims_module.DERIVATIONS, ("lemma-1",), "derived")
@@ -134,7 +134,7 @@ def test_proof_is_verified_and_a_failing_one_refutes(tmp_path: Path, monkeypatch
     statement = proof.steps[0].statement
     broken = dataclasses.replace(proof.steps[0], statement=sympy.Eq(statement.lhs, 2 * statement.rhs, evaluate=False))
     monkeypatch.setitem(
-        bias_shift.DERIVATIONS, "lemma-1", lambda: dataclasses.replace(proof, steps=(broken, *proof.steps[1:]))
+        PROOFS["Lemmas and theorems"], "lemma-1", lambda: dataclasses.replace(proof, steps=(broken, *proof.steps[1:]))
     )
     assert row_of(tmp_path, setting).verdict == "does not hold"
 
