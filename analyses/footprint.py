@@ -3,8 +3,9 @@
 Networks of E2 (fully connected) and E4 (11 convolutions) with ReLUs and ELUs, each without and with batch normalisation
 before the activation. Work by formulas (`analyses.operation_counts`) beside torch's counts (`analyses.torch_counts`);
 times of training steps, of evaluation, and of each hidden layer's normalisation and activation alone on N(0, 1) net
-inputs, all four taking turns in one run. All is measured in one cell, so that nothing runs beside a timing; with
-`--jobs 1` it has all threads. In evaluation batch normalisation is timed as it stands; folded into the weights before
+inputs, all four taking turns in one run. All is measured in one cell, so that nothing runs beside a timing, and on one
+thread unless told otherwise: several wait for each other wherever another process takes one of their cores. In
+evaluation batch normalisation is timed as it stands; folded into the weights before
 it, it costs nothing. Mean activations are those at initialisation over one batch of the data's images, enlarged to the
 network's size.
 """
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from analyses import datasets
 from analyses.batch_statistics import batch_dependence, one_example, unit_means
-from analyses.interleaved_seconds import interleaved_seconds, layer_seconds, step_seconds
+from analyses.interleaved_seconds import interleaved_seconds, layer_seconds, step_seconds, torch_threads
 from analyses.normalised_networks import ARCHITECTURES, VARIANTS, Architecture, hidden_layers
 from analyses.operation_counts import PARTS, Work, network_work, update_work
 from analyses.paired_comparison import Claim, Decision, decide, hodges_lehmann
@@ -52,6 +53,8 @@ class Config:
     """Examples over which mean activations are taken, one batch."""
     seeds: int = 20
     """Sets of initial weights for the mean activations."""
+    threads: int = 1
+    """Of torch, on the CPU."""
 
 
 PRESETS = {
@@ -108,7 +111,7 @@ def cells(config: Config) -> list[Cell]:
     for name in ("batch_size", "convolutional_batch_size", "measured"):
         if getattr(config, name) < 2:
             raise InputError(f"{name} is {getattr(config, name)}; batch normalisation needs 2 or more.")
-    for name in ("repetitions", "seeds"):
+    for name in ("repetitions", "seeds", "threads"):
         if getattr(config, name) < 1:
             raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
     if not 0 <= config.shortest < inf:
@@ -123,25 +126,27 @@ def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     """The rows of all networks."""
-    tables = []
-    for name in cell.networks:
-        architecture = ARCHITECTURES[name]
-        size = config.batch_size if name == "fully_connected" else config.convolutional_batch_size
-        images = architecture.images(config.data, max(2 * size, config.measured)).to(device)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            found = [
-                counts(architecture, (size, *images.shape[1:])),
-                times(config, architecture, images[:size]),
-                unit_means(architecture, images[: config.measured], config.seeds),
-                batch_dependence(architecture, images[: 2 * size]),
-                one_example(architecture, images[0]),
-            ]
-        tables += [part.assign(network=name, batch_size=size) for part in found]
+    with torch_threads(config.threads):
+        tables = [_network_rows(config, ARCHITECTURES[name], device).assign(network=name) for name in cell.networks]
     table = pandas.concat(tables, ignore_index=True).reindex(columns=list(COLUMNS))
     table = table.assign(data=datasets.load(config.data).name, measured=config.measured)
-    table = table.assign(device=device, threads=torch.get_num_threads()).fillna({"layer": 0, "layers": 1})
+    table = table.assign(device=device, threads=config.threads).fillna({"layer": 0, "layers": 1})
     return table.astype({"layer": int, "layers": int})
+
+
+def _network_rows(config: Config, architecture: Architecture, device: str) -> pandas.DataFrame:
+    size = config.convolutional_batch_size if architecture.convolutional else config.batch_size
+    images = architecture.images(config.data, max(2 * size, config.measured)).to(device)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        found = [
+            counts(architecture, (size, *images.shape[1:])),
+            times(config, architecture, images[:size]),
+            unit_means(architecture, images[: config.measured], config.seeds),
+            batch_dependence(architecture, images[: 2 * size]),
+            one_example(architecture, images[0]),
+        ]
+    return pandas.concat(found, ignore_index=True).assign(batch_size=size)
 
 
 def counts(architecture: Architecture, shape: Sequence[int]) -> pandas.DataFrame:

@@ -1,5 +1,6 @@
 """The figure of the footprint: ratios to ReLU, of whole steps and of the hidden layers alone, and mean activations."""
 
+from math import inf
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -10,10 +11,21 @@ from analyses.normalised_networks import ARCHITECTURES, VARIANTS
 from analyses.style import look_of, style
 
 _PAPER = "5 % more, as the paper's ELU networks"
-_SCOPES = {"step": "whole training step", "layers": "hidden layers' activations alone"}
+_SCOPES = {"step": "whole training step", "layers": "hidden activations alone"}
+_WORDS = {
+    "operations, exp 1": "operations, exp = 1",
+    "operations, exp 21": "operations, exp = 21",
+    "bytes kept": "bytes kept for backward",
+    "parameters, state": "parameters and buffers",
+}
 _COMPARED = ("elu", "relu_batch_norm", "elu_batch_norm")
-_TICKS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
-_FINE_TICKS = (0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 2)
+_TICKS = {
+    2.6: (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 2),
+    8.0: (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7),
+    70.0: (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50),
+    inf: (0.001, 0.01, 0.1, 1, 10, 100, 1000),
+}
+"""By the largest ratio of the panel's ends for which they have room."""
 
 
 def footprint_figure(table: Any) -> Figure:
@@ -50,10 +62,10 @@ def _draw_ratios(panel: Any, found: Any) -> None:
         errors = [of_variant["ratio"] - of_variant["low"], of_variant["high"] - of_variant["ratio"]]
         panel.errorbar(of_variant["ratio"], heights, xerr=errors, label=NAMES[variant], **_look(variant))
     panel.axvline(1.0, color="0.7", linewidth=0.8, zorder=0)
-    panel.set_yticks(range(len(whats)), whats)
+    panel.set_yticks(range(len(whats)), [_WORDS.get(what, what) for what in whats])
     panel.set_xscale("log")
-    wide = found["high"].max() / found["low"].min() > 2.6
-    panel.xaxis.set_major_locator(FixedLocator(_TICKS if wide else _FINE_TICKS))
+    low, high = panel.get_xlim()
+    panel.xaxis.set_major_locator(FixedLocator(next(ticks for span, ticks in _TICKS.items() if high / low < span)))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
     panel.xaxis.set_minor_formatter(NullFormatter())

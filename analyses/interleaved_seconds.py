@@ -4,7 +4,8 @@ An accelerator is waited for after each part of a training step.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from math import ceil
 
 import numpy as np
@@ -34,6 +35,17 @@ def interleaved_seconds(timed: Mapping[str, Timed], repetitions: int, shortest: 
         for part, seconds in timed[name](calls).items()
     ]
     return pandas.DataFrame(rows)
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """So many for torch's kernels on the CPU; as before on leaving."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def step_seconds(network: nn.Module, optimiser: torch.optim.Optimizer, inputs: Tensor, targets: Tensor) -> Timed:

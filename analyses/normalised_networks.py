@@ -27,6 +27,10 @@ class Architecture:
     image: tuple[int, ...]
     momentum: bool
 
+    @property
+    def convolutional(self) -> bool:
+        return len(self.image) == 3
+
     def network(self, variant: str, seed: int) -> nn.Sequential:
         """Initialised by `initialise`."""
         network = self._built(variant)
@@ -44,7 +48,7 @@ class Architecture:
         images = images if images.ndim == 4 else images[:, None]
         images = nn.functional.interpolate(images, self.image[-2:], mode="bilinear", align_corners=False)
         images = (images - images.mean()) / images.std()
-        if len(self.image) == 2:
+        if not self.convolutional:
             return images.mean(1).flatten(1)
         if images.shape[1] == self.image[0]:
             return images

@@ -4,8 +4,9 @@ An addition, subtraction, multiplication, division, square root or comparison is
 sum of n numbers n. Exponentials are counted apart: what one costs depends on the machine. Bytes are those that kernels
 read and write which are not fused with their neighbours: each reads its operands once and writes its results once, in
 float32. Batch normalisation reads its inputs twice, as the statistics must be known before anything is normalised; so
-does its backward pass with the incoming gradients. An ELU's backward pass takes the exponential again, as torch's
-does; from the kept outputs, f' = f + α, it would not need to.
+does its backward pass with the incoming gradients. Windows of maxima that the image's edge cuts count as whole. An
+ELU's backward pass takes the exponential again, as torch's does; from the kept outputs, f' = f + α, it would not need
+to.
 """
 
 from collections.abc import Iterator
@@ -84,10 +85,11 @@ def update_work(parameters: int, *, momentum: bool) -> Work:
 
 def _products(layer: nn.Linear | nn.Conv2d, into: int, n: int, units: int, *, first: bool) -> dict[str, Work]:
     """Gradients of weights, biases and inputs are three kernels; padded zeros are multiplied as well."""
+    biased = int(layer.bias is not None)
     weights, fan_in = layer.weight.numel(), layer.weight[0].numel()
     multiplied = Work(2 * fan_in * n, 0, _FLOAT * (into + weights + n))
-    bias = Work(n, 0, _FLOAT * units)
-    summed = Work(n, 0, _FLOAT * (n + units))
+    bias = Work(biased * n, 0, biased * _FLOAT * units)
+    summed = Work(biased * n, 0, biased * _FLOAT * (n + units))
     backward = multiplied + summed if first else multiplied + multiplied + summed
     return _parts(multiplied + bias, backward, multiplied + bias)
 
