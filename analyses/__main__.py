@@ -1,7 +1,8 @@
-"""`python -m analyses`: list the analyses, run one, or draw its figure again."""
+"""`python -m analyses`: list the analyses, run one, draw its figure again; the ledger and the report on all of them."""
 
 import argparse
 import dataclasses
+import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,12 @@ from elutheory.command_line import INTERRUPTED, VERIFIED, parse_options, run
 from elutheory.errors import InputError
 
 _PROGRAM = "python -m analyses"
+_ON_ALL_RECORDS = {
+    "claims": ("analyses.claims_command", "The ledger: every claim of the abstract, decided from the records."),
+    "report": ("analyses.report_command", "Ledger, derivations, figures and tables in one self-contained HTML file."),
+    "readme": ("analyses.readme", "The README's tables, written anew from the records."),
+}
+"""By name: the module with its `command`, and what it makes."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ def _command(arguments: Sequence[str] | None) -> int:
     if name in ("-h", "--help"):
         print(_listing())
         return VERIFIED
+    if name in _ON_ALL_RECORDS:
+        return importlib.import_module(_ON_ALL_RECORDS[name][0]).command(rest)
     analysis = find_analysis(name)
     options: Any = parse_options(_options(analysis, _preset(rest)), f"{_PROGRAM} {name}", rest)
     folder = options.output or Path("figures") / name
@@ -72,10 +81,13 @@ def _command(arguments: Sequence[str] | None) -> int:
 
 def _listing() -> str:
     known = catalogue()
-    width = max(map(len, known))
-    lines = [f"  {name:{width}}  {described}" for name, described in known.items()]
+    others = {name: described for name, (_, described) in _ON_ALL_RECORDS.items()}
+    width = max(map(len, [*known, *others]))
     usage = f"usage: {_PROGRAM} NAME [--preset quick|paper] [options]; options: {_PROGRAM} NAME --help"
-    return "\n".join([usage, "", "analyses:", *lines])
+    lines = [usage]
+    for heading, listed in (("analyses:", known), ("on all records:", others)):
+        lines += ["", heading, *(f"  {name:{width}}  {described}" for name, described in listed.items())]
+    return "\n".join(lines)
 
 
 def _preset(arguments: Sequence[str]) -> str:

@@ -12,8 +12,7 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
 math { font-size: 1.1rem; margin: .4rem 0; }
-section { overflow-x: auto; overflow-y: hidden; }
-.table { overflow-x: auto; }
+.formula, .table { overflow-x: auto; overflow-y: hidden; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
 """

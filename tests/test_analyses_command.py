@@ -46,6 +46,22 @@ def test_the_listing_is_quick_and_names_every_analysis() -> None:
         assert described == (find_analysis(name).__doc__ or "").splitlines()[0]
 
 
+@pytest.mark.parametrize("name", ["claims", "report", "readme"])
+def test_commands_on_all_records_are_listed_and_get_their_options(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main([]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == [name]]
+    assert len(line.split()) > 4
+    assert name not in catalogue()
+    missing = tmp_path / "missing"
+    options = ["--readme"] if name == "readme" else ["--figures"]
+    assert command.main([name, *options, str(missing)]) == 2
+    complaint = capsys.readouterr().err
+    assert str(missing) in complaint
+    assert complaint.count("\n") == 1
+
+
 @pytest.mark.parametrize("name", catalogue())
 def test_every_analysis_keeps_the_contract(name: str) -> None:
     analysis = find_analysis(name)

@@ -266,7 +266,7 @@ class StatementMathmlPrinter(MathMLPresentationPrinter):
 
     def _leaf(self, tag: str, text: str) -> Any:
         element = self.dom.createElement(tag)
-        element.appendChild(self.dom.createTextNode(text))
+        element.appendChild(self.dom.createTextNode(html.escape(text, quote=False)))  # sympy writes nodes as they are
         return element
 
     def _print_Symbol(self, sym: Any, style: str = "plain") -> Any:
@@ -395,4 +395,5 @@ def statement_mathml(statement: sympy.Basic) -> str:
     printer = StatementMathmlPrinter()
     named_entity = r"&(?!amp;|lt;|gt;|quot;)\w+;"  # known to HTML, not to XML
     body = re.sub(named_entity, lambda entity: html.unescape(entity[0]), printer._print(statement).toxml())
+    body = body.replace("<mo>-</mo>", "<mo>−</mo>")
     return f'<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">{body}</math>'

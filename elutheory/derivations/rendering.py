@@ -145,11 +145,11 @@ def derivation_markdown(derivation: Derivation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def derivation_html(derivation: Derivation) -> str:
-    """An HTML section with presentation MathML; raises `VerificationError` if a step fails."""
+def derivation_html(derivation: Derivation, *, level: int = 2) -> str:
+    """An HTML section, its heading of this level, with MathML; raises `VerificationError` if a step fails."""
     lines = [
         f'<section id="{derivation.identifier}">',
-        f"<h2>{html.escape(derivation.title)} [{html.escape(derivation.number)}]</h2>",
+        f"<h{level}>{html.escape(derivation.title)} [{html.escape(derivation.number)}]</h{level}>",
         f"<p>Source: {html.escape(derivation.source)}.</p>",
         "<ul>",
         *(f"<li>Given: {html.escape(assumption.meaning)}</li>" for assumption in derivation.assumptions),
@@ -159,7 +159,7 @@ def derivation_html(derivation: Derivation) -> str:
     for verified in derivation.verify():
         lines += [
             f"<li>✓ {html.escape(verified.step.reason)}",
-            statement_mathml(verified.step.statement),
+            f'<div class="formula">{statement_mathml(verified.step.statement)}</div>',
             f"<p><small>Checked: {html.escape('; '.join(verified.scopes))}.</small></p></li>",
         ]
     return "\n".join([*lines, "</ol>", "</section>"]) + "\n"
