@@ -49,7 +49,7 @@ def footprint_figure(table: Any) -> Figure:
     return figure
 
 
-def _draw_legend(figure: Figure, panel: Any, place: str, **options: Any) -> None:
+def _draw_legend(figure: Any, panel: Any, place: str, **options: Any) -> None:
     handles, labels = panel.get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=8, ncols=4, loc=f"outside {place} center", **options)
 
