@@ -68,7 +68,6 @@ def test_layer_of_equal_norms(benchmark: Any, compare: Callable[..., None]) -> N
         name="gram_layer",
         what=f"{EQUAL_COUNT:,} × {EQUAL_COUNT:,} Gram matrix through an ELU layer, equal norms",
         peer="np.arccos, one thread",
-        is_floor=True,
         seconds=max(one_layer, deep) * floor,
         peer_seconds=floor,
         threads=cores(),

@@ -36,12 +36,26 @@ def test_blocks_are_replaced_and_the_rest_kept(figures: Path) -> None:
     assert with_tables(text, figures, BENCHMARKS) == text
 
 
+def test_the_command_keeps_line_endings_and_other_letters_byte_for_byte(figures: Path, tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_bytes("E[f²]\r\n".encode() + WRITTEN.encode() + b"\r\nno line's end")
+    arguments = ["--readme", str(path), "--figures", str(figures), "--benchmarks", str(BENCHMARKS)]
+    assert command(arguments) == 0
+    written = path.read_bytes()
+    assert written == with_tables(WRITTEN, figures, BENCHMARKS).encode().join(
+        ["E[f²]\r\n".encode(), b"\r\nno line's end"]
+    )
+    assert command(arguments) == 0
+    assert path.read_bytes() == written
+
+
 @pytest.mark.parametrize(
     "text",
     [
         WRITTEN.replace("<!-- begin ledger -->", ""),
         WRITTEN.replace("<!-- end benchmarks -->", ""),
         WRITTEN + "<!-- begin ledger -->",
+        WRITTEN + "<!-- end benchmarks -->",
         WRITTEN.replace("begin ledger", "x").replace("end ledger", "begin ledger").replace("x -->", "end ledger -->"),
     ],
 )
@@ -58,9 +72,15 @@ def test_unreadable_files_are_refused_and_nothing_is_written(figures: Path, tmp_
     path = tmp_path / "README.md"
     with pytest.raises(InputError, match=r"README\.md cannot be read"):
         command(["--readme", str(path)])
+    path.write_bytes(b"\xff" + WRITTEN.encode())
+    with pytest.raises(InputError, match=r"README\.md is not UTF-8 text\.$"):
+        command(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(BENCHMARKS)])
     path.write_text(WRITTEN)
     with pytest.raises(InputError, match=r"none\.json cannot be read"):
         command(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(tmp_path / "none.json")])
+    (tmp_path / "damaged.json").write_text("{")
+    with pytest.raises(InputError, match=r"damaged\.json is no record of benchmarks"):
+        command(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(tmp_path / "damaged.json")])
     (figures / "learning_behaviour" / "records.csv").write_text("a\n1\n")
     with pytest.raises(InputError, match=r"records\.csv is not what"):
         command(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(BENCHMARKS)])
