@@ -5,14 +5,13 @@ before the activation. Work by formulas (`analyses.operation_counts`) beside tor
 times of training steps, of evaluation, and of each hidden layer's normalisation and activation alone on N(0, 1) net
 inputs, all four taking turns in one run. All is measured in one cell, so that nothing runs beside a timing, and on one
 thread unless told otherwise: several wait for each other wherever another process takes one of their cores. In
-evaluation batch normalisation is timed as it stands; folded into the weights before
-it, it costs nothing. Mean activations are those at initialisation over one batch of the data's images, enlarged to the
-network's size.
+evaluation batch normalisation is timed as it stands; folded into the weights before it, it costs nothing. Mean
+activations are those at initialisation over one batch of the data's images, enlarged to the network's size.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, log, nan
+from math import inf, isnan, log, nan
 from typing import Any
 
 import numpy as np
@@ -136,7 +135,13 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
 
 def _network_rows(config: Config, architecture: Architecture, device: str) -> pandas.DataFrame:
     size = config.convolutional_batch_size if architecture.convolutional else config.batch_size
-    images = architecture.images(config.data, max(2 * size, config.measured)).to(device)
+    needed, held = max(2 * size, config.measured), len(datasets.load(config.data).train)
+    if held < needed:
+        raise InputError(
+            f"{config.data} has {held} training images; batches of {size} need {2 * size}, and mean activations "
+            f"{config.measured}."
+        )
+    images = architecture.images(config.data, needed).to(device)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         found = [
@@ -374,7 +379,15 @@ def summary(table: Any) -> str:
     lines = [setting(table)]
     for name, rows in table.groupby("network", sort=False):
         lines += ["", *_network_summary(str(name), rows)]
-    return "\n".join([*lines, "", *(str(decision) for decision in decisions(table))])
+    return "\n".join([*lines, "", *map(_in_words, decisions(table))])
+
+
+def _in_words(decision: Decision) -> str:
+    """Of a count, which is no sample, without interval and p."""
+    if not isnan(decision.p):
+        return str(decision)
+    claim = decision.claim
+    return f"{decision.verdict}: {claim.sentence} {claim.compared}, {claim.statistic}: {decision.effect:+.3g}"
 
 
 def _network_summary(name: str, rows: Any) -> list[str]:

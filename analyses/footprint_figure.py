@@ -11,6 +11,7 @@ from analyses.normalised_networks import ARCHITECTURES, VARIANTS
 from analyses.style import look_of, style
 
 _PAPER = "5 % more, as the paper's ELU networks"
+_BARS = "bars: of ratios, intervals of 95 % over the turns; of mean activations, ranges over the seeds"
 _SCOPES = {"step": "whole training step", "layers": "hidden activations alone"}
 _WORDS = {
     "operations, exp 1": "operations, exp = 1",
@@ -45,7 +46,7 @@ def footprint_figure(table: Any) -> Figure:
             panels[0, column].axvline(1.05, color="0.3", linewidth=0.8, linestyle=(0, (3, 2)), label=_PAPER)
             _draw_means(panels[2, column], rows)
         _draw_legend(figure, panels[0, 0], "upper", title=setting(table), title_fontsize=8)
-        _draw_legend(figure, panels[2, 0], "lower")
+        _draw_legend(figure, panels[2, 0], "lower", title=_BARS, title_fontsize=8)
     return figure
 
 

@@ -4,9 +4,9 @@ An addition, subtraction, multiplication, division, square root or comparison is
 sum of n numbers n. Exponentials are counted apart: what one costs depends on the machine. Bytes are those that kernels
 read and write which are not fused with their neighbours: each reads its operands once and writes its results once, in
 float32. Batch normalisation reads its inputs twice, as the statistics must be known before anything is normalised; so
-does its backward pass with the incoming gradients. Windows of maxima that the image's edge cuts count as whole. An
-ELU's backward pass takes the exponential again, as torch's does; from the kept outputs, f' = f + α, it would not need
-to.
+does its backward pass with the incoming gradients. Windows of maxima that the image's edge cuts count as whole. An ELU
+takes the exponential of every number, whatever its sign, as vectorised kernels do, and its backward pass takes it
+again, as torch's does; from the kept outputs, f' = f + α, it would not need to.
 """
 
 from collections.abc import Iterator

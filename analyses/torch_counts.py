@@ -16,8 +16,8 @@ class TorchCounts:
     """By part, forward and backward. `operations`: of matrix products and convolutions, without their biases.
 
     `bytes`: of every kernel's distinct operands and of its results, as torch calls it: how often a kernel reads them is
-    not seen. `kept_bytes`: of distinct tensors, parameters aside, that forward keeps for backward. An ELU keeps its net
-    inputs; a ReLU, and an ELU in place, its outputs, which the next layer keeps anyway.
+    not seen. `kept_bytes`: of distinct tensors that forward keeps for backward, parameters and buffers aside, which are
+    there anyway. An ELU keeps its net inputs; a ReLU, and an ELU in place, its outputs, which the next layer keeps too.
     """
 
     operations: dict[str, int]
@@ -65,11 +65,11 @@ def _bytes_of(held: Any) -> int:
 
 class _Kept:
     def __init__(self, network: nn.Module) -> None:
-        self._parameters = {_storage(parameter) for parameter in network.parameters()}
+        self._state = {_storage(tensor) for tensor in (*network.parameters(), *network.buffers())}
         self._tensors: dict[int, Tensor] = {}
 
     def keep(self, tensor: Tensor) -> Tensor:
-        if _storage(tensor) not in self._parameters:
+        if _storage(tensor) not in self._state:
             self._tensors[_storage(tensor)] = tensor  # held, so that no other takes its place in memory
         return tensor
 
