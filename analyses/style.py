@@ -92,6 +92,8 @@ def _settle(figure: Figure) -> None:
     """Fix the layout: its solver's last digit varies from run to run, and the SVG's names of clip paths with it."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        part.bbox_relative.set_points(part.bbox_relative.get_points().round(5))
     for panel in figure.get_axes():
         left, bottom, width, height = (round(side, 5) for side in panel.get_position().bounds)
         panel.set_position((left, bottom, width, height))
