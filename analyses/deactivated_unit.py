@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from analyses.noisy_channel import channel_information, gaussian_rule, sampled_information
+from analyses.noisy_channel import channel_information, gaussian_rule, interference, sampled_information
 from elutheory.activations import Activation
 from elutheory.moments import gaussian_moments
 
@@ -35,6 +35,8 @@ def unit_rows(
                 "log_slope": moments.log_slope_mean[place],
                 "information": channel_information(function, mean, std, channel_noise),
             }
+            if mean > 0:
+                row["interference"] = interference(function, mean, -mean, std, channel_noise)
             if place % _SAMPLED_EVERY == 0:
                 row["sampled"], row["sampled_error"] = sampled_information(
                     function, mean, std, channel_noise, generator, replicates=replicates

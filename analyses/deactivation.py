@@ -7,7 +7,8 @@ much a phenomenon is present, not how much it is absent; and that concepts there
 One unit, X ~ N(mean, std²): variance of f(X) in closed form, simulated, and beside its limit for mean → −∞ (M7);
 E ln f' (M6), −∞ where f is constant somewhere: the output has an atom there; and the information through a noisy
 channel (`analyses.noisy_channel`). Two independent concepts, one present (mean m) and one absent (−m), added by a
-reader: the absent one's share of the reader's variance is Var f at −m over the sum of both.
+reader: the absent one's share of the reader's variance is Var f at −m over the sum of both; and by its degree the
+reader's code of the present one, through the noisy channel, loses information.
 
 Trained classifiers, one learning rate for all, test examples: what passes through the units that are off and through
 those that are on (`analyses.off_units`), in every hidden layer. Off is net input < 0 whatever the activation: near 0
@@ -26,7 +27,7 @@ from matplotlib.figure import Figure
 from analyses import datasets
 from analyses.deactivated_unit import unit_rows
 from analyses.deactivation_claims import STATISTICS, decisions, run_statistics
-from analyses.deactivation_figure import STATES, absent_share, deactivation_figure, labelled, widest_units
+from analyses.deactivation_figure import STATES, deactivation_figure, labelled, widest_units
 from analyses.named_activations import named_activation
 from analyses.sweep import Sweep
 from elutheory.activations import Activation
@@ -253,6 +254,7 @@ COLUMNS = {
     "information": "unit: I(X; f(X) + N(0, channel_noise²)), nats; layer: `analyses.off_units.coded_degree`",
     "sampled": "unit: the same by nested Monte Carlo, at every fourth mean",
     "sampled_error": "unit: its standard error",
+    "interference": "unit, mean m > 0: nats about X that f(X) + f(X') + noise tells less than f(X) + noise; X' at −m",
     "seed": "layer, injection: of the initial weights and of the order of the batches",
     "layer": "layer, injection: number of the hidden layer, from 1",
     "state": "layer, injection: off: pairs of a unit and a test example, net input < 0; on: others; deep: `states_of`",
@@ -306,6 +308,10 @@ def _unit_summary(units: Any) -> str:
     shares = pandas.DataFrame(
         {name: absent_share(rows) for name, rows in degrees.groupby("activation", sort=False)}
     ).loc[lambda found: found.index.isin([1.0, 2.0, 4.0])]
+    lost = degrees[degrees["mean"].isin([1.0, 2.0, 4.0])].pivot(
+        index="activation", columns="mean", values="interference"
+    )
+    lost = lost.reindex(degrees["activation"].unique())
     std = degrees["std"].iloc[0]
     return "\n".join(
         [
@@ -325,8 +331,19 @@ def _unit_summary(units: Any) -> str:
             f"share of a reader's variance due to an absent concept, by mean ∓m of absent and present, std {std:g}",
             shares.T.to_string(float_format="%.3g"),
             "",
+            f"nats about the present concept that the reader loses by the absent one, by mean ∓m, std {std:g}",
+            lost.to_string(float_format="%.3g"),
+            "",
         ]
     )
+
+
+def absent_share(rows: Any) -> Any:
+    """Of one activation and standard deviation, by m > 0: Var f at −m over the sum of those at −m and m."""
+    variance = rows.set_index("mean")["variance"].sort_index()
+    present = variance[variance.index > 0]
+    absent = variance.reindex(-present.index).to_numpy()
+    return absent / (absent + present)
 
 
 def _deviations(rows: Any, expected: str, found: str, error: str) -> str:

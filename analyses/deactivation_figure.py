@@ -25,14 +25,6 @@ def widest_units(units: Any) -> Any:
     return units[units["std"] == units["std"].max()]
 
 
-def absent_share(rows: Any) -> Any:
-    """Of one activation and standard deviation, by m > 0: Var f at −m over the sum of those at −m and m."""
-    variance = rows.set_index("mean")["variance"].sort_index()
-    present = variance[variance.index > 0]
-    absent = variance.reindex(-present.index).to_numpy()
-    return absent / (absent + present)
-
-
 def deactivation_figure(table: Any, setting: str) -> Figure:
     """One unit: theory as lines, simulation as points, two standard errors. Networks: median over seeds and range."""
     units = widest_units(table[table["part"] == "unit"])
@@ -46,8 +38,8 @@ def deactivation_figure(table: Any, setting: str) -> Figure:
             rows = units[units["activation"] == name].sort_values("mean")
             _draw_variance(panels[0, 0], rows, looks[name], labelled(name))
             _draw_information(panels[0, 1], rows, looks[name])
-            shares = absent_share(rows)
-            panels[0, 2].plot(shares.index, shares, **_line(looks[name]))
+            lost = rows[rows["mean"] > 0]
+            panels[0, 2].plot(lost["mean"], lost["interference"], **_line(looks[name]))
         _describe_units(panels[0], units["std"].iloc[0])
         _draw_layers(panels[1, 0], layers, "gain", looks, log=True)
         panels[1, 0].set_title("(d) noise through off units")
@@ -63,7 +55,7 @@ def deactivation_figure(table: Any, setting: str) -> Figure:
         panels[2, 1].set_ylim(bottom=-0.05)
         _draw_layers(panels[2, 2], layers, "next_share", looks, log=False)
         panels[2, 2].set_title("(i) variation while off")
-        panels[2, 2].set_ylabel("share of next layer's variance")
+        panels[2, 2].set_ylabel("of next layer's variance")
         for panel in panels.flat:
             panel.minorticks_off()
         figure.legend(
@@ -122,8 +114,8 @@ def _describe_units(panels: Any, std: float) -> None:
     panels[1].set_ylabel("I(net; f + noise) (nats)")
     panels[1].set_xlabel("mean net input")
     panels[1].axvline(0.0, color="0.7", linewidth=0.6, zorder=0)
-    panels[2].set_title("(c) two concepts")
-    panels[2].set_ylabel("absent one's share of variance")
+    panels[2].set_title("(c) present, beside absent")
+    panels[2].set_ylabel("information lost (nats)")
     panels[2].set_xlabel("m: means −m and m")
     panels[2].set_ylim(bottom=0)
 

@@ -155,7 +155,7 @@ def _draw_shares(panel: Any, spectra: Any, names: list[str]) -> None:
     _plain_ticks(panel.yaxis, panel.get_ylim())
     panel.set_ylim(top=panel.get_ylim()[1] * 1.9)
     panel.set_xticks(range(len(names)), [label_of(name).replace(" ", "\n") for name in names])
-    _explain(panel, _MARKERS, "before training", "after training")
+    _explain(panel, _MARKERS, "hollow: before training, filled: after")
 
 
 def _draw_growth(panel: Any, descents: Any, names: list[str]) -> None:
@@ -176,7 +176,7 @@ def _draw_growth(panel: Any, descents: Any, names: list[str]) -> None:
     panel.set_yscale("log")
     panel.set_ylim(panel.get_ylim()[0], max(panel.get_ylim()[1], 10) * 300)
     panel.set_xticks(range(len(names)), [label_of(name).replace(" ", "\n") for name in names])
-    _explain(panel, _MODEL_MARKERS, *(f"at {factor:g} × 2/λ" for factor in FACTORS))
+    _explain(panel, _MODEL_MARKERS, "left or hollow: step size {:g} × 2/λ, right or filled: {:g}".format(*FACTORS))
 
 
 def _draw_losses(panel: Any, table: Any, model: str, names: list[str]) -> None:
@@ -197,24 +197,25 @@ def _draw_losses(panel: Any, table: Any, model: str, names: list[str]) -> None:
     panel.set_xlabel("steps")
     if model == MODELS[0]:
         panel.set_ylabel("loss / loss before")
+    else:
+        panel.tick_params(labelleft=False)
+    if model == MODELS[-1]:
         handles = [
             Line2D([], [], color="0.3", linewidth=width, label=f"{factor:g} × 2/λ")
             for factor, width in zip(FACTORS, (0.8, 1.8), strict=True)
         ]
-        panel.legend(handles=handles, frameon=False, fontsize=7, loc="lower left")
-    else:
-        panel.tick_params(labelleft=False)
+        panel.legend(handles=handles, frameon=False, fontsize=7, loc="upper right")
 
 
-def _explain(panel: Any, markers: dict[str, str], hollow: str, filled: str) -> None:
-    looks = [(label, marker, "0.3") for label, marker in markers.items()]
-    looks += [(hollow, "o", "white"), (filled, "o", "0.3")]
+def _explain(panel: Any, markers: dict[str, str], title: str) -> None:
     handles = [
-        Line2D([], [], color="0.3", marker=marker, linestyle="", markersize=4, markerfacecolor=face, label=label)
-        for label, marker, face in looks
+        Line2D([], [], color="0.3", marker=marker, linestyle="", markersize=4, label=label)
+        for label, marker in markers.items()
     ]
     spaces: Any = {"handletextpad": 0.1, "columnspacing": 0.8, "borderaxespad": 0.1}
-    panel.legend(handles=handles, frameon=False, fontsize=7, ncols=3, loc="upper left", **spaces)
+    panel.legend(
+        handles=handles, title=title, title_fontsize=7, frameon=False, fontsize=7, ncols=3, loc="upper left", **spaces
+    )
 
 
 def _range(values: Any) -> tuple[float, float, float]:

@@ -33,9 +33,27 @@ def information(values: Any, probabilities: Any, noise: float) -> float:
     places = np.asarray(values, dtype=np.float64) / noise
     ends = places.min() - _REACH, places.max() + _REACH
     points = np.linspace(*ends, int(np.ceil((ends[1] - ends[0]) / _STEP)) + 1)
-    density = np.exp(-0.5 * (points[:, None] - places) ** 2) @ np.asarray(probabilities) / np.sqrt(2 * np.pi)
+    density = _density(points, places, probabilities)
     entropy = -(points[1] - points[0]) * xlogy(density, density).sum()
     return max(0.0, float(entropy - 0.5 * np.log(2 * np.pi * np.e)))
+
+
+def interference(activation: Activation, present: float, absent: float, std: float, noise: float) -> float:
+    """Nats about a present concept that a reader of two loses by the degree of an absent one.
+
+    I(X; f(X) + N) − I(X; f(X) + f(X') + N), X ~ N(present, std²), X' ~ N(absent, std²) and N independent; |f'| ≤ 1.
+    """
+    half = noise / np.sqrt(2)  # the noise is shared out, that both densities are smooth
+    sides = []
+    for mean in (present, absent):
+        values, weights = gaussian_rule(activation, mean, std, min(1.5, _PANEL * half / std))
+        places = activation(values) / half
+        ends = np.floor((places.min() - _REACH) / _STEP), np.ceil((places.max() + _REACH) / _STEP)
+        sides.append(_density(_STEP * np.arange(ends[0], ends[1] + 1), places, weights))
+    density = _STEP * np.convolve(*sides)
+    entropy = -_STEP * xlogy(density, np.maximum(density, np.finfo(float).tiny)).sum() - 0.5 * np.log(4 * np.pi * np.e)
+    alone, other = (channel_information(activation, mean, std, noise) for mean in (present, absent))
+    return max(0.0, alone + other - float(entropy))
 
 
 def sampled_information(
@@ -78,6 +96,11 @@ def gaussian_rule(activation: Activation, mean: float, std: float, panel: float 
     half = 0.5 * np.diff(edges)[:, None]
     t = (0.5 * (edges[1:] + edges[:-1])[:, None] + half * nodes).ravel()
     return mean + std * t, (half * weights).ravel() * np.exp(-0.5 * t**2) / np.sqrt(2 * np.pi)
+
+
+def _density(points: Any, places: Any, probabilities: Any) -> Any:
+    """Of a value among `places`, with these probabilities, and noise of variance 1."""
+    return np.exp(-0.5 * (points[:, None] - places) ** 2) @ np.asarray(probabilities) / np.sqrt(2 * np.pi)
 
 
 @lru_cache(maxsize=64)

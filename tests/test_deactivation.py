@@ -13,12 +13,18 @@ from torch import nn
 
 from analyses import deactivation as analysis
 from analyses.deactivated_unit import deactivated_variance, unit_rows, variance_error
-from analyses.deactivation import COLUMNS, Config, cells, draw, measure, states_of, summary
+from analyses.deactivation import COLUMNS, Config, absent_share, cells, draw, measure, states_of, summary
 from analyses.deactivation_claims import CLAIMS, SLOPES, decisions, run_statistics
-from analyses.deactivation_figure import absent_share, labelled
+from analyses.deactivation_figure import labelled
 from analyses.named_activations import named_activation
 from analyses.networks import fully_connected, initialise
-from analyses.noisy_channel import channel_information, gaussian_rule, information, sampled_information
+from analyses.noisy_channel import (
+    channel_information,
+    gaussian_rule,
+    information,
+    interference,
+    sampled_information,
+)
 from analyses.off_units import (
     HiddenLayer,
     clamped_change,
@@ -78,6 +84,25 @@ def test_channel_against_adaptive_quadrature(name: str, mean: float) -> None:
     entropy = -0.2 * (densities * np.log(np.maximum(densities, 1e-300))).sum()
     expected = entropy - stats.norm(scale=noise).entropy()
     assert channel_information(function, mean, std, noise) == pytest.approx(expected, abs=2e-7)
+
+
+def test_interference_of_normal_values() -> None:
+    """Leaky ReLU far from its kink, x and s x: ½ ln(1 + v/n) − ½ ln(1 + v/(n + s²v)); ReLU: 0."""
+    for slope in (0.01, 0.25):
+        found = interference(named_activation("leaky_relu", slope), 12.0, -12.0, 1.0, 0.1)
+        expected = 0.5 * math.log1p(100) - 0.5 * math.log1p(1 / (0.01 + slope**2))
+        assert found == pytest.approx(expected, rel=1e-8)
+    assert interference(activation("relu"), 12.0, -12.0, 1.0, 0.1) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["elu", "tanh", "shifted_relu"])
+def test_interference_by_all_pairs_of_values(name: str) -> None:
+    """h(f + f' + N) from the sums of all pairs of nodes, not by a convolution."""
+    function, noise = activation(name), 0.3
+    (x, p), (y, q) = (gaussian_rule(function, mean, 0.8) for mean in (1.0, -1.0))
+    together = information(np.add.outer(function(x), function(y)).ravel(), np.outer(p, q).ravel(), noise)
+    alone = [information(function(values), weights, noise) for values, weights in ((x, p), (y, q))]
+    assert interference(function, 1.0, -1.0, 0.8, noise) == pytest.approx(sum(alone) - together, abs=1e-6)
 
 
 def test_sampled_information_agrees() -> None:
@@ -283,6 +308,9 @@ def test_interference_of_two_concepts(table: pandas.DataFrame) -> None:
     rows = table[(table["part"] == "unit") & (table["activation"] == "elu") & (table["std"] == 1.0)]
     absent, present = (gaussian_moments("elu", mean, 1.0).variance for mean in (-2.0, 2.0))
     assert absent_share(rows)[2.0] == pytest.approx(absent / (absent + present))
+    lost = rows.set_index("mean")["interference"]
+    assert lost[lost.index <= 0].isna().all()
+    assert lost[2.0] == interference(activation("elu"), 2.0, -2.0, 1.0, 0.1)
 
 
 def planted(elu: float, rivals: float, seeds: int = 12) -> pandas.DataFrame:
