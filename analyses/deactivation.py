@@ -79,7 +79,7 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(step=1.0, samples=20_000, replicates=20, layers=3, units=32, epochs=30, measured=150, draws=5),
+    "quick": Config(step=1.0, samples=20_000, replicates=20, layers=3, units=32, epochs=20, measured=150, draws=5),
     "paper": Config(),
 }
 

@@ -49,6 +49,8 @@ def deactivation_figure(table: Any, setting: str) -> Figure:
         _draw_states(panels[2, 0], layers, "log_slope", {"off": "off", "deep": "deep off"}, looks)
         panels[2, 0].set_title("(g) information, unit off (M6)")
         panels[2, 0].set_ylabel("mean ln f' (nats)")
+        if {"relu", "shifted_relu"} <= looks.keys():
+            panels[2, 0].set_xlabel("(ReLU, shifted ReLU: −∞)")
         _draw_states(panels[2, 1], layers, "information", {"off": "absence (off)", "on": "presence (on)"}, looks)
         panels[2, 1].set_title("(h) degree coded")
         panels[2, 1].set_ylabel("I(f; f + noise) (nats)")
