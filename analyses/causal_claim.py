@@ -553,6 +553,6 @@ def _draw_predictions(panel: Any, table: Any, name: str) -> None:
         )
     square = explained(table)[name].median()
     panel.text(0.03, 0.97, f"r² = {square:.2f}", transform=panel.transAxes, fontsize=8, va="top")
-    panel.set_xlabel(f"{name.replace('_', ' ')}, relative")
+    panel.set_xlabel(f"{name.replace('_', ' ')}, relative", fontsize=8)
     if name == "cosine":
         panel.set_ylabel("decrease of ln loss\nan update, relative")

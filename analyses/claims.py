@@ -85,6 +85,15 @@ class Row:
 _LEAKY = tuple((f"leaky_relu({slope:g})", f"leaky ReLU of slope {slope:g}") for slope in SLOPES)
 _SHAPES = {"E2": "fully connected (E2)", "E4": "convolutional (E4)"}
 
+
+def _against_leaky(words: str, *tests: str) -> list[Setting]:
+    """A setting a slope, of these tests of `analyses.deactivation`."""
+    return [
+        Setting("deactivation", tuple(f"{test}: {rival}" for test in tests), f"{words} {name}")
+        for rival, name in _LEAKY
+    ]
+
+
 CLAIMS = (
     AbstractClaim(
         "learning speed",
@@ -113,7 +122,7 @@ CLAIMS = (
                 Setting(
                     "vanishing_gradient",
                     (f"positive identity: elu vs *, {start}",),
-                    f"the gradient vanishes less than with tanh and logistic units ({name})",
+                    f"the gradient vanishes less than with every saturating unit ({name})",
                 )
                 for start, name in INITIALISATION_NAMES.items()
             ),
@@ -141,7 +150,7 @@ CLAIMS = (
     AbstractClaim(
         "cause",
         "Zero means speed up learning because they bring the gradient closer to the unit natural gradient.",
-        (Setting("causal_claim", DECISIVE, "the gap to ReLU, and whether correcting ReLU's gradient closes it"),),
+        (Setting("causal_claim", DECISIVE, "the gap to ReLU exists, and correcting ReLU's gradient closes it"),),
     ),
     AbstractClaim(
         "bias-shift term",
@@ -149,7 +158,11 @@ CLAIMS = (
         (
             Setting(DERIVATIONS, ("theorem-1", "theorem-2"), "from the gradient by weights and bias apart: derived"),
             Setting("bias_shift_term", ("zero mean", "identity"), "the term measured is that of the theorems"),
-            Setting("bias_shift_term", ("differs: *",), "it is more than a tenth of the natural gradient"),
+            Setting(
+                "bias_shift_term",
+                ("differs: *",),
+                "it is more than a tenth of the natural gradient, for every activation function",
+            ),
             Setting("bias_shift_term", ("only",), "without it the plain gradient points along the natural one"),
         ),
     ),
@@ -184,20 +197,8 @@ CLAIMS = (
         "Leaky and parametric ReLUs lack the noise-robust deactivation state that ELUs have.",
         (
             Setting(DERIVATIONS, ("deactivation-limit",), "one unit, net input far below 0: derived (M7)"),
-            *(
-                Setting(
-                    "deactivation",
-                    (f"off noise: {rival}", f"off to on noise: {rival}"),
-                    f"trained networks, all units that are off, against {name}",
-                )
-                for rival, name in _LEAKY
-            ),
-            *(
-                Setting(
-                    "deactivation", (f"deep noise: {rival}",), f"the tenth deepest in the off state, against {name}"
-                )
-                for rival, name in _LEAKY
-            ),
+            *_against_leaky("trained networks, all units that are off, against", "off noise", "off to on noise"),
+            *_against_leaky("the tenth deepest in the off state, against", "deep noise"),
         ),
     ),
     AbstractClaim(
@@ -205,20 +206,8 @@ CLAIMS = (
         "ELUs saturate, which decreases the variation and the information that is propagated.",
         (
             Setting("deactivation", ("saturation",), "off units pass less noise on than on units"),
-            *(
-                Setting(
-                    "deactivation",
-                    (f"off variation: {rival}", f"off information: {rival}"),
-                    f"off units pass less on than those of a {name}",
-                )
-                for rival, name in _LEAKY
-            ),
-            *(
-                Setting(
-                    "deactivation", (f"deep information: {rival}",), f"the tenth deepest: less than those of a {name}"
-                )
-                for rival, name in _LEAKY
-            ),
+            *_against_leaky("off units pass less on than those of a", "off variation", "off information"),
+            *_against_leaky("the tenth deepest: less than those of a", "deep information"),
         ),
     ),
     AbstractClaim(
@@ -227,18 +216,15 @@ CLAIMS = (
         (
             Setting("deactivation", ("presence",), "presence is coded more finely than absence"),
             Setting("deactivation", ("absence",), "absence is coded less than a tenth as finely"),
-            *(
-                Setting("deactivation", (f"absence: {rival}",), f"absence is coded less than by a {name}")
-                for rival, name in _LEAKY
-            ),
+            *_against_leaky("absence is coded less than by a", "absence"),
         ),
     ),
     AbstractClaim(
         "interference",
         "Dependencies between ELUs are easier to model, and distinct concepts interfere less.",
-        tuple(
-            Setting("deactivation", (f"interference: {rival}",), f"variation while off, against {name}")
-            for rival, name in (*_LEAKY, ("relu", "ReLU"))
+        (
+            *_against_leaky("variation while off, against", "interference"),
+            Setting("deactivation", ("interference: relu",), "variation while off, against ReLU"),
         ),
     ),
     AbstractClaim(

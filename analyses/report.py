@@ -7,6 +7,7 @@ record's provenance, each verdict from its record's table, each tick from a chec
 import base64
 import gzip
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from analyses import provenance, records
 from analyses.catalogue import catalogue, find_analysis
 from analyses.claims import DERIVATIONS, Row, Test, ledger
 from analyses.inline_svg import inline_svg
-from analyses.ledger_text import SIGNS, interval
+from analyses.ledger_text import SIGNS
 from analyses.paired_comparison import Decision
 from analyses.proofs import PROOFS
 from elutheory.derivations.rendering import derivation_html
@@ -69,7 +70,6 @@ def report(figures: Path) -> str:
     environment.globals |= {
         "anchor": anchor,
         "badge": lambda verdict: verdict.partition(" with ")[0].replace(" ", "-"),
-        "interval": interval,
         "number": number,
         "sign": lambda verdict: SIGNS.get(verdict, SIGNS["undecided"]),
         "place": lambda test: test.identifier if test.analysis == DERIVATIONS else f"analysis-{test.analysis}",
@@ -168,7 +168,8 @@ def caption(described: dict[str, Any]) -> str:
 
 def _changed(command: str) -> str:
     """Whether the command has options of the analysis beside its preset and device."""
-    return " with other settings" if command.count(" --") > 2 else ""
+    options = {word for word in shlex.split(command) if word.startswith("--")}
+    return " with other settings" if options - {"--preset", "--device"} else ""
 
 
 def _words(value: Any) -> str:

@@ -52,7 +52,7 @@ def run_analysis(
         "machine": platform.machine(),
         "device": device,
         "device_name": device_name(device) if cluster is None else "workers of a Dask cluster",
-        "threads": None if cluster is not None else threads_per_job(jobs),
+        "threads": None if cluster is not None else getattr(config, "threads", threads_per_job(jobs)),
         "jobs": jobs,
         "commit": commit,
         "seconds": round(time.perf_counter() - start, 1),
