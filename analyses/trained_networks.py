@@ -12,6 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_map
 
 from analyses.stacked_linear import stackable
+from analyses.traced_views import without_idle_views
 from elutheory.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ class StackedNetworks(Networks):
     """Networks of one shape, trained at once by SGD as in torch.optim.SGD, with a learning rate each.
 
     The parameters are stacked (`torch.func.stack_module_state`), and `vmap` runs one network's code on all of them. The
-    operations of this pass and of its gradient are written down once a batch's shape (`make_fx`) and then replayed:
-    batching and differentiating them at every step would cost a tenth of it.
+    operations of this pass, of its gradient and of the update are written down once a batch's shape (`make_fx`) and
+    then replayed: batching and differentiating them at every step would cost a tenth of it. A parameter is updated as
+    soon as its gradient is there, while both are in the cache.
     """
 
     def __init__(
@@ -91,51 +93,58 @@ class StackedNetworks(Networks):
         self._momenta = (
             {name: torch.zeros_like(tensor) for name, tensor in self._parameters.items()} if momentum else {}
         )
-        self._fabric, self._momentum, self._weight_decay = fabric, momentum, weight_decay
+        self._loss, self._fabric, self._momentum, self._weight_decay = loss, fabric, momentum, weight_decay
         self.learning_rates = tuple(learning_rates)
         dtype = next(iter(self._parameters.values())).dtype
         self._rates = torch.tensor(self.learning_rates, dtype=dtype, device=fabric.device)
-
-        def loss_of_one(parameters: Any, buffers: Any, inputs: Tensor, targets: Tensor) -> Tensor:
-            return loss(functional_call(self._template, (parameters, buffers), (inputs,)), targets)
-
-        def losses_and_gradients(parameters: Any, *others: Any) -> tuple[Tensor, Sequence[Tensor]]:
-            leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
-            losses = vmap(loss_of_one, randomness="different")(leaves, *others)
-            return losses.detach(), torch.autograd.grad(losses.sum(), list(leaves.values()))
-
-        self._losses_and_gradients = losses_and_gradients
         self._traced: dict[Any, Callable[..., Any]] = {}
 
     @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor, share: float = 1.0, rate_factor: float = 1.0) -> Tensor:
-        arguments = (self._parameters, self._buffers, inputs, targets)
-        losses, gradients = self._trace(*arguments)(*arguments)
+        held, factors = (self._parameters, self._momenta, self._buffers), self._rates * -rate_factor
+        losses, gradients = self._trace(held, factors, inputs, targets)(held, factors, inputs, targets)
         if self._fabric.world_size > 1:
-            gradients = [self._fabric.all_reduce(share * gradient, reduce_op="sum") for gradient in gradients]
+            for name, gradient in gradients.items():
+                gradient = self._fabric.all_reduce(share * gradient, reduce_op="sum")
+                self._update(self._parameters[name], self._momenta.get(name), gradient, factors)
             losses: Any = self._fabric.all_reduce(share * losses, reduce_op="sum")
-        self._update(gradients, self._rates * -rate_factor)
         return losses
 
-    def _trace(self, parameters: Any, buffers: Any, *batch: Tensor) -> Callable[..., Any]:
-        """`losses_and_gradients` as its plain tensor operations, for a batch of this shape."""
+    def _trace(self, held: Any, factors: Tensor, *batch: Tensor) -> Callable[..., Any]:
+        """`_pass` as its plain tensor operations, for a batch of this shape."""
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in batch)
         if shapes not in self._traced:
             self._template.train()
             devices = [self._fabric.device] if self._fabric.device.type == "cuda" else []
             # Tracing runs the operations once: on copies of what they change, without drawing random numbers.
-            copies = {name: buffer.clone() for name, buffer in buffers.items()}
+            copies = tree_map(torch.clone, held)
             with torch.random.fork_rng(devices), torch.enable_grad(), self._fabric.autocast():
-                self._traced[shapes] = make_fx(self._losses_and_gradients)(parameters, copies, *batch)
+                self._traced[shapes] = without_idle_views(make_fx(self._pass)(copies, factors, *batch))
         return self._traced[shapes]
 
-    def _update(self, gradients: Sequence[Any], factors: Tensor) -> None:
-        for (name, parameter), gradient in zip(self._parameters.items(), gradients, strict=True):
-            if self._weight_decay:
-                gradient = gradient.add(parameter, alpha=self._weight_decay)
-            if self._momentum:
-                gradient = self._momenta[name].mul_(self._momentum).add_(gradient)
-            parameter.addcmul_(gradient, factors.view(-1, *[1] * (parameter.ndim - 1)))
+    def _pass(self, held: Any, factors: Tensor, *batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Losses; updates the parameters, or, with several processes, returns their gradients."""
+        parameters, momenta, buffers = held
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
+
+        def loss_of_one(leaves: Any, buffers: Any, inputs: Tensor, targets: Tensor) -> Tensor:
+            return self._loss(functional_call(self._template, (leaves, buffers), (inputs,)), targets)
+
+        losses = vmap(loss_of_one, randomness="different")(leaves, buffers, *batch)
+        alone = self._fabric.world_size == 1
+        for name, leaf in leaves.items() if alone else ():
+            leaf.register_hook(
+                lambda gradient, name=name: self._update(parameters[name], momenta.get(name), gradient, factors)
+            )
+        gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
+        return losses.detach(), {} if alone else dict(zip(leaves, gradients, strict=True))
+
+    def _update(self, parameter: Tensor, momentum: Tensor | None, gradient: Any, factors: Tensor) -> None:
+        if self._weight_decay:
+            gradient = gradient.add(parameter, alpha=self._weight_decay)
+        if momentum is not None:
+            gradient = momentum.mul_(self._momentum).add_(gradient)
+        parameter.addcmul_(gradient, factors.view(-1, *[1] * (parameter.ndim - 1)))
 
     @torch.no_grad()
     def map(self, function: Callable[..., Any], *arguments: Any) -> Any:

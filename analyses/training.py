@@ -138,6 +138,16 @@ def batch_order(seed: int, epoch: int, examples: int) -> Tensor:
     return torch.randperm(examples, generator=torch.Generator().manual_seed(int(mixed >> 1)))
 
 
+def gathered(split: Split, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of these examples, in the shape of the indices; the same tensor where they are the same."""
+
+    def rows(values: Tensor) -> Tensor:
+        return values.index_select(0, indices.flatten()).unflatten(0, indices.shape)  # copies whole rows; [] does not
+
+    inputs = rows(split.inputs)
+    return inputs, inputs if split.targets is split.inputs else rows(split.targets)
+
+
 def train(
     build: Callable[[], nn.Module],
     data: Data,
@@ -244,8 +254,7 @@ class _Session:
         split, size = self.data["train"], self.training.batch_size
         batch = orders[:, self.batch * size : (self.batch + 1) * size]
         ours = batch[:, self.fabric.global_rank :: self.fabric.world_size]
-        inputs = split.inputs[ours]
-        targets = inputs if split.targets is split.inputs else split.targets[ours]
+        inputs, targets = gathered(split, ours)
         factor = self.training.rate_factor(self.epoch * self.batches + self.batch)
         self.losses[self.batch] = self.networks.step(inputs, targets, ours.shape[1] / batch.shape[1], factor)
         self.batch += 1

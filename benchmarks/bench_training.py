@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from analyses.datasets import Split
 from analyses.networks import LEARNING_BEHAVIOUR, fully_connected, hidden_activations, initialise
 from analyses.trained_networks import Networks, StackedNetworks
-from analyses.training import LOSSES, Training, batch_order, fabric_on, train
+from analyses.training import LOSSES, Training, batch_order, fabric_on, gathered, train
 from benchmarks.interleaved_times import best_times
 
 NETWORKS, BATCH, RATE = 20, 64, 0.01
@@ -74,7 +74,7 @@ def engine(data: Data, updates: int = UPDATES) -> Callable[[], None]:
 
     def run() -> None:
         for index in taken:
-            stacked.step(data.train.inputs[index], data.train.targets[index])
+            stacked.step(*gathered(data.train, index))
 
     run()
     return run
