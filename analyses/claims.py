@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 from analyses import records
-from analyses.bias_shift_term import PART_NAMES
 from analyses.catalogue import find_analysis
 from analyses.causal_claim import DECISIVE
 from analyses.deactivation_claims import SLOPES
@@ -33,12 +32,14 @@ DERIVATIONS = "derivations"
 class Setting:
     """A folder of `figures` and the tests of its record that must hold together, by identifiers (`*`: anything).
 
-    `condition`: the setting in words; none: every test is a setting of its own, in the words of its claim.
+    `condition`: the setting in words; none: every test is a setting of its own, in the words of its claim. `case`: one
+    of several settings that share their condition and are named together.
     """
 
     record: str
     tests: tuple[str, ...]
     condition: str = ""
+    case: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,24 @@ class Row:
     tests: tuple[Test, ...]
 
 
-_LEAKY = tuple((f"leaky_relu({slope:g})", f"leaky ReLU of slope {slope:g}") for slope in SLOPES)
-_SHAPES = {"E2": "fully connected (E2)", "E4": "convolutional (E4)"}
+_RECTIFIERS = {"relu": "against ReLU", "leaky_relu": "against leaky ReLU"}
+_SHAPES = {"E2": "fully connected", "E4": "convolutional"}
+_PARTS = {
+    "shift": "shift of the mean net input",
+    "bias": "bias step",
+    "weights": "weight step",
+    "gradient": "Δw0 b",
+    "incoming": "k E_q[a]",
+}
 
 
-def _against_leaky(words: str, *tests: str) -> list[Setting]:
-    """A setting a slope, of these tests of `analyses.deactivation`."""
+def _leaky_slopes(condition: str, *tests: str) -> list[Setting]:
+    """A case a slope of the leaky ReLU, of these tests of `analyses.deactivation`."""
     return [
-        Setting("deactivation", tuple(f"{test}: {rival}" for test in tests), f"{words} {name}")
-        for rival, name in _LEAKY
+        Setting(
+            "deactivation", tuple(f"{test}: leaky_relu({slope:g})" for test in tests), condition, f"slope {slope:g}"
+        )
+        for slope in SLOPES
     ]
 
 
@@ -99,19 +109,23 @@ CLAIMS = (
         "learning speed",
         "ELUs speed up learning.",
         (
-            Setting("learning_behaviour", ("log_training_loss: relu",), "against ReLU at one learning rate (E2)"),
-            Setting("learning_behaviour", ("log_training_loss: leaky_relu",), "against leaky ReLU at one rate (E2)"),
-            Setting("causal_claim", ("premise",), "against ReLU, each at its own tuned rate"),
-            Setting("autoencoder", ("training: *",), "training error of an autoencoder at every rate (E3)"),
+            *(
+                Setting("learning_behaviour", (f"log_training_loss: {rival}",), "E2, all at one learning rate", name)
+                for rival, name in _RECTIFIERS.items()
+            ),
+            Setting("causal_claim", ("premise",), "against ReLU, each at its own tuned learning rate"),
+            Setting("autoencoder", ("training: *",), "training error of an autoencoder at every learning rate, E3"),
         ),
     ),
     AbstractClaim(
         "accuracy",
         "ELUs lead to higher accuracy.",
         (
-            Setting("learning_behaviour", ("lowest_validation_loss: *",), "validation loss at 8 hidden layers (E2)"),
-            Setting("depth", ("[0-9]*: relu",), "test error below ReLU's at every depth (E9)"),
-            Setting("depth", ("[0-9]*: leaky_relu",), "test error below leaky ReLU's at every depth (E9)"),
+            Setting("learning_behaviour", ("lowest_validation_loss: *",), "validation loss at 8 hidden layers, E2"),
+            *(
+                Setting("depth", (f"[0-9]*: {rival}",), "test error at every depth, E9", name)
+                for rival, name in _RECTIFIERS.items()
+            ),
         ),
     ),
     AbstractClaim(
@@ -122,12 +136,13 @@ CLAIMS = (
                 Setting(
                     "vanishing_gradient",
                     (f"positive identity: elu vs *, {start}",),
-                    f"the gradient vanishes less than with every saturating unit ({name})",
+                    "the gradient vanishes less than with every saturating unit",
+                    name,
                 )
                 for start, name in INITIALISATION_NAMES.items()
             ),
             *(
-                Setting("vanishing_gradient", (f"not vanishing: elu, {start}",), f"200 layers keep 1 % of it ({name})")
+                Setting("vanishing_gradient", (f"not vanishing: elu, {start}",), "200 layers keep 1 % of it", name)
                 for start, name in INITIALISATION_NAMES.items()
             ),
         ),
@@ -136,21 +151,20 @@ CLAIMS = (
         "mean activations",
         "Negative values push mean activations closer to zero.",
         (
-            Setting("learning_behaviour", ("distance: *",), "along training, against ReLU and leaky ReLU (E2)"),
+            Setting("learning_behaviour", ("distance: *",), "along training, against ReLU and leaky ReLU, E2"),
             Setting("bias_shift_in_training", ("mean_share",), "as a share of the second moment, along training"),
-            Setting("mean_activations", ("he",), "random networks (He initialisation): farther at no layer"),
-            Setting("mean_activations", ("lecun",), "random networks (LeCun initialisation): farther at no layer"),
-            Setting(
-                "mean_activations",
-                ("critical",),
-                "random networks (critical initialisation): farther at no layer",
+            *(
+                Setting(
+                    "mean_activations", (start,), "random networks, farther at no layer", INITIALISATION_NAMES[start]
+                )
+                for start in ("he", "lecun", "critical")
             ),
         ),
     ),
     AbstractClaim(
         "cause",
         "Zero means speed up learning because they bring the gradient closer to the unit natural gradient.",
-        (Setting("causal_claim", DECISIVE, "the gap to ReLU exists, and correcting ReLU's gradient closes it"),),
+        (Setting("causal_claim", DECISIVE, "there is a gap to ReLU, which correcting ReLU's gradient closes"),),
     ),
     AbstractClaim(
         "bias-shift term",
@@ -170,19 +184,21 @@ CLAIMS = (
         "proportionality",
         "That term is proportional to the mean activation of the incoming units.",
         tuple(
-            Setting("bias_shift_term", (pattern,), f"{means}: {words}")
-            for means, beginning, ending in (("small means", "small: ", ""), ("means as they are", "as it is: ", "*"))
-            for part, words in PART_NAMES.items()
-            for pattern in (f"{beginning}{part}{ending}",)
+            Setting("bias_shift_term", (f"{beginning}{part}{ending}",), condition, words)
+            for condition, beginning, ending in (
+                ("small means", "small: ", ""),
+                ("means as they are", "as it is: ", "*"),
+            )
+            for part, words in _PARTS.items()
         ),
     ),
     AbstractClaim(
         "footprint",
         "ELUs push means toward zero as batch normalisation does, at a smaller computational footprint.",
         tuple(
-            Setting("footprint", tuple(f"{test}: {identifier}" for test in tests), f"{words}, {shape}")
+            Setting("footprint", tuple(f"{test}: {identifier}" for test in tests), condition, shape)
             for identifier, shape in _SHAPES.items()
-            for tests, words in (
+            for tests, condition in (
                 (("median mean, relu", "mean share, relu"), "means nearer zero than ReLU's at initialisation"),
                 (("step time",), "time of a training step"),
                 (("layer time",), "time of the activations alone"),
@@ -197,8 +213,10 @@ CLAIMS = (
         "Leaky and parametric ReLUs lack the noise-robust deactivation state that ELUs have.",
         (
             Setting(DERIVATIONS, ("deactivation-limit",), "one unit, net input far below 0: derived (M7)"),
-            *_against_leaky("trained networks, all units that are off, against", "off noise", "off to on noise"),
-            *_against_leaky("the tenth deepest in the off state, against", "deep noise"),
+            *_leaky_slopes(
+                "all units of trained networks that are off, against leaky ReLU", "off noise", "off to on noise"
+            ),
+            *_leaky_slopes("the tenth deepest in the off state, against leaky ReLU", "deep noise"),
         ),
     ),
     AbstractClaim(
@@ -206,8 +224,8 @@ CLAIMS = (
         "ELUs saturate, which decreases the variation and the information that is propagated.",
         (
             Setting("deactivation", ("saturation",), "off units pass less noise on than on units"),
-            *_against_leaky("off units pass less on than those of a", "off variation", "off information"),
-            *_against_leaky("the tenth deepest: less than those of a", "deep information"),
+            *_leaky_slopes("off units pass less on than those of a leaky ReLU", "off variation", "off information"),
+            *_leaky_slopes("the tenth deepest: less than those of a leaky ReLU", "deep information"),
         ),
     ),
     AbstractClaim(
@@ -216,14 +234,14 @@ CLAIMS = (
         (
             Setting("deactivation", ("presence",), "presence is coded more finely than absence"),
             Setting("deactivation", ("absence",), "absence is coded less than a tenth as finely"),
-            *_against_leaky("absence is coded less than by a", "absence"),
+            *_leaky_slopes("absence is coded less than by a leaky ReLU", "absence"),
         ),
     ),
     AbstractClaim(
         "interference",
         "Dependencies between ELUs are easier to model, and distinct concepts interfere less.",
         (
-            *_against_leaky("variation while off, against", "interference"),
+            *_leaky_slopes("variation while off, against leaky ReLU", "interference"),
             Setting("deactivation", ("interference: relu",), "variation while off, against ReLU"),
         ),
     ),
@@ -231,8 +249,10 @@ CLAIMS = (
         "generalisation",
         "ELUs generalise better than ReLUs and leaky ReLUs in networks of more than 4 layers.",
         (
-            Setting("depth", ("opening: relu",), "the lead over ReLU opens above 4 hidden layers (E9)"),
-            Setting("depth", ("opening: leaky_relu",), "the lead over leaky ReLU opens above 4 hidden layers (E9)"),
+            *(
+                Setting("depth", (f"opening: {rival}",), "the lead opens above 4 hidden layers, E9", name)
+                for rival, name in _RECTIFIERS.items()
+            ),
         ),
     ),
     AbstractClaim(
@@ -278,7 +298,7 @@ def _row(claim: AbstractClaim, found: Mapping[str, Sequence[Decision]]) -> Row:
     if not claim.settings:
         return Row(claim.identifier, claim.sentence, "not tested here", claim.untested, ())
     tests: list[Test] = []
-    conditions: dict[str, list[str]] = {}
+    conditions: dict[str, dict[str, list[str]]] = {}
     missing = []
     for setting in claim.settings:
         if setting.record == DERIVATIONS:
@@ -290,8 +310,9 @@ def _row(claim: AbstractClaim, found: Mapping[str, Sequence[Decision]]) -> Row:
             continue
         for together in [of_setting] if setting.condition else [[test] for test in of_setting]:
             condition = setting.condition or together[0].condition
-            conditions.setdefault(combined([test.verdict for test in together]), []).append(condition)
-            tests += [replace(test, condition=condition) for test in together]
+            verdict = combined([test.verdict for test in together])
+            conditions.setdefault(verdict, {}).setdefault(condition, []).append(setting.case)
+            tests += [replace(test, condition=_in_words(condition, [setting.case])) for test in together]
     return Row(claim.identifier, claim.sentence, _verdict(conditions), _explanation(conditions, missing), tuple(tests))
 
 
@@ -346,7 +367,12 @@ def _proof(name: str) -> Test:
     )
 
 
-def _verdict(conditions: Mapping[str, Sequence[str]]) -> Verdict:
+def _in_words(condition: str, cases: Sequence[str]) -> str:
+    named = ", ".join(filter(None, cases))
+    return f"{condition} ({named})" if named else condition
+
+
+def _verdict(conditions: Mapping[str, object]) -> Verdict:
     if not conditions:
         return "not tested here"
     if "holds" in conditions:
@@ -354,9 +380,9 @@ def _verdict(conditions: Mapping[str, Sequence[str]]) -> Verdict:
     return "does not hold" if "does not hold" in conditions else "undecided"
 
 
-def _explanation(conditions: Mapping[str, Sequence[str]], missing: Sequence[str]) -> str:
+def _explanation(conditions: Mapping[str, Mapping[str, Sequence[str]]], missing: Sequence[str]) -> str:
     parts = [
-        f"{words}: {'; '.join(dict.fromkeys(conditions[outcome]))}."
+        f"{words}: {'; '.join(_in_words(*setting) for setting in conditions[outcome].items())}."
         for outcome, words in (("holds", "Holds"), ("does not hold", "Does not hold"), ("undecided", "Undecided"))
         if outcome in conditions
     ]

@@ -80,6 +80,14 @@ def test_every_test_is_a_setting_where_no_condition_is_named(figures: Path) -> N
     assert row.explanation == "Holds: up. Does not hold: down; none. Undecided: open."
 
 
+def test_cases_of_one_condition_are_named_together(figures: Path) -> None:
+    """The report shows tests by condition: each case keeps its own."""
+    cases = [("up", "first"), ("down", "second"), ("up", "third"), ("up", "")]
+    row = row_of(figures, *(Setting("toy", (test,), "slope" if case else "alone", case) for test, case in cases))
+    assert row.explanation == "Holds: slope (first, third); alone. Does not hold: slope (second)."
+    assert [test.condition for test in row.tests] == ["slope (first)", "slope (second)", "slope (third)", "alone"]
+
+
 def test_numbers_are_those_of_the_decision(figures: Path) -> None:
     """The Hodges–Lehmann estimate of 1 … 10 is 5.5; the sign pattern of ten equal signs has p = 2/2¹⁰."""
     (test,) = row_of(figures, Setting("toy", ("up",), "here")).tests
