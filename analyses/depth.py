@@ -359,10 +359,10 @@ def _draw_gaps(panel: Any, verdicts: list[Decision], spread: float) -> list[str]
         return []
     panel.axvline(SHALLOW + 0.5, color="0.7", linewidth=0.6, linestyle=":", zorder=0)
     return [
-        "right minus left of the line, mean gap:",
+        "mean gap, right − left of line:",
         *(
             f"{label_of(decision.claim.identifier.partition(': ')[2])} "
-            f"{decision.effect:+.2g} [{decision.low:+.2g}, {decision.high:+.2g}]"
+            f"{decision.effect:+.2g} [{decision.low:+.2g}, {decision.high:+.2g}]".replace("-", "−").replace("inf", "∞")
             for decision in openings
         ),
     ]
