@@ -185,7 +185,7 @@ def test_figure_shows_diverged_networks_as_a_count_only() -> None:
     assert errors.get_xlabel() == "hidden layers\nReLU, 16 layers: 10 of 10 diverged"
     relu = [line for line in errors.get_lines() if line.get_color() == analysis.look_of("relu").colour]
     assert np.asarray(relu[0].get_ydata()) == pytest.approx(np.array([10.55, 12.55, 15.55, NAN]), nan_ok=True)
-    assert "ReLU +inf [+inf, +inf]" in gaps.get_xlabel()
+    assert "ReLU +∞ [+∞, +∞]" in gaps.get_xlabel()
     assert gaps.get_ylim()[1] < 20
 
 
