@@ -22,6 +22,7 @@ from analyses.networks import fully_connected
 from analyses.paired_comparison import Claim, Decision, decide, paired_differences
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
+from analyses.typeset_numbers import number
 from elutheory.errors import InputError
 
 
@@ -361,8 +362,10 @@ def _draw_gaps(panel: Any, verdicts: list[Decision], spread: float) -> list[str]
     return [
         "mean gap, right − left of line:",
         *(
-            f"{label_of(decision.claim.identifier.partition(': ')[2])} "
-            f"{decision.effect:+.2g} [{decision.low:+.2g}, {decision.high:+.2g}]".replace("-", "−").replace("inf", "∞")
+            "{} {} [{}, {}]".format(
+                label_of(decision.claim.identifier.partition(": ")[2]),
+                *(number(value, "+.2g") for value in (decision.effect, decision.low, decision.high)),
+            )
             for decision in openings
         ),
     ]

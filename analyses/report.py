@@ -24,6 +24,7 @@ from analyses.inline_svg import inline_svg
 from analyses.ledger_text import SIGNS
 from analyses.paired_comparison import Decision
 from analyses.proofs import PROOFS
+from analyses.typeset_numbers import number
 from elutheory.derivations.rendering import derivation_html
 from elutheory.errors import InputError
 
@@ -99,11 +100,6 @@ def shown_tests(row: Row) -> Sequence[tuple[str, Sequence[Test]]]:
 def anchor(words: str) -> str:
     """An identifier of the page from words."""
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
-
-
-def number(value: float, form: str = "+.3g") -> str:
-    """With a true minus sign; a dash where there is none."""
-    return "–" if isnan(value) else f"{value:{form}}".replace("-", "−").replace("inf", "∞")
 
 
 def _proofs() -> list[tuple[str, list[tuple[str, str, str]]]]:

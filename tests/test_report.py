@@ -14,7 +14,7 @@ import pytest
 from analyses import report as report_module
 from analyses.claims import ledger
 from analyses.proofs import PROOFS
-from analyses.report import anchor, caption, number, report
+from analyses.report import anchor, caption, report
 from analyses.report_command import command
 from elutheory import Derivation, VerificationError, deactivation_limit, theorem_1, theorem_2
 from elutheory.derivations.printing import statement_mathml
@@ -136,11 +136,8 @@ def test_caption_is_from_the_provenance() -> None:
     )
 
 
-def test_words_and_numbers() -> None:
+def test_anchor() -> None:
     assert anchor("LReLU, 8 × 128") == "lrelu-8-128"
-    assert [number(value) for value in (1.2345, -0.5, float("inf"), float("-inf"), float("nan"))] == [
-        *("+1.23", "−0.5", "+∞", "−∞", "–")
-    ]
 
 
 def refused(figures: Path, message: str) -> None:
