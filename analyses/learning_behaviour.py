@@ -275,11 +275,12 @@ def draw(table: Any) -> Figure:
         panels[0].legend(handles=panels[0].containers[-1:], frameon=False, fontsize=8, loc="lower right")
         panels[0].set_ylabel("mean activation")
         panels[1].set_yscale("log")
-        panels[1].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        lowest, highest = panels[1].get_ylim()
+        panels[1].yaxis.set_major_locator(LogLocator(subs=(1.0,) if highest > 1e3 * lowest else (1.0, 2.0, 5.0)))
         panels[1].yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
         panels[1].yaxis.set_minor_formatter(NullFormatter())
         panels[1].set_ylabel("cross-entropy (nats)")
-        panels[1].legend(frameon=False, loc="upper right")
+        panels[2].legend(frameon=False, loc="best")
         figure.suptitle(f"{_setting(table)}\nmedian over seeds and range", fontsize=8)
     return figure
 

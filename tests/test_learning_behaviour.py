@@ -200,7 +200,7 @@ def test_diverged_runs_count_as_worst_and_are_counted() -> None:
     assert verdicts["distance: relu"].effect == -np.inf
     table = planted(0.5, 1.0, diverging="relu")
     assert "12 runs of ReLU diverged" in summary(table)
-    labels = [text.get_text() for text in draw(table).axes[1].get_legend().get_texts()]
+    labels = [text.get_text() for text in draw(table).axes[2].get_legend().get_texts()]
     assert "ReLU (12 diverged)" in labels
 
 
