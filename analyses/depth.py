@@ -7,6 +7,7 @@ activation. The gap is the other's test error minus ELU's; it opens if it is lar
 All train for the same number of epochs: where training losses differ as well, the gap is also one of learning speed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -302,10 +303,10 @@ def draw(table: Any) -> Figure:
         panels[0].set_yticks(grid, [f"{rate:g}" for rate in grid])
         panels[0].minorticks_off()
         panels[0].set_ylim(grid[0] / 1.4, grid[-1] * 1.4)
-        panels[1].set_yscale("symlog", linthresh=1)
-        for panel, ticks in zip(panels[1:], ((1, 1.5, 2, 3, 5), (1, 2, 5)), strict=True):
-            panel.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=ticks))
-            panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        lowest, highest = panels[1].dataLim.intervaly
+        if highest > 2 * lowest:
+            _scale_by_decades(panels[1], (1, 1.5, 2, 3, 5))
+        _scale_by_decades(panels[2], (1, 2, 5))
         titles = ("(a) chosen learning rate", "(b) test error (%)", "(c) the other's error − ELU's (%)")
         notes = ([], _diverged(compared), opened)
         for panel, title, note in zip(panels, titles, notes, strict=True):
@@ -317,6 +318,13 @@ def draw(table: Any) -> Figure:
         )
         figure.suptitle(_setting(table), fontsize=8)
     return figure
+
+
+def _scale_by_decades(panel: Any, ticks: Sequence[float]) -> None:
+    """Percentages on a logarithmic scale beyond ±1 %, a linear one within."""
+    panel.set_yscale("symlog", linthresh=1)
+    panel.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=ticks))
+    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _draw_rates(panel: Any, name: str, networks: Any, shift: float) -> None:
@@ -352,7 +360,6 @@ def _draw_gaps(panel: Any, verdicts: list[Decision], spread: float) -> list[str]
         panel.plot(place, decision.effect, marker=look.marker, markersize=4, color=look.colour, markerfacecolor=face)
     shown = [number for decision in leads for number in (decision.effect, decision.low, decision.high)]
     shown = [number for number in shown if np.isfinite(number)]
-    panel.set_yscale("symlog", linthresh=1)
     panel.set_ylim(1.3 * min([-1, *shown]), 1.3 * max([1, *shown]))
     panel.axhline(0.0, color="0.7", linewidth=0.6, zorder=0)
     openings = [decision for decision in verdicts if decision not in leads]
