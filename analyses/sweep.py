@@ -40,7 +40,7 @@ class Sweep:
         `measure_cell` stands at a module's top level and depends on its arguments alone; `config` and cells are plain
         values or frozen dataclasses of them. With a `folder`, an interrupted sweep goes on where it stopped; a
         `measure_cell` with a parameter `checkpoint` gets a path there, by which an unfinished cell can go on too (None
-        on a cluster).
+        on a cluster). The folder is made by who first writes into it.
         """
         files = [kept_cells.file_name(measure_cell, config, cell, self.device) for cell in cells]
         tables: dict[int, pandas.DataFrame] = {}
@@ -64,7 +64,6 @@ class Sweep:
     def _checkpoints(self, measure_cell: MeasureCell, files: Sequence[str]) -> list[Path | None]:
         if self.folder is None or self.cluster is not None or "checkpoint" not in signature(measure_cell).parameters:
             return [None] * len(files)
-        self.folder.mkdir(parents=True, exist_ok=True)
         return [self.folder / Path(file).with_suffix(".safetensors") for file in files]
 
     def _measured(self, measure_cell: MeasureCell, config: Any, cells: Cells) -> Measuring:

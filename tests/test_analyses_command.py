@@ -215,3 +215,13 @@ def test_an_analysis_of_the_processor_alone_refuses_others(tmp_path: Path) -> No
     with pytest.raises(InputError, match="moment_accuracy runs on the CPU only; use --device cpu"):
         run_analysis(find_analysis("moment_accuracy"), tmp_path / "new", device="cuda")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("options", [("--examples", "-5"), ("--data", "nowhere")])
+def test_a_refused_analysis_leaves_no_folder(
+    options: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "new"
+    assert command.main(["depth", *options, "--device", "cpu", "--output", str(folder)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not folder.exists()

@@ -189,6 +189,13 @@ def test_figure_shows_diverged_networks_as_a_count_only() -> None:
     assert gaps.get_ylim()[1] < 20
 
 
+def test_scale_of_errors_is_logarithmic_only_where_they_differ_widely() -> None:
+    alike = analysis.draw(made(dict.fromkeys(ERRORS, 0.14))).axes
+    apart = analysis.draw(made(ERRORS | {("relu", 16): 0.90})).axes
+    assert [panel.get_yscale() for panel in alike] == ["log", "linear", "symlog"]
+    assert [panel.get_yscale() for panel in apart] == ["log", "symlog", "symlog"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

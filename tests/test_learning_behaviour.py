@@ -222,6 +222,14 @@ def test_figure_repeats_and_says_what_it_shows(table: pandas.DataFrame) -> None:
     assert summary(table).startswith(said)
 
 
+@pytest.mark.parametrize(("elu", "first_digits"), [(0.5, {"1", "2", "5"}), (1e-4, {"1"})])
+def test_ticks_of_losses_over_many_decades_are_powers_of_ten(elu: float, first_digits: set[str]) -> None:
+    panel = draw(planted(elu, rivals=1.0)).axes[1]
+    lowest, highest = panel.get_ylim()
+    shown = [tick for tick in panel.get_yticks() if lowest <= tick <= highest]
+    assert {f"{tick:e}"[0] for tick in shown} == first_digits
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
