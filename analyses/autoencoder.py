@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 
 from analyses import datasets
 from analyses.datasets import Dataset, Split
-from analyses.named_activations import named_activation
+from analyses.named_activations import check_activations, named_activation
 from analyses.networks import fully_connected
 from analyses.paired_comparison import Claim, Decision, decide, paired_differences
 from analyses.style import label_of, look_of, style
@@ -81,17 +81,12 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """One an activation. Raises InputError on repeated or unknown ones and sizes that are too small."""
-    if len(set(config.activations)) < len(config.activations) or not config.activations:
-        raise InputError(
-            f"activations are {', '.join(config.activations) or 'none'}; give each once, and one at least."
-        )
+    check_activations(config.activations, config.negative_slope)
     for name in ("epochs", "seeds"):
         if getattr(config, name) < 1:
             raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
     if not config.encoder:
         raise InputError("the encoder has no layer; give the units of one at least.")
-    for name in config.activations:
-        named_activation(name, config.negative_slope)
     return [Cell(name) for name in config.activations]
 
 
@@ -242,9 +237,9 @@ def draw(table: Any) -> Figure:
         panels: Any = figure.subplots(len(_SPLITS), len(rates), sharex=True, sharey=True, squeeze=False)
         for (row, column), panel in np.ndenumerate(panels):
             at_rate = table[table["learning_rate"] == rates[column]]
+            panel.set_yscale("log")  # before the curves, of which there may be none
             for name in names:
                 _draw_curves(panel, name, at_rate[at_rate["activation"] == name], f"{_SPLITS[row]}_error")
-            panel.set_yscale("log")
             if row == 0:
                 panel.set_title(f"learning rate {rates[column]:g}")
                 gone = [f"{label_of(name)}: {count}" for (name, _), count in _diverged(at_rate)]

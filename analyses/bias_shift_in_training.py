@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from analyses import datasets
-from analyses.named_activations import named_activation
+from analyses.named_activations import check_activations, named_activation
 from analyses.paired_comparison import Claim, Decision, decide, paired_differences
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
@@ -147,8 +147,7 @@ def cells(config: Config) -> list[Cell]:
         raise InputError("learning rate and damping are positive.")
     if not 1 < config.fisher_examples <= config.examples:
         raise InputError(f"fisher examples are 2 to {config.examples}, the number of examples.")
-    if not config.activations:
-        raise InputError("at least one activation is needed.")
+    check_activations(config.activations, config.negative_slope)
     return [Cell(*cell) for cell in product(config.activations, (False, True))]
 
 

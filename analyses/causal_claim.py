@@ -19,7 +19,7 @@ from scipy.stats import bootstrap
 from torch import Tensor, nn
 
 from analyses import datasets
-from analyses.named_activations import named_activation
+from analyses.named_activations import check_activations, named_activation
 from analyses.paired_comparison import Claim, Decision, decide, hodges_lehmann, paired_differences
 from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
@@ -185,8 +185,7 @@ def cells(config: Config) -> list[Cell]:
         raise InputError(f"layers is {config.layers}; 2 or more are needed, of which the first is not measured.")
     if config.examples < 0 or config.features < 0:
         raise InputError("examples and features are 0 (all) or more.")
-    if not config.activations:
-        raise InputError("at least one activation is needed.")
+    check_activations(config.activations, config.negative_slope)
     if len(config.learning_rates) != len(config.natural_learning_rates) or not config.learning_rates:
         raise InputError("both grids have equally many learning rates, one or more; every method is tuned alike.")
     if min(*config.learning_rates, *config.natural_learning_rates) <= 0:

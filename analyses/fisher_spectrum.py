@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from analyses import datasets
-from analyses.named_activations import named_activation
+from analyses.named_activations import check_activations, named_activation
 from analyses.paired_comparison import Claim, Decision, decide
 from analyses.style import label_of
 from analyses.sweep import Sweep
@@ -220,17 +220,13 @@ def cells(config: Config) -> list[Cell]:
         raise InputError(f"layers is {config.layers}; units above the first hidden layer need 2 or more.")
     if config.examples < 2 or config.learning_rate <= 0:
         raise InputError("examples are 2 or more, the learning rate is positive.")
-    names = config.activations
-    if not names or len(set(names)) < len(names):
-        raise InputError(f"activations are {', '.join(names) or 'none'}; give each once, and one at least.")
-    for name in names:
-        named_activation(name, config.negative_slope)
+    check_activations(config.activations, config.negative_slope)
     end = _FIRST_SEED + config.seeds
     groups = [
         tuple(range(start, min(start + config.seeds_at_once, end)))
         for start in range(_FIRST_SEED, end, config.seeds_at_once)
     ]
-    return [Cell(name, seeds) for name in names for seeds in groups]
+    return [Cell(name, seeds) for name in config.activations for seeds in groups]
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

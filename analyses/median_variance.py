@@ -21,7 +21,7 @@ from torch import Tensor
 from analyses import datasets
 from analyses.networks import fully_connected
 from analyses.paired_comparison import Claim, Decision, decide, paired_differences
-from analyses.style import look_of, style
+from analyses.style import label_of, look_of, style
 from analyses.sweep import Sweep
 from elutheory.activations import activation
 from elutheory.errors import InputError
@@ -266,9 +266,12 @@ def decisions(table: Any) -> list[Decision]:
 
 def summary(table: Any) -> str:
     """Layer means of the quantities, the verdicts, and whether the paper's claim depends on the scale."""
-    means = table.pivot_table(index=["quantity", "layer"], columns="activation", values="mean", sort=False)
+    means = table.pivot_table(
+        index=["quantity", "layer"], columns="activation", values="mean", sort=False, dropna=False
+    )
     means["ratio"] = means["relu"] / means["elu"]
     still = table[table["quantity"] == "variance"].groupby("activation")["still"].mean()
+    lost = table[table["diverged"].notna()].groupby("activation")["seed"].nunique()
     found = decisions(table)
     verdicts = {decision.claim.identifier: decision.verdict for decision in found}
     freed = [verdicts[name] for name in ("relative_variance", "relative_net_variance")]
@@ -280,6 +283,7 @@ def summary(table: Any) -> str:
             _setting(table),
             means.to_string(float_format="%.3g"),
             f"units whose median never moves: {100 * still['elu']:.3g} % of ELUs, {100 * still['relu']:.3g} % of ReLUs",
+            *(f"{count} runs of {label_of(str(name))} diverged" for name, count in lost.items()),
             *(str(decision) for decision in found),
             f"ReLU / ELU: {ratios[0]}; of the changes {ratios[1]}; relative {ratios[2]}; of net inputs {ratios[3]}",
             f"the paper's verdict {dependence} on whether variances are taken relative to the units' own",

@@ -1,6 +1,7 @@
 """One analysis from measuring to the record, as `python -m analyses NAME` does it; notebooks call `run_analysis`."""
 
 import dataclasses
+import math
 import platform
 import shutil
 import time
@@ -36,6 +37,7 @@ def run_analysis(
     name = analysis.__name__.rpartition(".")[2]
     records.check_folder(folder, name)
     config = analysis.PRESETS[preset] if config is None else config
+    _check_finite(config)
     device = _device_for(analysis, name, device)
     unfinished = folder / ".unfinished"
     shown = provenance.without_places(config)
@@ -60,6 +62,14 @@ def run_analysis(
     saved = records.save(folder, table, analysis.draw, described)
     shutil.rmtree(unfinished, ignore_errors=True)
     return saved
+
+
+def _check_finite(config: Any) -> None:
+    """No option of any analysis is NaN or infinite; what else it may be, `cells` of the analysis says."""
+    for name, given in dataclasses.asdict(config).items():
+        for number in given if isinstance(given, (tuple, list)) else (given,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise InputError(f"{name} holds {number}; a finite number is needed.")
 
 
 def _device_for(analysis: ModuleType, name: str, asked: str) -> str:

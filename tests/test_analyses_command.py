@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shlex
 import subprocess
 import sys
@@ -192,6 +193,20 @@ def test_a_folder_with_other_records_is_left_alone(toy_command: Path) -> None:
     with pytest.raises(InputError, match="holds records of mean_activations"):
         run_analysis(toy, toy_command)
     assert [path.name for path in toy_command.iterdir()] == ["provenance.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("causal_claim", {"learning_rates": (0.1, math.nan)}), ("learning_behaviour", {"learning_rate": math.inf})],
+)
+def test_numbers_that_are_not_finite_are_refused_before_anything_runs(
+    name: str, option: dict[str, Any], tmp_path: Path
+) -> None:
+    analysis = find_analysis(name)
+    config = dataclasses.replace(analysis.PRESETS["quick"], **option)
+    with pytest.raises(InputError, match=f"{next(iter(option))} holds (nan|inf); a finite number is needed"):
+        run_analysis(analysis, tmp_path / "new", config=config)
+    assert not (tmp_path / "new").exists()
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from analyses import autoencoder as analysis
 from analyses import datasets, records
 from analyses.networks import AUTOENCODER, initialise
+from analyses.style import figure_bytes
 from analyses.training import batch_order
 from elutheory.errors import InputError
 
@@ -179,6 +180,11 @@ def test_figure_shows_medians_of_the_runs_that_did_not_diverge() -> None:
     assert np.asarray(elu.get_ydata())[-1] == pytest.approx(2 * 0.2 * 1.04)  # of seeds 0 … 8
     assert len(np.asarray(lines[analysis.look_of("relu").colour].get_ydata())) == 0
     assert panels[0, 0].texts[0].get_text() == "ELU: 1 of 10 diverged\nReLU: 10 of 10 diverged"
+
+
+def test_a_table_of_diverged_runs_alone_is_drawn() -> None:
+    lost = tuple((name, rate, seed) for name, rate in ERRORS for seed in range(10))
+    assert figure_bytes(analysis.draw(made(ERRORS, diverged=lost)), "svg").startswith(b"<?xml")
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,8 @@ def test_figure_and_summary_of_a_measured_table(table: pandas.DataFrame) -> None
         {"damping": 0.0},
         {"fisher_examples": 61},
         {"activations": ()},
+        {"activations": ("elu", "elu")},
+        {"activations": ("elu", "nonsense")},
     ],
 )
 def test_bad_configurations_are_refused(wrong: dict[str, object]) -> None:

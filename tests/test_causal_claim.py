@@ -197,6 +197,8 @@ def test_principal_components_keep_the_largest_variances() -> None:
         {"seeds": 0},
         {"examples": -1},
         {"activations": ()},
+        {"activations": ("elu", "elu")},
+        {"activations": ("elu", "nonsense")},
         {"learning_rates": (0.1,)},
         {"learning_rates": (0.1, 0.0)},
         {"learning_rates": (), "natural_learning_rates": ()},

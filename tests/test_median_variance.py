@@ -122,6 +122,9 @@ def test_diverged_runs_have_no_numbers_and_count_as_worst() -> None:
     assert table[["mean", "q05", "q50", "q95", "still"]].isna().all(axis=None)
     assert np.isinf(run_statistics(table).drop(columns=["activation", "seed"])).all(axis=None)
     assert {decision.effect for decision in decisions(table)} == {0.0}
+    assert figure_bytes(median_variance.draw(table), "svg").startswith(b"<?xml")
+    said = median_variance.summary(table)
+    assert "2 runs of ELU diverged\n2 runs of ReLU diverged" in said
 
 
 # --- verdicts -------------------------------------------------------------------------------------------------------
