@@ -251,7 +251,7 @@ def draw(table: Any) -> Figure:
         looks = [look_of(name) for name in names]
         lines = [Line2D([], [], color=look.colour, linestyle=look.line, label=look.label) for look in looks]
         figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False, fontsize=8)
-        figure.suptitle(_setting(table), fontsize=8)
+        figure.suptitle(_setting(table), fontsize=8, wrap=True)
     return figure
 
 
