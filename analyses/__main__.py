@@ -10,15 +10,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
-from analyses.catalogue import catalogue, find_analysis
-from elutheory.command_line import INTERRUPTED, VERIFIED, parse_options, run
+from analyses.framework.catalogue import catalogue, find_analysis
 from elutheory.errors import InputError
+from elutheory.output.command_line import INTERRUPTED, VERIFIED, parse_options, run
 
 _PROGRAM = "python -m analyses"
 _ON_ALL_RECORDS = {
-    "claims": ("analyses.claims_command", "The ledger: every claim of the abstract, decided from the records."),
-    "report": ("analyses.report_command", "Ledger, derivations, figures and tables in one self-contained HTML file."),
-    "readme": ("analyses.readme", "The README's tables, written anew from the records."),
+    "claims": ("analyses.report.claims_command", "The ledger: every claim of the abstract, decided from the records."),
+    "report": (
+        "analyses.report.report_command",
+        "Ledger, derivations, figures and tables in one self-contained HTML file.",
+    ),
+    "readme": ("analyses.report.readme", "The README's tables, written anew from the records."),
 }
 """By name: the module with its `command`, and what it makes."""
 
@@ -55,12 +58,12 @@ def _command(arguments: Sequence[str] | None) -> int:
     options: Any = parse_options(_options(analysis, _preset(rest)), f"{_PROGRAM} {name}", rest)
     folder = options.output or Path("figures") / name
     if options.redraw:
-        from analyses import records
+        from analyses.framework import records
 
         table = records.redraw(folder, analysis.draw, analysis=name)
     else:
-        from analyses.run import run_analysis
-        from analyses.sweep import Interrupted
+        from analyses.framework.run import run_analysis
+        from analyses.framework.sweep import Interrupted
 
         try:
             table = run_analysis(

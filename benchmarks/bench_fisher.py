@@ -18,9 +18,8 @@ import torch
 from torch import nn
 
 from benchmarks.interleaved_times import best_times
-from elutheory.fisher import UnitFisher, unit_fisher
-from elutheory.scores import LayerScores
-from elutheory.weighted_outer_products import add_weighted_outer_products, mirror
+from elutheory.fisher import LayerScores, UnitFisher, unit_fisher
+from elutheory.fisher.outer_products import add_weighted_outer_products, mirror
 
 ROUNDS = 25
 UNITS, FAN_IN, EXAMPLES = 128, 128, 512

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.comparison import cores
-from elutheory.gram_propagation import propagate_gram, tangent_kernel
+from elutheory.gram import propagate_gram, tangent_kernel
 from elutheory.kernels import dual_kernel
 
 WEIGHT_VARIANCE, BIAS_VARIANCE = 1.5, 0.1

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from benchmarks.interleaved_times import best_times
-from elutheory.layer_statistics import observe_layers
-from elutheory.unit_sums import FOLD_AFTER
+from elutheory.models.running_moments import FOLD_AFTER
+from elutheory.statistics import observe_layers
 
 DEPTH, WIDTH, BATCH = 20, 512, 256
 LIMIT = 1.10

@@ -14,8 +14,8 @@ import pytest
 from flint import arb, fmpq
 
 from elutheory.activations import activation
-from elutheory.certified_digits import certified_moments, precision
-from elutheory.moments import gaussian_moments
+from elutheory.moments import certified_moments, gaussian_moments
+from elutheory.moments.certified import precision
 
 VALUES = 10**4
 

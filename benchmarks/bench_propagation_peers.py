@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from benchmarks.comparison import cores
-from elutheory.gram_propagation import TangentKernel, propagate_gram, tangent_kernel
+from elutheory.gram import TangentKernel, propagate_gram, tangent_kernel
 
 REFERENCE = Path(__file__).with_name("propagation_reference.json")
 WEIGHT_STD, BIAS_STD = 1.25, 0.1

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analyses.datasets import Split
-from analyses.networks import LEARNING_BEHAVIOUR, fully_connected, hidden_activations, initialise
-from analyses.trained_networks import Networks, StackedNetworks
-from analyses.training import LOSSES, Training, batch_order, fabric_on, gathered, train
+from analyses.data.datasets import Split
+from analyses.networks.architectures import LEARNING_BEHAVIOUR, fully_connected, hidden_activations, initialise
+from analyses.networks.stacked import Networks, StackedNetworks
+from analyses.networks.training import LOSSES, Training, batch_order, fabric_on, gathered, train
 from benchmarks.interleaved_times import best_times
 
 NETWORKS, BATCH, RATE = 20, 64, 0.01

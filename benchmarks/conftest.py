@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import torch
 
-from analyses.devices import device_name
-from analyses.provenance import commit, versions
+from analyses.framework.devices import device_name
+from analyses.framework.provenance import commit, versions
 from benchmarks.comparison import Comparison, Record, cores
-from elutheory.command_line import write_whole
+from elutheory.output.command_line import write_whole
 
 COMPARISONS = pytest.StashKey[list[Comparison]]()
 

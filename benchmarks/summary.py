@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.comparison import PEERS, Comparison, read_record
-from elutheory.command_line import VERIFIED, parse_options, run
+from elutheory.output.command_line import VERIFIED, parse_options, run
 
 HEADINGS = ("job", "elutheory", "beside", "its time", "ratio", "relative errors: elutheory, beside", "threads, device")
 ABSENT = "not installed"

@@ -4,13 +4,16 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from elutheory.command_line import BAD_INPUT
+from elutheory.output.command_line import BAD_INPUT
 
 COMMANDS = {
-    "bias-shift": ("elutheory.bias_shift", "derive and check Theorems 1 and 2, measure them on handwritten digits"),
-    "moments": ("elutheory.moments_command", "moments of an activation function of a Gaussian variable"),
-    "propagation": ("elutheory.propagation_command", "what theory predicts for every layer of a deep network"),
-    "diagnosis": ("elutheory.diagnosis_command", "where the bias shift is in your own torch model"),
+    "bias-shift": (
+        "elutheory.bias_shift.command",
+        "derive and check Theorems 1 and 2, measure them on handwritten digits",
+    ),
+    "moments": ("elutheory.moments.command", "moments of an activation function of a Gaussian variable"),
+    "propagation": ("elutheory.propagation.command", "what theory predicts for every layer of a deep network"),
+    "diagnosis": ("elutheory.diagnosis.command", "where the bias shift is in your own torch model"),
 }
 
 

@@ -1,0 +1,1 @@
+"""How an analysis runs, is kept and decided."""

@@ -1,0 +1,96 @@
+"""Records: a tidy table, where it came from and the figure drawn from it, which belong together."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas
+from matplotlib.figure import Figure
+
+from analyses.framework.joint_files import complete, replace_together
+from elutheory.errors import InputError
+from elutheory.output.figures import figure_bytes
+
+Draw = Callable[[pandas.DataFrame], Figure]
+
+
+def save(folder: Path, table: pandas.DataFrame, draw: Draw, provenance: Mapping[str, Any]) -> pandas.DataFrame:
+    """Write records.csv (floats to 7 digits), provenance.json, figure.svg and figure.png; returns the table as saved.
+
+    All four are replaced together: a crash leaves the old record or the new one. The figure is drawn from the table as
+    saved. Provenance gets the checksum of records.csv.
+    """
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.7g").encode()
+    saved = _parse(text)
+    described = {**provenance, "records_sha256": hashlib.sha256(text).hexdigest()}
+    contents = {"records.csv": text, "provenance.json": (json.dumps(described, indent=2) + "\n").encode()}
+    replace_together(folder, {**contents, **_figures(draw, saved)})
+    return saved
+
+
+def redraw(folder: Path, draw: Draw, *, analysis: str | None = None) -> pandas.DataFrame:
+    """Draw figure.svg and figure.png again from the saved table alone; returns it."""
+    table = load(folder, analysis=analysis)
+    replace_together(folder, _figures(draw, table))
+    return table
+
+
+def load(folder: Path, *, analysis: str | None = None) -> pandas.DataFrame:
+    """The table saved in `folder`, if its provenance vouches for it (and names the `analysis`).
+
+    Raises InputError if there is none, it cannot be read, or provenance.json describes another records.csv.
+    """
+    complete(folder)
+    text, provenance = _read(folder, "records.csv"), provenance_of(folder)
+    if analysis is not None and provenance.get("analysis") != analysis:
+        raise InputError(f"{folder} holds records of {provenance.get('analysis')}, not of {analysis}.")
+    if hashlib.sha256(text).hexdigest() != provenance.get("records_sha256"):
+        raise InputError(f"{folder / 'records.csv'} is not what provenance.json beside it describes; measure again.")
+    try:
+        return _parse(text)
+    except (ValueError, pandas.errors.ParserError) as error:
+        raise InputError(f"{folder / 'records.csv'} is no table ({error}); measure again.") from None
+
+
+def provenance_of(folder: Path) -> dict[str, Any]:
+    """What provenance.json in `folder` says. Raises InputError if it cannot be read or describes no records."""
+    path = folder / "provenance.json"
+    try:
+        provenance = json.loads(_read(folder, path.name))
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error}); measure again.") from None
+    if not isinstance(provenance, dict):
+        raise InputError(f"{path} does not describe records; measure again.")
+    return provenance
+
+
+def check_folder(folder: Path, analysis: str) -> None:
+    """Refuse, before any work, a folder that holds the records of another analysis or cannot be one."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; name a folder.")
+    if (folder / "provenance.json").exists():
+        held = provenance_of(folder).get("analysis", analysis)
+        if held != analysis:
+            raise InputError(f"{folder} holds records of {held}; name another folder for those of {analysis}.")
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{folder} holds no {name}; run the analysis first, without --redraw.") from None
+    except OSError as error:
+        raise InputError(f"{folder / name} cannot be read ({error.strerror}).") from None
+
+
+def _parse(text: bytes) -> pandas.DataFrame:
+    """Only an empty field is a missing value: "None" and "NA" are words."""
+    return pandas.read_csv(io.BytesIO(text), keep_default_na=False, na_values=[""])
+
+
+def _figures(draw: Draw, table: pandas.DataFrame) -> dict[str, bytes]:
+    figure = draw(table)
+    return {f"figure.{kind}": figure_bytes(figure, kind) for kind in ("svg", "png")}

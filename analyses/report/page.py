@@ -1,0 +1,174 @@
+"""The report: ledger, derivations and analyses in one HTML page that needs nothing else, made from the records alone.
+
+The same records, code and libraries give the same bytes: there is no date in it. Each figure's caption comes from its
+record's provenance, each verdict from its record's table, each tick from a check that ran while the page was made.
+"""
+
+import base64
+import gzip
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from analyses.framework import provenance, records
+from analyses.framework.catalogue import catalogue, find_analysis
+from analyses.framework.claims import Decision
+from analyses.report.inline_svg import inline_svg
+from analyses.report.ledger import DERIVATIONS, Row, Test, ledger
+from analyses.report.ledger_text import SIGNS
+from elutheory.derivations.catalogue import PROOFS
+from elutheory.derivations.proof.rendering import derivation_html
+from elutheory.errors import InputError
+from elutheory.output.typeset_numbers import number
+
+EMBEDDED_BYTES = 2**16
+"""Records whose compressed table is larger are not in the page; it says where they lie."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One record in the page. `name`: its folder; `download`: the table as a data URL, empty if it is too large."""
+
+    name: str
+    title: str
+    figure: str
+    caption: str
+    command: str
+    decisions: tuple[Decision, ...]
+    summary: str
+    columns: dict[str, str]
+    rows: int
+    checksum: str
+    download: str
+    described: dict[str, Any]
+
+
+def report(figures: Path) -> str:
+    """The page about all records in the folders of `figures`.
+
+    Raises InputError if there is none or one is corrupt, VerificationError if a step of a derivation fails.
+    """
+    names = sorted(path.parent.name for path in figures.glob("*/provenance.json"))
+    if not names:
+        raise InputError(f"{figures} holds no records; run an analysis first (python -m analyses).")
+    order = list(catalogue())
+    sections = sorted(
+        (_section(figures / name) for name in names),
+        key=lambda section: (order.index(section.described["analysis"]), section.name),
+    )
+    rows = ledger(figures)
+    here = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals |= {
+        "anchor": anchor,
+        "badge": lambda verdict: verdict.partition(" with ")[0].replace(" ", "-"),
+        "number": number,
+        "sign": lambda verdict: SIGNS.get(verdict, SIGNS["undecided"]),
+        "place": lambda test: test.identifier if test.analysis == DERIVATIONS else f"analysis-{test.analysis}",
+        "without_interval": lambda found: isnan(found.low) and isnan(found.high),
+    }
+    page = environment.get_template("page.html.jinja").render(
+        style=(here / "page.css").read_text(encoding="utf-8"),
+        rows=rows,
+        counts=Counter(row.verdict for row in rows),
+        verdicts=SIGNS,
+        shown_tests=shown_tests,
+        proofs=_proofs(),
+        sections=sections,
+        versions=provenance.versions(),
+    )
+    return re.sub(r"\n\s*\n+", "\n", page) + "\n"
+
+
+def shown_tests(row: Row) -> Sequence[tuple[str, Sequence[Test]]]:
+    """The tests of a claim by condition, in order."""
+    return [
+        (condition, [test for test in row.tests if test.condition == condition])
+        for condition in dict.fromkeys(test.condition for test in row.tests)
+    ]
+
+
+def anchor(words: str) -> str:
+    """An identifier of the page from words."""
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+def _proofs() -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """By section: identifier, title with number, HTML with every step verified now."""
+    sections = {section: [derive() for derive in named.values()] for section, named in PROOFS.items()}
+    return [
+        (
+            section,
+            [
+                (each.identifier, f"{each.title} [{each.number}]", derivation_html(each, level=4))
+                for each in derivations
+            ],
+        )
+        for section, derivations in sections.items()
+    ]
+
+
+def _section(folder: Path) -> Section:
+    table, described = records.load(folder), records.provenance_of(folder)
+    analysis = find_analysis(described["analysis"])
+    title = catalogue()[described["analysis"]]
+    try:
+        drawn = (folder / "figure.svg").read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{folder / 'figure.svg'} cannot be read ({error.strerror}); draw it again with --redraw."
+        ) from None
+    compressed = gzip.compress((folder / "records.csv").read_bytes(), compresslevel=9, mtime=0)
+    embedded = len(compressed) <= EMBEDDED_BYTES
+    return Section(
+        name=folder.name,
+        title=title,
+        figure=inline_svg(drawn, f"figure-{folder.name}", title),
+        caption=caption(described),
+        command=described["command"],
+        decisions=tuple(analysis.decisions(table)) if hasattr(analysis, "decisions") else (),
+        summary=analysis.summary(table),
+        columns=getattr(analysis, "COLUMNS", {}),
+        rows=len(table),
+        checksum=described["records_sha256"],
+        download=f"data:application/gzip;base64,{base64.b64encode(compressed).decode()}" if embedded else "",
+        described=described,
+    )
+
+
+def caption(described: dict[str, Any]) -> str:
+    """Data, settings, device and duration of a record in words, from its provenance alone."""
+    config = dict(described["config"])
+    data = config.pop("data", None)
+    settings = "; ".join(f"{name.replace('_', ' ')} {_words(value)}" for name, value in config.items())
+    parts = [f"Data: {data}."] if data else []
+    parts += [f"Settings: {settings}."] if settings else []
+    commit = described["commit"] or "outside a git checkout"
+    return " ".join(
+        [
+            *parts,
+            f"Preset {described['preset']}{_changed(described['command'])}, measured in {described['seconds']:g} s on "
+            f"{described['device']} ({described['device_name']}), code of commit {commit}.",
+        ]
+    )
+
+
+def _changed(command: str) -> str:
+    """Whether the command has options of the analysis beside its preset and device."""
+    options = {word for word in shlex.split(command) if word.startswith("--")}
+    return " with other settings" if options - {"--preset", "--device"} else ""
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_words, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 else str(value)

@@ -1,0 +1,168 @@
+"""Theorems 1 and 2 put to work: derive them, machine-check every step, and measure them on real digits.
+
+Run as `python -m elutheory.bias_shift` or `elutheory bias-shift`.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from elutheory.derivations.bias_shift.fisher_matrix import fisher_information
+from elutheory.derivations.bias_shift.partitioned_inverse import lemma_1, lemma_2
+from elutheory.derivations.bias_shift.unit_natural_gradient import bias_shift_of_a_unit, centring, theorem_1, theorem_2
+from elutheory.derivations.proof.derivation import Derivation, VerificationError
+from elutheory.errors import InputError
+from elutheory.output.command_line import FAILED, VERIFIED, check_output, parse_options, run, write_whole
+
+if TYPE_CHECKING:
+    from elutheory.bias_shift.report import Experiment
+
+Statement = Literal[
+    "lemma-1",
+    "lemma-2",
+    "fisher-information",
+    "theorem-1",
+    "bias-shift",
+    "theorem-2",
+    "centring",
+    "gaussian-units",
+    "all",
+]
+
+
+def _gaussian_units() -> Derivation:
+    from elutheory.derivations.bias_shift.gaussian_inputs import gaussian_units
+
+    return gaussian_units()
+
+
+DERIVATIONS: dict[str, Callable[[], Derivation]] = {
+    "lemma-1": lemma_1,
+    "lemma-2": lemma_2,
+    "fisher-information": fisher_information,
+    "theorem-1": theorem_1,
+    "bias-shift": bias_shift_of_a_unit,
+    "theorem-2": theorem_2,
+    "centring": centring,
+    "gaussian-units": _gaussian_units,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Derive Theorems 1 and 2 of arXiv 1511.07289, check them, measure them on digits.
+
+    Exit code 0: everything verified; 1: a check failed; 2: bad input.
+    """
+
+    activation: tuple[str, ...] = ("elu", "relu")
+    """Activation functions of the classifiers, by name."""
+    alpha: float | None = None
+    """Parameter alpha of those activation functions that have one (above 0)."""
+    hidden: tuple[int, ...] = (32, 32)
+    """Widths of the hidden layers."""
+    epochs: int = 15
+    """Passes over the digits in training."""
+    learning_rate: float = 0.05
+    """Step size of stochastic gradient descent."""
+    layer: tuple[int, ...] | None = None
+    """Numbers of the layers to measure, 1 = first hidden layer; every hidden layer if not given."""
+    damping: float | None = None
+    """Solve with F + damping I; if not given, solve a singular F on its range."""
+    seed: int = 0
+    """Seed of the initial weights and of the order of the batches."""
+    statement: tuple[Statement, ...] = ("theorem-1", "theorem-2")
+    """Which derivations to print."""
+    symbolic_only: bool = False
+    """Derivations only: no training, no Fisher matrices."""
+    format: Literal["text", "json", "markdown", "latex", "html"] = "text"
+    """How to print the report."""
+    output: Path | None = None
+    """Write the report to this file, whole or not at all, instead of printing it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 all verified, 1 a check failed, 2 bad input."""
+    return run(_command, arguments)
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    options = parse_options(Options, "elutheory bias-shift", arguments)
+    check_output(options.output)
+    names = tuple(DERIVATIONS) if "all" in options.statement else tuple(dict.fromkeys(options.statement))
+    if not names:
+        raise InputError(f"--statement names nothing; choose from {', '.join([*DERIVATIONS, 'all'])}.")
+    measure = None if options.symbolic_only else _prepare_measurement(options)
+
+    from elutheory.bias_shift.report import Report, render
+
+    try:
+        derivations = tuple(DERIVATIONS[name]() for name in names)
+        verified = tuple(derivation.verify() for derivation in derivations)
+    except VerificationError as failure:
+        print(f"elutheory: {failure}.", file=sys.stderr)
+        return FAILED
+    report = Report(derivations, verified, measure() if measure else None)
+    text = render(report, options.format)
+    if options.output is not None:
+        write_whole(options.output, text)
+    else:
+        _print(text, options.format)
+    if not report.passed:
+        print("elutheory: not every layer was verified; see what the report marks with ✗.", file=sys.stderr)
+        return FAILED
+    return VERIFIED
+
+
+def _prepare_measurement(options: Options) -> "Callable[[], Experiment]":
+    """Validate everything that the measurement needs; the result trains and measures when called."""
+    from elutheory.activations.activation_function import activation
+    from elutheory.bias_shift.digits import DigitsExperiment, measure_digits
+
+    if not options.activation:
+        raise InputError("--activation names nothing; name at least one activation function, such as elu.")
+    names = tuple(dict.fromkeys(options.activation))
+    takes_alpha = {name: "alpha" in activation(name).parameter_values for name in names}
+    if options.alpha is not None and not any(takes_alpha.values()):
+        raise InputError(f"--alpha is given, but {', '.join(names)} takes none; add elu or celu, or leave it out.")
+    given = {} if options.alpha is None else {"alpha": options.alpha}
+    functions = [activation(name, **(given if takes_alpha[name] else {})) for name in names]
+    settings = DigitsExperiment(
+        hidden=options.hidden,
+        epochs=options.epochs,
+        learning_rate=options.learning_rate,
+        layers=options.layer,
+        damping=options.damping,
+        seed=options.seed,
+    )
+
+    def measure() -> "Experiment":
+        from rich.console import Console
+
+        from elutheory.bias_shift.report import Experiment
+
+        with Console(stderr=True).status("") as status:
+            networks = []
+            for function in functions:
+                status.update(f"training and measuring {function} on 1,797 digits")
+                networks.append(measure_digits(function, settings))
+        return Experiment(settings, tuple(networks))
+
+    return measure
+
+
+def _print(text: str, format: str) -> None:
+    """To a terminal with green ticks and red crosses, to anything else as it is."""
+    if format == "text" and sys.stdout.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        coloured = Text(text)
+        coloured.highlight_regex(r"✓", "green")
+        coloured.highlight_regex(r"✗.*", "bold red")
+        Console(highlight=False).print(coloured, end="", soft_wrap=True)
+    else:
+        sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""Decision procedures for statements on matrices, sums and resolvents."""

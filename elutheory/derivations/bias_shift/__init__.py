@@ -1,0 +1,1 @@
+"""L, F, B: lemmas, Fisher information, the unit natural gradient."""

@@ -1,0 +1,144 @@
+"""B1 and B3 for i.i.d. ELU units with Gaussian net inputs: the correction as a function of (alpha, mu, sigma, n)."""
+
+import random
+from collections.abc import Mapping
+from functools import cache, partial
+from typing import Any
+
+import sympy
+
+from elutheory.activations.activation_function import activation
+from elutheory.derivations.algebra.entries import Matrix
+from elutheory.derivations.algebra.sample_spaces import SampleSpace, as_matrix
+from elutheory.derivations.algebra.settings import MatrixSetting
+from elutheory.derivations.algebra.statements import InnerProduct
+from elutheory.derivations.moments.moments_of_activations import moment_formulas
+from elutheory.derivations.proof.derivation import Assumption, Check, CheckError, Derivation, Step, equation
+from elutheory.derivations.proof.notation import (
+    c,
+    k,
+    mean_p,
+    mean_q,
+    mu,
+    n,
+    s,
+    second_moment_q,
+    sigma,
+    unit_mean,
+    unit_second_moment,
+    unit_variance,
+    variance_q,
+)
+
+alpha = sympy.Symbol("alpha", positive=True)
+ones = sympy.MatrixSymbol("ones", n, 1)
+
+_DIGITS = 20
+_EXAMPLES = ((1.0, 0.0, 1.0), (1.5, -1.75, 0.75), (0.25, 1.25, 2.25))  # alpha, mu, sigma, exact in binary
+
+
+@cache
+def _moment_by_quadrature(power: int, numbers: tuple[float, float, float]) -> Any:
+    """`E f^power` of the activation's own definition at (alpha, mu, sigma), to `_DIGITS` digits and more."""
+    import mpmath
+
+    with mpmath.workdps(_DIGITS + 10):
+        function = activation("elu", alpha=numbers[0])
+        mean, std = map(mpmath.mpf, numbers[1:])
+        kink = -mean / std
+        return mpmath.quad(
+            lambda t: function(mean + std * t) ** power * mpmath.npdf(t),
+            [-mpmath.inf, kink - 8, kink, kink + 8, mpmath.inf],
+        )
+
+
+def _matches_quadrature(power: int, statement: sympy.Basic) -> None:
+    """Compare the right side with `E f^power` by quadrature."""
+    import mpmath
+
+    symbols: dict[sympy.Basic, int] = {unit_mean: 1, unit_second_moment: 2}
+    if not isinstance(statement, sympy.Eq) or symbols.get(statement.lhs) != power:
+        raise CheckError(f"{statement} does not equate the moment of order {power} with a formula")
+    for numbers in _EXAMPLES:
+        integral = _moment_by_quadrature(power, numbers)
+        exact = {symbol: sympy.Rational(number) for symbol, number in zip((alpha, mu, sigma), numbers, strict=True)}
+        right: Any = statement.rhs
+        value = right.subs(exact).evalf(_DIGITS + 5)
+        if not value.is_Float:
+            raise CheckError(f"{statement} has no value at (alpha, mu, sigma) = {numbers}")
+        with mpmath.workdps(_DIGITS + 10):
+            difference = abs(mpmath.mpf(str(value)) - integral)
+            if not difference < mpmath.mpf(10) ** -_DIGITS * (1 + abs(integral)):
+                raise CheckError(f"{value} against {integral} by quadrature at (alpha, mu, sigma) = {numbers}")
+
+
+def _units_example(size: int, generator: random.Random) -> Mapping[sympy.Basic, Matrix]:
+    space = SampleSpace.draw(1, generator)
+    return {
+        unit_mean: as_matrix(space.mean(under_q=False)),
+        unit_second_moment: as_matrix(space.second_moment(under_q=False)),
+        c: as_matrix(space.c),
+    }
+
+
+@cache
+def gaussian_units() -> Derivation:
+    """B1, B3, M3, M4: `s c` and `k E_q[a]` for n i.i.d. ELU units with net inputs `N(mu, sigma²)` and q = p."""
+    definitions: dict[sympy.Basic, sympy.Basic] = {
+        unit_variance: unit_second_moment - unit_mean**2,
+        mean_q: unit_mean * ones,
+        mean_p: unit_mean * ones,
+        variance_q: unit_variance * sympy.Identity(n),
+        second_moment_q: variance_q + mean_q * mean_q.T,
+        s: (1 + InnerProduct(mean_q.T * variance_q.I * mean_q)) / c,
+        k: 1 + InnerProduct((mean_q.T - mean_p.T) * variance_q.I * mean_q),
+    }
+    elu = moment_formulas(activation("elu", alpha=alpha))
+    setting = MatrixSetting(n, frozenset(), definitions, _units_example, ones=ones)
+    checks = setting.checks
+
+    def moment_check(power: int) -> tuple[Check, ...]:
+        scope = f"{len(_EXAMPLES)} points (quadrature, {_DIGITS} digits)"
+        return (Check(scope, partial(_matches_quadrature, power)),)
+
+    steps = (
+        Step(equation(mean_q, unit_mean * ones), "Identically distributed: every unit has E[f].", checks, "mean"),
+        Step(
+            equation(variance_q, unit_variance * sympy.Identity(n)),
+            "Independent units: the covariance is Var[f] times the identity.",
+            checks,
+            "covariance",
+        ),
+        Step(
+            equation(s * c, 1 + n * unit_mean**2 / unit_variance),
+            "Theorem 1's s: the strength grows with fan-in and squared mean.",
+            checks,
+            "s c",
+        ),
+        Step(equation(k, sympy.Integer(1)), "q = p leaves no multiplicative correction.", checks, "k"),
+        Step(
+            equation(k * mean_q, unit_mean * ones),
+            "Theorem 2's correction of the incoming mean is the mean itself.",
+            checks,
+            "mean correction",
+        ),
+        Step(
+            equation(unit_variance, unit_second_moment - unit_mean**2),
+            "The variance of one unit.",
+            checks,
+            "variance",
+        ),
+        Step(equation(unit_mean, elu.mean), "M3, by tilting.", moment_check(1), "M3"),
+        Step(equation(unit_second_moment, elu.second_moment), "M4, by tilting.", moment_check(2), "M4"),
+    )
+    return Derivation(
+        "gaussian-units",
+        "The correction for Gaussian ELU units",
+        "B1, B3, M3, M4",
+        "Theorems 1 and 2 of arXiv 1511.07289 with i.i.d. Gaussian net inputs",
+        (
+            Assumption("n incoming ELU units, net inputs independent N(μ, σ²), q = p; f is the ELU with parameter α."),
+            Assumption("Φ and φ are the standard normal distribution function and density."),
+        ),
+        steps,
+    )

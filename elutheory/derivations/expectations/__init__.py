@@ -1,0 +1,1 @@
+"""Expectations of Gaussian variables: integrals, normal forms, numerical checks."""

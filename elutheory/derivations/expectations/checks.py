@@ -1,0 +1,158 @@
+"""Two independent tests that a formula in mu and sigma is `E g(X)`, X ~ N(mu, sigma²): heat equation, quadrature.
+
+Proof: `u(mu, sigma) = E g(mu + sigma Z)` is the only solution of `∂u/∂sigma = sigma ∂²u/∂mu²` that is locally bounded
+up to sigma = 0, grows at most exponentially in mu, and tends to g(mu) as sigma -> 0 except at finitely many mu. A
+formula that has these properties is therefore E g(X); no integral is taken.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import sympy
+
+from elutheory.activations.activation_function import Activation
+from elutheory.activations.pieces import Piece, interior_point
+from elutheory.derivations.expectations.functions import Phi
+from elutheory.derivations.expectations.normal_form import is_identically_zero, normal_form
+from elutheory.derivations.proof.derivation import CheckError
+from elutheory.derivations.proof.notation import mu, sigma
+
+DIGITS = 50
+_WORKING_DIGITS = 65
+_FARTHEST = 21  # phi(21) < 1e-96
+_WIDEST = 6
+_LEVEL = 5  # 48 Gauss-Legendre nodes on an interval of at most _WIDEST standard deviations
+
+
+# --- the heat equation --------------------------------------------------------------------------------------------
+
+
+def check_heat_equation(formula: sympy.Expr, pieces: Iterable[Piece], symbol: sympy.Symbol) -> None:
+    """Prove `formula = E g(X)` for the g given by its pieces (numeric ends), or raise CheckError."""
+    heat = sympy.diff(formula, sigma) - sigma * sympy.diff(sympy.diff(formula, mu), mu)
+    if not is_identically_zero(heat):
+        raise CheckError(f"{formula} does not satisfy the heat equation")
+    terms = normal_form(formula, expand_density=False)
+    _refuse_unbounded(terms)
+    for piece in pieces:
+        limit = _limit_without_noise(terms, piece)
+        if not is_identically_zero(limit - piece.expression.subs(symbol, mu)):
+            raise CheckError(f"{formula} tends to {limit}, not to {piece.expression}, as sigma -> 0")
+
+
+def _refuse_unbounded(terms: Mapping[Any, Any]) -> None:
+    """Coefficients polynomial in mu and sigma, exponents linear in mu and without 1/sigma."""
+    for (exponent, _), coefficient in terms.items():
+        if not coefficient.is_polynomial(mu, sigma) or not exponent.is_polynomial(mu, sigma):
+            raise CheckError(f"the term {coefficient} exp({exponent}) may be unbounded as sigma -> 0")
+        if sympy.Poly(exponent, mu).degree() > 1:
+            raise CheckError(f"the term {coefficient} exp({exponent}) grows faster than an exponential in mu")
+
+
+def _limit_without_noise(terms: Mapping[Any, Any], piece: Piece) -> sympy.Expr:
+    """The limit sigma -> 0 at every mu inside a piece: Phi tends to 0 or 1, phi to 0."""
+    total: Any = sympy.Integer(0)
+    for (exponent, factors), coefficient in terms.items():
+        if all(_limit_of(function, piece) for function, _ in factors):
+            total += coefficient.subs(sigma, 0) * sympy.exp(exponent.subs(sigma, 0))
+    return total
+
+
+def _limit_of(function: sympy.Expr, piece: Piece) -> int:
+    """Limit of Phi(u) or phi(u): `sigma u -> slope (mu − h)` with h outside the piece."""
+    scaled = sympy.expand(sigma * function.args[0])
+    leading = scaled.subs(sigma, 0) if scaled.is_polynomial(mu, sigma) else sympy.Integer(0)
+    slope = sympy.diff(leading, mu)
+    if not slope.is_Number or slope == 0:
+        raise CheckError(f"the limit of {function} as sigma -> 0 is not known")
+    root = -leading.subs(mu, 0) / slope
+    if not root.is_real or ((piece.lower < root) == sympy.true and (root < piece.upper) == sympy.true):
+        raise CheckError(f"the limit of {function} as sigma -> 0 changes at mu = {root}, inside a piece")
+    is_above = bool(leading.subs(mu, interior_point(piece.lower, piece.upper)) > 0)
+    return int(is_above and isinstance(function, Phi))
+
+
+# --- quadrature ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Point:
+    """Exact numbers for mu, sigma and the parameters."""
+
+    values: tuple[tuple[sympy.Symbol, Any], ...]
+
+    def exact(self) -> dict[Any, Any]:
+        return dict(self.values)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{symbol} = {value}" for symbol, value in self.values)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the quadrature: weight (density included), standard score t, x = mu + sigma t, f(x), f'(x), sigma."""
+
+    weight: Any
+    t: Any
+    x: Any
+    value: Any
+    slope: Any
+    std: Any
+
+
+@cache
+def _nodes(activation: Activation, point: Point) -> tuple[Node, ...]:
+    """Gauss-Legendre nodes on intervals that end at the breakpoints; f and f' are the activation's own."""
+    import mpmath
+
+    exact = point.exact()
+    numeric = replace(activation, parameters=(), expression=activation.expression.subs(exact))
+    with mpmath.workdps(_WORKING_DIGITS):
+        mean, std = (mpmath.mpf(exact[symbol].p) / exact[symbol].q for symbol in (mu, sigma))  # pyright: ignore
+        kinks = [(mpmath.mpf(str(kink.evalf(_WORKING_DIGITS))) - mean) / std for kink in activation.breakpoints]
+        grid = [mpmath.mpf(t) for t in range(-_FARTHEST, _FARTHEST + 1, _WIDEST)]
+        ends = sorted(set(grid + [kink for kink in kinks if abs(kink) < _FARTHEST]))
+        nodes = []
+        for left, right in pairwise(ends):
+            for t, weight in _rule(left, right):
+                x = mean + std * t
+                nodes.append(Node(weight * mpmath.npdf(t), t, x, numeric(x), numeric.derivative(x), std))
+        return tuple(nodes)
+
+
+@cache
+def _standard_rule() -> list[tuple[Any, Any]]:
+    import mpmath
+    from mpmath.calculus.quadrature import GaussLegendre
+
+    return GaussLegendre(mpmath.mp).calc_nodes(_LEVEL, mpmath.mp.prec)
+
+
+def _rule(left: Any, right: Any) -> list[tuple[Any, Any]]:
+    half, middle = (right - left) / 2, (right + left) / 2
+    return [(middle + half * node, half * weight) for node, weight in _standard_rule()]
+
+
+@cache
+def quadrature(activation: Activation, point: Point, integrand: Callable[[Node], Any]) -> Any:
+    """`E integrand(X)` at a point by Gauss-Legendre quadrature of the activation's own definition, to DIGITS digits."""
+    import mpmath
+
+    with mpmath.workdps(_WORKING_DIGITS):
+        return mpmath.fsum(node.weight * integrand(node) for node in _nodes(activation, point))
+
+
+def check_value(formula: sympy.Expr, point: Point, integral: Any) -> None:
+    """Raise CheckError unless the formula's value at the point agrees with the integral to DIGITS digits."""
+    import mpmath
+
+    value: Any = formula.subs(point.exact()).evalf(_WORKING_DIGITS)
+    if not value.is_number or not value.is_finite or not value.is_real:
+        raise CheckError(f"{formula} has no value at {point}")
+    with mpmath.workdps(_WORKING_DIGITS):
+        number = mpmath.mpf(str(value))
+        if not abs(number - integral) < mpmath.mpf(10) ** -DIGITS * (1 + abs(integral)):
+            raise CheckError(f"{formula} is {mpmath.nstr(number)} at {point}, quadrature {mpmath.nstr(integral)}")

@@ -1,0 +1,1 @@
+"""K: expectations of two correlated Gaussian variables."""

@@ -1,0 +1,1 @@
+"""M: the moments of one Gaussian variable."""

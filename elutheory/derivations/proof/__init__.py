@@ -1,0 +1,1 @@
+"""A proof as data, and how it is written."""

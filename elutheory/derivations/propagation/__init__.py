@@ -1,0 +1,1 @@
+"""P: signals and gradients in deep random networks."""

@@ -1,0 +1,166 @@
+"""The diagnosis of your own model, from the command line.
+
+Run as `python -m elutheory.diagnosis package.module:factory --data digits`.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from elutheory.errors import InputError
+from elutheory.output.command_line import VERIFIED, check_output, parse_options, run, write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from elutheory.diagnosis.model_diagnosis import Diagnosis
+
+
+@dataclass(frozen=True)
+class Options:
+    """Bias shift, its correction and the unit Fisher matrices of every layer of a torch model.
+
+    Exit code 0: done; 2: bad input.
+    """
+
+    factory: Annotated[str, tyro.conf.Positional]
+    """package.module:factory, a function without arguments that returns the model, or a model itself; modules in the
+    current folder are found too. Importing it runs its code. The model is put into evaluation mode."""
+    data: str
+    """digits (scikit-learn's, 1797 × 64), or a .npz or .safetensors file with the array inputs and, optionally,
+    targets. Inputs that are real numbers are converted to the model's dtype."""
+    likelihood: Literal["categorical", "bernoulli", "gaussian"] = "categorical"
+    """p(y | outputs); gaussian has variance 1."""
+    kind: Literal["exact", "monte_carlo", "empirical"] | None = None
+    """Kind of Fisher matrix; None: exact for small outputs, else monte_carlo."""
+    units: int = 16
+    """Units a layer that the Fisher matrices are of, drawn at random."""
+    fisher_examples: int = 512
+    """Examples that they are of."""
+    max_examples: int | None = None
+    """Use so many examples at most, drawn at random."""
+    damping: float = 1e-2
+    """Relative to the mean diagonal of each matrix."""
+    seed: int = 0
+    """Of everything that is drawn."""
+    html: Path | None = None
+    """Write a self-contained page with figure and tables to this file."""
+    figure: Path | None = None
+    """Draw the layers to this file (.svg, .pdf or .png)."""
+    csv: Path | None = None
+    """Write the table to this file."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 done, 2 bad input."""
+    return run(_command, arguments)
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    options = parse_options(Options, "elutheory diagnosis", arguments)
+    _check_files(options)
+    diagnosis = _diagnose(options)
+    if options.html is not None:
+        write_whole(options.html, diagnosis.to_html())
+    if options.figure is not None:
+        from elutheory.diagnosis.figure import figure_bytes
+
+        write_whole(options.figure, figure_bytes(diagnosis.table, options.figure.suffix.lower()[1:]))
+    if options.csv is not None:
+        write_whole(options.csv, diagnosis.table.to_csv(index=False))
+    sys.stdout.write(diagnosis.to_text())
+    sys.stdout.flush()
+    return VERIFIED
+
+
+def _check_files(options: Options) -> None:
+    from elutheory.diagnosis.figure import KINDS
+
+    files = [path for path in (options.html, options.figure, options.csv) if path is not None]
+    for path in files:
+        check_output(path)
+    if options.figure is not None and options.figure.suffix.lower() not in KINDS:
+        raise InputError(f"--figure {options.figure} has no known ending; .svg, .pdf and .png can be drawn.")
+    if len({path.absolute() for path in files}) < len(files):
+        raise InputError("--html, --figure and --csv must be different files.")
+
+
+def _diagnose(options: Options) -> "Diagnosis":
+    from elutheory.diagnosis.model_diagnosis import diagnose
+
+    model = load_model(options.factory)
+    inputs, targets = _data(options.data)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), inputs.dtype)
+    if inputs.is_floating_point():
+        inputs = inputs.to(dtype)
+    if options.likelihood == "gaussian" and targets is not None:
+        targets = targets.to(dtype)
+    model.eval()
+    try:
+        return diagnose(
+            model,
+            inputs,
+            options.likelihood,
+            targets=targets,
+            kind=options.kind,
+            units=options.units,
+            fisher_examples=options.fisher_examples,
+            max_examples=options.max_examples,
+            damping=options.damping,
+            seed=options.seed,
+        )
+    except (RuntimeError, TypeError, IndexError, NotImplementedError) as error:
+        shape = tuple(inputs.shape[1:])
+        raise InputError(f"the model fails on inputs of shape {shape}, {inputs.dtype}: {_one_line(error)}.") from error
+
+
+def load_model(name: str) -> "nn.Module":
+    """The model that `package.module:factory` returns, or is. Raises InputError with the reason if there is none."""
+    from torch import nn
+
+    module_name, colon, attribute = name.partition(":")
+    if not (colon and module_name and attribute):
+        raise InputError(f"{name!r} names no factory; write package.module:factory.")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise InputError(f"there is no module {error.name!r}, needed to import {module_name!r}.") from error
+    except Exception as error:
+        raise InputError(f"importing {module_name!r} fails: {_one_line(error)}.") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise InputError(f"module {module_name!r} has no {attribute!r}; name a function that returns the model.")
+        found = getattr(found, part)
+    if isinstance(found, nn.Module):
+        return found
+    if not callable(found):
+        raise InputError(f"{name} is a {type(found).__name__}; a function that returns the model is needed.")
+    try:
+        model = found()
+    except Exception as error:
+        raise InputError(f"{name}() fails: {_one_line(error)}.") from error
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{name}() returns a {type(model).__name__}; a torch.nn.Module is needed.")
+    return model
+
+
+def _data(name: str) -> "tuple[Tensor, Tensor | None]":
+    if name == "digits":
+        from elutheory.bias_shift.digits import load_digits
+
+        return load_digits()
+    from elutheory.models.data_files import read_data
+
+    return read_data(Path(name))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")

@@ -1,0 +1,286 @@
+"""Diagnosis of any torch model: what bias shift does in every layer and what the unit natural gradient would change.
+
+Run as `python -m elutheory.diagnosis package.module:factory --data digits`.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from elutheory.diagnosis.layer import COLUMNS, LayerSums
+from elutheory.errors import InputError
+from elutheory.fisher.likelihoods import Likelihood, as_likelihood
+from elutheory.fisher.scores import Kind, ModelScores, model_scores
+from elutheory.fisher.unit_fisher_matrix import check_damping
+from elutheory.models.captures import KINDS_OF_LAYER, layer_names
+from elutheory.models.data import BATCH_SIZE, batches_of
+from elutheory.models.recognition import observing
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+EXACT_OUTPUTS = 64
+"""Without a choice of `kind`: exact Fisher matrices for models of up to so many outputs an example."""
+
+BATCH_BYTES = 2**28
+"""Batches are cut so that the activations and deltas of all layers together take about so much."""
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What `diagnose` found.
+
+    - `table`: one row a layer in the model's order, columns as described in `elutheory.diagnosis.layer.COLUMNS`;
+    - `uncovered`: for every parameter that no row covers, by name, the reason;
+    - `examples`: how many the means and the gradient are over; `fisher_examples`: those the Fisher matrices are of;
+    - `kind`: of the Fisher matrices; `likelihood`: its name; `damping`: relative to the mean diagonal;
+    - `gradient_labels`: "targets", or "sampled" if the gradient's labels were drawn from the model;
+    - `order`: "random" (examples in a seeded random order) or "as given" (data given as batches).
+    """
+
+    table: "pandas.DataFrame"
+    uncovered: dict[str, str]
+    examples: int
+    fisher_examples: int
+    kind: Kind
+    likelihood: str
+    damping: float
+    gradient_labels: str
+    order: str
+
+    def plot(self) -> "Figure":
+        """A matplotlib figure with four panels by layer: means, strength, bias shift, and gradients."""
+        from elutheory.diagnosis.figure import figure_of
+
+        return figure_of(self.table)
+
+    def to_text(self, width: int = 120) -> str:
+        """The table in parts, the columns' meaning and the parameters not covered, as plain text."""
+        from elutheory.diagnosis.results import text_report
+
+        return text_report(self, width)
+
+    def to_html(self) -> str:
+        """A self-contained page: the figure as SVG, the table, the columns' meaning, the parameters not covered."""
+        from elutheory.diagnosis.results import html_report
+
+        return html_report(self)
+
+
+def diagnose(
+    model: nn.Module,
+    data: Any,
+    likelihood: Likelihood | str = "categorical",
+    *,
+    targets: Tensor | None = None,
+    layers: Sequence[str] | None = None,
+    kind: Kind | None = None,
+    units: int = 16,
+    fisher_examples: int = 512,
+    max_examples: int | None = None,
+    damping: float = 1e-2,
+    seed: int = 0,
+) -> Diagnosis:
+    """Bias shift, its correction and the unit Fisher matrices of every layer (F, B, M3, arXiv 1511.07289).
+
+    - `data`: a tensor (examples, ...), a mapping of such (the model's keyword arguments), a tuple (inputs, targets), or
+      an iterable of batches of these. One pass, over `max_examples` at most; a tensor's or a mapping's examples in a
+      seeded random order, batches as they come;
+    - `layers`: names; None: every `Linear` and `Conv1d/2d/3d` that runs;
+    - the means and the gradient are over all these examples and units. The gradient is that of the mean negative
+      log-density of the targets; without targets, of labels drawn from the model;
+    - the Fisher matrices are of the first `fisher_examples` of them and of `units` units a layer, drawn at random
+      (fewer where they would take more than `elutheory.diagnosis.layer.FISHER_BYTES`): their columns are medians over
+      these units;
+    - `kind` "exact", "monte_carlo" (one drawn label an example), or "empirical"; None: exact for models with up to
+      EXACT_OUTPUTS outputs an example and no weights shared over positions, otherwise monte_carlo;
+    - `damping` λ relative to the mean diagonal of each unit's F, and of S in B5: with fewer examples than coordinates
+      F is singular, and what is called the strength of the correction grows like 1/λ.
+
+    Results depend on `seed` alone. Raises InputError for whatever `model_scores` refuses about model and data, and if
+    no layer can be measured; layers that alone are refused are listed in `Diagnosis.uncovered`.
+    """
+    chosen = as_likelihood(likelihood)
+    _check_options(units, fisher_examples, max_examples, damping)
+    names = layer_names(model) if layers is None else list(layers)
+    stream = _batches(data, targets, max_examples, seed)
+    first_inputs, first_targets = next(stream)
+    _check_inputs(first_inputs)
+    generator = torch.Generator().manual_seed(seed)
+    probe = model_scores(model, next(_cut(first_inputs, None, 1))[0], names, "monte_carlo", chosen, generator=generator)
+    columns = probe.outputs[0].numel()
+    kind = _kind(probe, columns) if kind is None else kind
+    if kind == "empirical" and first_targets is None:
+        raise InputError("kind 'empirical' takes the scores at the data's labels; give targets.")
+    drawn = kind != "exact"
+    size, fisher_size = _batch_size(probe, 1), _batch_size(probe, 1 if drawn else columns)
+    vectors = fisher_examples * (1 if drawn or not _shares_weights(probe) else columns)
+    modules = dict(model.named_modules())
+    sums = {
+        name: LayerSums(name, modules[name], scores, units, vectors, seed + number)
+        for number, (name, scores) in enumerate(probe.layers.items())
+    }
+    refused: dict[str, str] = {}
+    _drop(sums, refused, probe)
+
+    examples = 0
+    with observing(model, {name: modules[name] for name in sums}) as observer:
+        for batch, batch_targets in _all(first_inputs, first_targets, stream):
+            if (batch_targets is None) != (first_targets is None):
+                raise InputError("some batches have targets and some have none; give all of them targets, or none.")
+            label_kind: Kind = "monte_carlo" if batch_targets is None else "empirical"
+            for inputs, labels in _cut(batch, batch_targets, size):
+                observer.watch_next()
+                found = model_scores(model, inputs, list(sums), label_kind, chosen, targets=labels, generator=generator)
+                _drop(sums, refused, found)
+                for name, scores in found.layers.items():
+                    sums[name].add(scores)
+                for part, part_labels in _first(inputs, labels, fisher_examples - examples, fisher_size):
+                    found = model_scores(
+                        model, part, list(sums), kind, chosen, targets=part_labels, generator=generator
+                    )
+                    _drop(sums, refused, found)
+                    for name, scores in found.layers.items():
+                        sums[name].add_fisher(scores, scores.examples / fisher_examples)
+                examples += _length(inputs)
+    rows = [layer_sums.row(damping, observer.records.get(name)) for name, layer_sums in sums.items()]
+    return Diagnosis(
+        _table(rows),
+        _uncovered(model, sums, refused),
+        examples,
+        min(examples, fisher_examples),
+        kind,
+        chosen.name,
+        damping,
+        "sampled" if first_targets is None else "targets",
+        "random" if isinstance(data, Tensor | Mapping | tuple) else "as given",
+    )
+
+
+# --- options and data -----------------------------------------------------------------------------------------------
+
+
+def _check_options(units: int, fisher_examples: int, max_examples: int | None, damping: float) -> None:
+    numbers = {"units": units, "fisher_examples": fisher_examples, "max_examples": max_examples}
+    for name, number in numbers.items():
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+            raise InputError(f"{name} is {number!r}; a whole number, 1 or larger, is needed.")
+    check_damping(damping)
+    if damping == 0:
+        raise InputError("damping is 0; a number above zero is needed, as Fisher matrices of samples are singular.")
+
+
+def _check_inputs(inputs: Any) -> None:
+    if not isinstance(inputs, Tensor | Mapping):
+        raise InputError(f"inputs are a {type(inputs).__name__}; a tensor or a mapping of tensors is needed.")
+    if isinstance(inputs, Tensor) and (inputs.ndim == 0 or not len(inputs)):
+        raise InputError(f"inputs have shape {tuple(inputs.shape)}; at least one example is needed.")
+
+
+def _batches(data: Any, targets: Tensor | None, max_examples: int | None, seed: int) -> Iterator[tuple[Any, Any]]:
+    """Batches of at most BATCH_SIZE examples, max_examples in all; at random where the data can be indexed."""
+    limit = math.inf if max_examples is None else max_examples
+    if not isinstance(data, Tensor | Mapping | tuple):
+        left = limit
+        for inputs, labels in batches_of(data, targets):
+            for part in _first(inputs, labels, left, BATCH_SIZE):
+                yield part
+                left -= _length(part[0])
+            if left <= 0:
+                return
+        return
+    whole, labels = next(batches_of(data, targets, 2**62))
+    examples = _length(whole)
+    order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed))
+    for index in order[: int(min(limit, examples))].split(BATCH_SIZE):
+        yield _rows(whole, index), _rows(labels, index)
+
+
+def _all(inputs: Any, targets: Any, rest: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    yield inputs, targets
+    yield from rest
+
+
+def _cut(inputs: Any, targets: Any, size: int) -> Iterator[tuple[Any, Any]]:
+    return batches_of((inputs, targets), None, size)
+
+
+def _first(inputs: Any, targets: Any, count: int | float, size: int) -> Iterator[tuple[Any, Any]]:
+    """At most `count` examples, cut into parts of `size`."""
+    if count > 0:
+        part = slice(int(min(count, _length(inputs))))
+        yield from _cut(_rows(inputs, part), _rows(targets, part), size)
+
+
+def _rows(values: Any, index: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _rows(value, index) for key, value in values.items()}
+    if not isinstance(values, Tensor):
+        return values
+    return values[index if isinstance(index, slice) else index.to(values.device)]
+
+
+def _length(inputs: Any) -> int:
+    tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    return next((len(tensor) for tensor in tensors if isinstance(tensor, Tensor) and tensor.ndim), 0)
+
+
+# --- sizes ----------------------------------------------------------------------------------------------------------
+
+
+def _shares_weights(probe: ModelScores) -> bool:
+    return any(scores.deltas.shape[2] > 1 for scores in probe.layers.values())
+
+
+def _kind(probe: ModelScores, columns: int) -> Kind:
+    return "exact" if columns <= EXACT_OUTPUTS and not _shares_weights(probe) else "monte_carlo"
+
+
+def _batch_size(probe: ModelScores, columns: int) -> int:
+    """Examples a batch, from what one example with one column takes."""
+    numbers = sum(3 * scores.incoming.nbytes + columns * scores.deltas.nbytes for scores in probe.layers.values())
+    return max(1, min(BATCH_SIZE, BATCH_BYTES // max(1, numbers)))
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+
+
+def _drop(sums: dict[str, LayerSums], refused: dict[str, str], found: ModelScores) -> None:
+    """Forget layers that a batch shows cannot be measured. Raises InputError if none is left."""
+    for name, reason in found.refused.items():
+        refused[name] = reason
+        sums.pop(name, None)
+    if not sums:
+        raise InputError(next(iter(refused.values())))
+
+
+def _table(rows: list[dict[str, Any]]) -> "pandas.DataFrame":
+    import pandas
+
+    table = pandas.DataFrame(rows, columns=list(COLUMNS))
+    texts = ("layer", "kind", "activation")
+    whole = ("units", "fan_in", "measured_units", "dead_units")
+    numbers = [column for column in COLUMNS if column not in (*texts, *whole)]
+    return table.astype(dict.fromkeys(numbers, float))
+
+
+def _uncovered(model: nn.Module, covered: Mapping[str, Any], refused: Mapping[str, str]) -> dict[str, str]:
+    modules = dict(model.named_modules())
+    reasons = {}
+    for parameter, _ in model.named_parameters():
+        name = parameter.rpartition(".")[0]
+        if name in covered:
+            continue
+        kind = type(modules[name]).__name__
+        if name in refused:
+            reasons[parameter] = refused[name]
+        elif isinstance(modules[name], KINDS_OF_LAYER):
+            reasons[parameter] = f"layer {name!r} was not asked for."
+        else:
+            reasons[parameter] = f"it belongs to a {kind}; Linear, Conv1d, Conv2d and Conv3d are measured."
+    return reasons

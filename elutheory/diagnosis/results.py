@@ -1,0 +1,96 @@
+"""A diagnosis as plain text and as a self-contained HTML page."""
+
+import html
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from elutheory.diagnosis.figure import figure_bytes
+from elutheory.diagnosis.layer import COLUMNS
+from elutheory.output.document import html_page, html_table, text_table
+
+if TYPE_CHECKING:
+    from elutheory.diagnosis.model_diagnosis import Diagnosis
+
+_PARTS = (
+    (
+        "Incoming activations",
+        ("kind", "units", "fan_in", "mean_under_p", "mean_under_q", "mean_size", "mean_share"),
+    ),
+    (
+        "Size of the mean against the spread, and strength of the correction",
+        ("mean_over_spread", "mean_over_spread_under_q", "strength", "s_times_c", "k"),
+    ),
+    ("Bias shift and gradients", ("shift_without", "shift_with", "cosine")),
+    (
+        "Fisher matrix and units",
+        ("rank", "condition_number", "top_eigenvalue_share", "measured_units", "dead_units"),
+    ),
+    (
+        "Outgoing activations",
+        ("activation", "outgoing_mean", "outgoing_mean_gaussian", "outgoing_mean_deviation"),
+    ),
+)
+TITLE = "Bias shift and unit natural gradient, layer by layer"
+
+
+def text_report(diagnosis: "Diagnosis", width: int) -> str:
+    """Every part of the table under its heading; then what the columns mean and what is not covered."""
+    blocks = [TITLE, "\n".join(textwrap.fill(line, width) for line in _settings(diagnosis))]
+    for heading, columns in _PARTS:
+        blocks.append(f"{heading}\n{text_table(*_part(diagnosis, columns), width)}")
+    blocks.append("\n".join(["Columns", *(f"  {column}: {meaning}" for column, meaning in COLUMNS.items())]))
+    blocks.append("\n".join(["Parameters not covered", *_uncovered(diagnosis)]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def html_report(diagnosis: "Diagnosis") -> str:
+    """Figure, tables, meaning of the columns, parameters not covered."""
+    svg = figure_bytes(diagnosis.table, "svg").decode()
+    parts = ["".join(f"<p>{html.escape(line)}</p>" for line in _settings(diagnosis))]
+    parts.append(
+        '<figure style="margin:0;background:#fff" role="img" aria-label="four panels by layer">'
+        f"{svg[svg.index('<svg') :]}</figure>"
+    )
+    for heading, columns in _PARTS:
+        parts.append(f"<h2>{html.escape(heading)}</h2>{html_table(*_part(diagnosis, columns))}")
+    meanings = "".join(
+        f"<dt><code>{html.escape(column)}</code></dt><dd>{html.escape(meaning)}</dd>"
+        for column, meaning in COLUMNS.items()
+    )
+    parts.append(f"<h2>Columns</h2><dl>{meanings}</dl>")
+    uncovered = "".join(f"<li>{html.escape(line.strip())}</li>" for line in _uncovered(diagnosis))
+    parts.append(f"<h2>Parameters not covered</h2><ul>{uncovered}</ul>")
+    return html_page(TITLE, parts)
+
+
+def _settings(diagnosis: "Diagnosis") -> list[str]:
+    labels = {
+        "targets": "of the data's targets",
+        "sampled": "of labels drawn from the model, as the data have no targets",
+    }[diagnosis.gradient_labels]
+    order = {"random": "in random order", "as given": "in the order given"}[diagnosis.order]
+    return [
+        f"Means and gradient over {diagnosis.examples:,} examples {order}; the gradient is {labels}.",
+        f"Fisher matrices: {diagnosis.kind}, likelihood {diagnosis.likelihood}, over the first "
+        f"{diagnosis.fisher_examples:,} of them; medians over the units measured; damping {diagnosis.damping:g} × the "
+        "mean diagonal.",
+    ]
+
+
+def _part(diagnosis: "Diagnosis", columns: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    rows = diagnosis.table[["layer", *columns]].itertuples(index=False)
+    return ["layer", *columns], [[_cell(value) for value in row] for row in rows]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _uncovered(diagnosis: "Diagnosis") -> list[str]:
+    return [f"  {name}: {reason}" for name, reason in diagnosis.uncovered.items()] or ["  none"]

@@ -1,0 +1,113 @@
+"""B1-B3 (Theorems 1 and 2 of arXiv 1511.07289) evaluated on measured Fisher matrices."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from elutheory.fisher.solves import solve_damped_rows, solve_positive_definite
+from elutheory.fisher.unit_fisher_matrix import UnitFisher
+
+Solve = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class BiasShiftCorrection:
+    """What the unit natural gradient does to every unit's mean net input, by the theorems' formulas.
+
+    - `s` (units,): bias entry of F⁻¹ (B1, Theorem 1 of arXiv 1511.07289);
+    - `k` (units,): multiplicative correction of the bias, −k E_q[a] being the additive one (B3, Theorem 2);
+    - `shift_without` (units,): E_p[a]·A⁻¹g + g0/c, the bias shift without the coupling b (B2), net-input units;
+    - `shift_with` (units,): the bias shift of the unit natural gradient (B3);
+    - `delta_w` (units, fan_in), `delta_w0` (units,): the unit natural gradient F⁻¹(g, g0) (B1).
+    """
+
+    s: Float[Tensor, " units"]
+    k: Float[Tensor, " units"]
+    shift_without: Float[Tensor, " units"]
+    shift_with: Float[Tensor, " units"]
+    delta_w: Float[Tensor, "units fan_in"]
+    delta_w0: Float[Tensor, " units"]
+
+
+def bias_shift_correction(
+    F: UnitFisher, gradient: Float[Tensor, "units coordinates"], damping: float = 0.0, *, relative: bool = False
+) -> BiasShiftCorrection:
+    """B1–B3 (Theorems 1 and 2, arXiv 1511.07289) for every unit, from A⁻¹ and Var_q(a)⁻¹; F itself is not solved.
+
+    `gradient` (units, fan_in + 1): (g0, g), the bias first. With damping λ = `damping`, or, relative, `damping` × the
+    unit's mean diagonal, the blocks are those of F + λI, for which both theorems hold (`UnitFisher.damped`). The shifts
+    are those of adding F⁻¹(g, g0); descent subtracts it. From the matrices or, for form "factors", in the small space
+    of the factors; in chunks of units. Raises InputError for a layer without bias, a wrong shape, or a singular F + λI.
+    """
+    F.check_shape(gradient)
+    F.refuse_singular(damping, relative=relative)
+    F = F.damped(damping, relative=relative)
+    c, m_q = F.c, F.mean_under_q
+    b = F.b
+    m_p = F.mean_under_p.expand_as(m_q)
+    parts = [_chunk(F, gradient, units, b[units], c[units], m_p[units], m_q[units]) for units in F.unit_chunks()]
+    return BiasShiftCorrection(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _chunk(
+    F: UnitFisher, gradient: Tensor, units: slice, b: Tensor, c: Tensor, m_p: Tensor, m_q: Tensor
+) -> tuple[Tensor, ...]:
+    """s, k, shift_without, shift_with, delta_w, delta_w0 of some units."""
+    g0, g = gradient[units, 0], gradient[units, 1:]
+    solve_A, solve_variance = _solvers(F, units, c, m_q)
+    variance_inverse_mean = solve_variance(m_q)
+    A_inverse_g = solve_A(g)
+
+    s = bias_entry_of_inverse(c, m_q, variance_inverse_mean)
+    delta_w0 = s * (g0 - dot(b, A_inverse_g))
+    delta_w = solve_A(g - delta_w0[:, None] * b)
+    k = multiplicative_correction(m_p, m_q, variance_inverse_mean)
+    shift_without = dot(m_p, A_inverse_g) + g0 / c
+    shift_with = dot(m_p - k[:, None] * m_q, A_inverse_g) + k * g0 / c
+    return s, k, shift_without, shift_with, delta_w, delta_w0
+
+
+def _solvers(F: UnitFisher, units: slice, c: Tensor, m_q: Tensor) -> tuple[Solve, Solve]:
+    """right ↦ A⁻¹ right and right ↦ Var_q(a)⁻¹ right for some units."""
+    rows = F.rows_of(units)
+    if rows is None or F.damping is None:
+        A, variance = F.matrix_of(units)[:, 1:, 1:], F.covariance_under_q_of(units)
+        return partial(solve_positive_definite, A), partial(solve_positive_definite, variance)
+    damping = F.damping[units]
+    undamped = c - damping
+    # With m = b/(c + λ) and μ = b/c: Var_q = [sum (v − v0 μ)(v − v0 μ)ᵀ + λ I + (λ (c + λ)/c) m mᵀ] / (c + λ).
+    alive = (undamped > 0)[:, None]
+    undamped_mean = torch.where(alive, m_q * (c / undamped)[:, None], 0.0)
+    further = torch.where(alive, (damping * c / undamped).sqrt()[:, None] * m_q, 0.0)
+    centred = torch.cat([rows[:, :, 1:] - rows[:, :, :1] * undamped_mean[:, None], further[:, None]], dim=1)
+
+    def solve_variance(right: Tensor) -> Tensor:
+        return c[:, None] * solve_damped_rows(centred, damping, right)
+
+    return partial(solve_damped_rows, rows[:, :, 1:], damping), solve_variance
+
+
+def bias_entry_of_inverse(
+    c: Float[Tensor, " units"],
+    mean_under_q: Float[Tensor, "units fan_in"],
+    variance_inverse_mean: Float[Tensor, "units fan_in"],
+) -> Float[Tensor, " units"]:
+    """s = c⁻¹ (1 + E_q[a]·Var_q(a)⁻¹ E_q[a]) (B1, Theorem 1 of arXiv 1511.07289); the last argument is Var_q⁻¹ E_q."""
+    return (1 + dot(mean_under_q, variance_inverse_mean)) / c
+
+
+def multiplicative_correction(
+    mean_under_p: Float[Tensor, "units fan_in"],
+    mean_under_q: Float[Tensor, "units fan_in"],
+    variance_inverse_mean: Float[Tensor, "units fan_in"],
+) -> Float[Tensor, " units"]:
+    """k = 1 + (E_q[a] − E_p[a])·Var_q(a)⁻¹ E_q[a] (B3, Theorem 2 of arXiv 1511.07289); last argument as above."""
+    return 1 + dot(mean_under_q - mean_under_p, variance_inverse_mean)
+
+
+def dot(left: Float[Tensor, "units n"], right: Float[Tensor, "units n"]) -> Float[Tensor, " units"]:
+    return (left * right).sum(1)

@@ -1,0 +1,618 @@
+"""The unit Fisher matrices of a layer, accumulated over batches and processes, section F (arXiv 1511.07289)."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from elutheory.errors import InputError
+from elutheory.fisher.factors import UnitFactors, add_scores_to, factors_of, group_of_units, number_of_factors
+from elutheory.fisher.likelihoods import Likelihood
+from elutheory.fisher.outer_products import chunks_of_units, mirror
+from elutheory.fisher.scores import Kind, LayerScores, WeightSharing, layer_scores
+from elutheory.fisher.solves import solve_damped_gram, solve_on_range, solve_positive_definite
+from elutheory.models.data import BATCH_SIZE, batches_of
+
+RANK_THRESHOLD = 1e-10
+"""Eigenvalues up to this share of the largest count as zero: six digits above double precision's rounding."""
+
+OFFSET = 4.0
+"""Activations whose mean is further from zero than this many standard deviations are summed about their mean."""
+
+_CHUNK_BYTES = 2**25
+_UNDAMPED = ("first_row", "eigenvalues", "mean_diagonal")  # derived parts that are kept without damping
+
+Form = Literal["matrix", "factors"]
+Singular = Literal["refuse", "range"]
+
+
+class UnitFisher:
+    """Fisher matrices of a layer's units, F = E[delta² (1,a)(1,a)ᵀ] with blocks A, b, c (F1, arXiv 1511.07289).
+
+    - `matrix` (units, fan_in + 1, fan_in + 1): the bias coordinate first (index 0), as in the paper; for a layer
+      without bias (units, fan_in, fan_in). For weights shared over positions: of the summed score, or position by
+      position, as `weight_sharing` says;
+    - `mean_under_p` (fan_in,), a grouped convolution's (units, fan_in): E_p[a], over inputs and positions;
+    - `mean_under_q` (units, fan_in): E_q[a] = b/c under q = delta² p / E_p[delta²] (F2); NaN for a dead unit (c = 0);
+    - `covariance_under_q` (units, fan_in, fan_in): Var_q(a) = A/c − E_q[a] E_q[a]ᵀ; NaN for a dead unit;
+    - `form`: "factors" while a unit has fewer vectors to sum over than coordinates (one an example, or one an example
+      and column where scores are summed over positions), else "matrix". Every property and solve is the same in both;
+      solves with factors take place in the space of the vectors (Woodbury), and no matrix is formed unless asked for;
+    - `kind`, `likelihood`, `weight_sharing`: as given to `unit_fisher`; `examples`: how many it is the mean over.
+
+    `update`, `add_scores`, `merge` and `all_reduce` change the object in place and return it; tensors handed out
+    before keep their values. In the dtype and on the device of the scores. The sum is kept about a fixed reference, the
+    first batch's mean where that is more than OFFSET standard deviations from zero, and elsewhere zero, so that Var_q
+    keeps its digits far from the origin.
+    """
+
+    def __init__(self, scores: LayerScores, scores_of: Callable[[Any, Any], LayerScores] | None = None) -> None:
+        """From a first batch; `scores_of` (inputs, targets) makes the scores of the batches given to `update`."""
+        self.kind: Kind = scores.kind
+        self.likelihood: Likelihood | str = scores.likelihood
+        self.weight_sharing: WeightSharing = scores.weight_sharing
+        self.has_bias: bool = scores.has_bias
+        self.units: int = scores.deltas.shape[-1]
+        self.examples: int = 0
+        self.damping: Float[Tensor, " units"] | None = None
+        self._scores_of = scores_of
+        self._reference = _reference(scores)
+        self._offsets = torch.zeros_like(self._reference)  # sum of a − reference
+        self._points = 0  # examples × positions
+        self._factors: UnitFactors | None = None
+        self._total: Tensor = self._reference.new_empty(0)  # or scale × sum of outer products of (1, a − reference)
+        self._scale = 1.0
+        self._mirrored = False
+        self._handed_out = False
+        self._known: dict[str, Any] = {}
+        self.add_scores(scores)
+
+    @classmethod
+    def from_scores(cls, scores: LayerScores) -> "UnitFisher":
+        """F1 and F2 from per-example activations and deltas of one batch; `add_scores` takes further ones."""
+        return cls(scores)
+
+    # ------------------------------------------------------------------------------------------------ accumulation
+
+    def update(self, inputs: Any, targets: Tensor | None = None) -> "UnitFisher":
+        """Adds the examples of one batch, of a tuple (inputs, targets) or of an iterable of batches; in place.
+
+        Raises InputError for a Fisher matrix made by `from_scores` (which has no model) or `damped`, and for whatever
+        `layer_scores` refuses.
+        """
+        if self._scores_of is None:
+            raise InputError("this Fisher matrix was made from scores, without a model; use add_scores or merge.")
+        for batch, batch_targets in batches_of(inputs, targets):
+            self.add_scores(self._scores_of(batch, batch_targets))
+        return self
+
+    def add_scores(self, scores: LayerScores) -> "UnitFisher":
+        """Adds the examples of a batch of scores of the same layer; in place. Raises InputError for another layer's."""
+        units, (groups, fan_in) = scores.deltas.shape[-1], scores.incoming.shape[1::2]
+        self._check_same(
+            (units, groups, fan_in, scores.has_bias, scores.kind, scores.likelihood, scores.weight_sharing),
+            scores.incoming.dtype,
+        )
+        self._change()
+        factors = self._factors.count if self._factors else 0
+        if not self._total.numel() and factors + number_of_factors(scores) < self.shape[1]:
+            new = factors_of(scores)
+            self._factors = self._factors.extended(new) if self._factors else new
+        else:
+            add_scores_to(self._as_matrix(), scores, self._reference, self._scale)
+        self._offsets = self._offsets + (scores.incoming - self._reference[:, None]).sum((0, 2))
+        self._points += scores.incoming.shape[0] * scores.incoming.shape[2]
+        self.examples += scores.examples
+        return self
+
+    def merge(self, other: "UnitFisher") -> "UnitFisher":
+        """Adds the other's examples; in place, the other is left as it is.
+
+        Raises InputError unless both are of the same units, fan-in, kind, likelihood, weight sharing and dtype.
+        """
+        self._check_same(other._geometry, other._reference.dtype)
+        other._refuse_damped()
+        self._change()
+        device = self._reference.device
+        offset = other._reference.to(device) - self._reference
+        if other._factors is not None:
+            factors = other._factors.to(device)
+            if self._factors is not None and self._factors.count + factors.count < self.shape[1]:
+                self._factors = self._factors.extended(factors)
+            else:
+                factors.add_to(self._as_matrix(), self._reference, self._scale)
+        else:
+            total = self._as_matrix()
+            for units in chunks_of_units(total, _CHUNK_BYTES):
+                chunk = other._total[units].to(device) * (self._scale / other._scale)
+                if not other._mirrored:
+                    mirror(chunk)
+                total[units] += _moved_origin(chunk, self._by_unit(offset)[units])
+        self._offsets = self._offsets + other._offsets.to(device) + other._points * offset
+        self._points += other._points
+        self.examples += other.examples
+        return self
+
+    def all_reduce(self, group: Any = None) -> "UnitFisher":
+        """Merges the Fisher matrices of all processes of a `torch.distributed` group; in place, equal in all of them.
+
+        Raises InputError in every process unless those of all are of the same layer, kind, likelihood, weight sharing
+        and dtype.
+        """
+        import torch.distributed as distributed
+
+        self._refuse_damped()
+        count = self._factors.count if self._factors else None
+        own = (self._geometry, self._reference.dtype, self.examples, self._points, count, self._reference.cpu())
+        every: list[Any] = [None] * distributed.get_world_size(group)
+        distributed.all_gather_object(every, own, group=group)
+        for geometry, dtype, *_ in every:
+            self._check_same(geometry, dtype)
+        self._change()
+        reference = every[0][5].to(self._reference.device)
+        offset = self._reference - reference
+        counts = [record[4] for record in every]
+        together = None not in counts and sum(counts) < self.shape[1]
+        if self._factors is not None and together:
+            gathered: list[Any] = [None] * len(every)
+            distributed.all_gather_object(gathered, self._factors.to(torch.device("cpu")), group=group)
+            factors = gathered[0]
+            for further in gathered[1:]:
+                factors = factors.extended(further)
+            self._factors = factors.to(self._reference.device)
+        else:
+            total = self._as_matrix()
+            self._complete()
+            for units in chunks_of_units(total, _CHUNK_BYTES):
+                chunk = _moved_origin(total[units] / self._scale, self._by_unit(offset)[units]).contiguous()
+                distributed.all_reduce(chunk, group=group)
+                total[units] = chunk
+            self._scale = 1.0
+        offsets = self._offsets + self._points * offset
+        distributed.all_reduce(offsets, group=group)
+        self._reference, self._offsets = reference, offsets
+        self.examples = sum(record[2] for record in every)
+        self._points = sum(record[3] for record in every)
+        return self
+
+    # ------------------------------------------------------------------------------------------- the matrix's parts
+
+    @property
+    def form(self) -> Form:
+        """Whether the matrices are kept as such or as the vectors they are sums over: see the class."""
+        return "matrix" if self._factors is None else "factors"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(units, coordinates): the shape of a gradient."""
+        return self.units, self._coordinates - (not self.has_bias)
+
+    @property
+    def matrix(self) -> Float[Tensor, "units coordinates coordinates"]:
+        """F of every unit. Formed when asked for if `form` is "factors", damped or summed about a mean: see the class.
+
+        Without such a reason it is the accumulator itself, with no further memory until the next update copies it.
+        """
+        if self._factors is None and self.damping is None and not self._reference.any():
+            self._normalise()
+            self._handed_out = True
+            return self._total if self.has_bias else self._total[:, 1:, 1:]
+        if "matrix" not in self._known:
+            matrix = self._reference.new_empty(*self.shape, self.shape[1])
+            for units in chunks_of_units(matrix, _CHUNK_BYTES):
+                matrix[units] = self.matrix_of(units)
+            self._known["matrix"] = matrix
+        return self._known["matrix"]
+
+    def matrix_of(self, units: slice) -> Float[Tensor, "units coordinates coordinates"]:
+        """F of some units, a copy: without the memory for all."""
+        matrix = self._undamped_of(units)
+        if self.damping is not None:
+            matrix.diagonal(dim1=-2, dim2=-1).add_(self.damping[units, None])
+        return matrix
+
+    @property
+    def mean_under_p(self) -> Float[Tensor, "*units fan_in"]:
+        """E_p[a], over inputs and positions: (fan_in,), a grouped convolution's (units, fan_in)."""
+        mean = self._reference + self._offsets / self._points
+        return mean[0] if len(mean) == 1 else self._by_unit(mean)
+
+    @property
+    def mean_under_q(self) -> Float[Tensor, "units fan_in"]:
+        """E_q[a] = b/c (F2), damped b/(c + λ); NaN for a dead unit (c = 0), damped 0."""
+        row = self._first_row
+        if self.damping is None:
+            return self._by_unit(self._reference) + row[:, 1:] / row[:, :1]
+        share = row[:, :1] / (row[:, :1] + self.damping[:, None])
+        return torch.where(share > 0, share * (self._by_unit(self._reference) + row[:, 1:] / row[:, :1]), 0.0)
+
+    @property
+    def covariance_under_q(self) -> Float[Tensor, "units fan_in fan_in"]:
+        """Var_q(a) = A/c − E_q[a] E_q[a]ᵀ, damped (A + λI)/(c + λ) − …; NaN for a dead unit, damped I."""
+        if "covariance_under_q" not in self._known:
+            fan_in = self._reference.shape[-1]
+            covariance = self._reference.new_empty(self.units, fan_in, fan_in)
+            for units in chunks_of_units(covariance, _CHUNK_BYTES):
+                covariance[units] = self.covariance_under_q_of(units)
+            self._known["covariance_under_q"] = covariance
+        return self._known["covariance_under_q"]
+
+    def covariance_under_q_of(self, units: slice) -> Float[Tensor, "units fan_in fan_in"]:
+        """Var_q(a) of some units: without the memory for all."""
+        centred = self._about(units, None)
+        c = centred[:, :1, 0]
+        mean = centred[:, 1:, 0] / c
+        covariance = centred[:, 1:, 1:] / c[:, :, None] - mean[:, :, None] * mean[:, None, :]
+        if self.damping is None:
+            return covariance
+        # Every term is positive semi-definite: no cancellation.
+        damping = self.damping[units, None, None]
+        c = c[:, :, None]
+        mean = self._by_unit(self._reference)[units] + mean
+        covariance = c / (c + damping) * covariance
+        covariance += c * damping / (c + damping).square() * mean[:, :, None] * mean[:, None, :]
+        covariance = torch.where(c > 0, covariance, 0.0)
+        covariance.diagonal(dim1=-2, dim2=-1).add_(damping[:, :, 0] / (c + damping)[:, :, 0])
+        return covariance
+
+    @property
+    def A(self) -> Float[Tensor, "units fan_in fan_in"]:
+        """E[delta² a aᵀ] (F1)."""
+        return self.matrix[:, 1:, 1:] if self.has_bias else self.matrix
+
+    @property
+    def b(self) -> Float[Tensor, "units fan_in"]:
+        """E[delta² a] (F1). Raises InputError for a layer without bias."""
+        self.require_bias()
+        row = self._first_row
+        return row[:, 1:] + row[:, :1] * self._by_unit(self._reference)
+
+    @property
+    def c(self) -> Float[Tensor, " units"]:
+        """E[delta²] (F1), damped c + λ. Raises InputError for a layer without bias."""
+        self.require_bias()
+        c = self._first_row[:, 0]
+        return c if self.damping is None else c + self.damping
+
+    @property
+    def mean_diagonal(self) -> Float[Tensor, " units"]:
+        """tr F / coordinates of every unit: what a relative damping is a multiple of."""
+        return self._undamped_mean_diagonal + (0.0 if self.damping is None else self.damping)
+
+    @property
+    def eigenvalues(self) -> Float[Tensor, "units coordinates"]:
+        """Eigenvalues of every unit's F, ascending; of factors the Gram matrix's, and zeros."""
+        undamped = self._kept("eigenvalues", lambda: self._in_chunks(self._eigenvalues_of))
+        return undamped if self.damping is None else undamped + self.damping[:, None]
+
+    @property
+    def rank_threshold(self) -> float:
+        """Eigenvalues up to this share of the largest count as zero: RANK_THRESHOLD or, if larger, coordinates × the
+        dtype's rounding unit."""
+        return max(RANK_THRESHOLD, self.shape[1] * torch.finfo(self._reference.dtype).eps)
+
+    @property
+    def rank(self) -> list[int]:
+        """Number of non-zero eigenvalues of every unit's F, by the rule of `rank_threshold`."""
+        return (self.eigenvalues > self.rank_threshold * self.eigenvalues[:, -1:]).sum(1).tolist()
+
+    # ----------------------------------------------------------------------------------------------------- solving
+
+    def damped(self, damping: float, *, relative: bool = False) -> "UnitFisher":
+        """F + λI as a unit Fisher matrix: blocks A + λI, b, c + λ, with E_q[a] = b/(c + λ) and
+        Var_q(a) = (A + λI)/(c + λ) − E_q[a] E_q[a]ᵀ, for which Theorems 1 and 2 hold as they stand.
+
+        λ = `damping`, or, relative, `damping` × the unit's `mean_diagonal`. A dead unit gets E_q[a] = 0 and
+        Var_q(a) = I (relative: λ = 0 too, and Var_q(a) NaN). Takes no further examples. Raises InputError unless
+        `damping` is finite and not negative, and for a layer without bias.
+        """
+        check_damping(damping)
+        if damping == 0.0:
+            return self
+        self.require_bias()
+        self._normalise()
+        self._handed_out = True
+        damped = object.__new__(UnitFisher)
+        damped.__dict__.update(self.__dict__)
+        more = self._damping_by_unit(damping, relative)
+        damped.damping = more if self.damping is None else self.damping + more
+        damped._known = {name: value for name, value in self._known.items() if name in _UNDAMPED}
+        return damped
+
+    def natural_gradient(
+        self,
+        gradient: Float[Tensor, "units coordinates"],
+        damping: float = 0.0,
+        *,
+        relative: bool = False,
+        singular: Singular = "refuse",
+    ) -> Float[Tensor, "units coordinates"]:
+        """(F + λI)⁻¹ gradient, by Cholesky; the layout of `matrix`, bias first.
+
+        λ = `damping`, or, relative, `damping` × the unit's `mean_diagonal`. Units whose F + λI is singular by the rule
+        of `rank_threshold`: `singular` "refuse" raises InputError; "range" gives them the pseudo-inverse by
+        eigendecomposition, with the eigenvalues that the rule counts as zero left out (a dead unit's step is 0).
+        """
+        self.check_shape(gradient)
+        if singular not in ("refuse", "range"):
+            raise InputError(f"singular is {singular!r}; 'refuse' and 'range' are available.")
+        if singular == "refuse":
+            self.refuse_singular(damping, relative=relative)
+        check_damping(damping)
+        total = self._total_damping(damping, relative)
+        regular = self._regular(total)
+        step = torch.empty_like(gradient)
+        for units in self.unit_chunks():
+            of_units = units, gradient[units], total[units], regular[units]
+            step[units] = (
+                self._solve_matrix(*of_units)
+                if self._factors is None
+                else self._solve_factors(self._factors, *of_units)
+            )
+        return step
+
+    def refuse_singular(self, damping: float = 0.0, *, relative: bool = False) -> None:
+        """Raise InputError if any unit's F + λI is singular by the rule of `rank_threshold`, or λ is negative."""
+        check_damping(damping)
+        regular = self._regular(self._total_damping(damping, relative))
+        if not regular.all():
+            singular = (~regular).nonzero()[:, 0].tolist()
+            raise InputError(
+                f"the Fisher matrix with damping {damping:g} is singular for {len(singular)} of {len(regular)} units "
+                f"(first: unit {singular[0]}, rank {self.rank[singular[0]]} of {self.shape[1]}); "
+                "give a larger damping or project the activations on their range."
+            )
+
+    def check_shape(self, gradient: Tensor) -> None:
+        """Raise InputError unless `gradient` has one row a unit and one column a coordinate."""
+        if gradient.shape != self.shape:
+            raise InputError(
+                f"the gradient has shape {tuple(gradient.shape)}; {self.shape}, one row a unit with "
+                "the bias first, is needed."
+            )
+
+    def require_bias(self) -> None:
+        """Raise InputError for a layer without bias."""
+        if not self.has_bias:
+            raise InputError("the layer has no bias, so its Fisher matrix has no blocks b and c; a bias is needed.")
+
+    def rows_of(self, units: slice) -> Float[Tensor, "units vectors coordinates"] | None:
+        """Vectors v of some units with F = sum v vᵀ, undamped, the bias coordinate first; None for form "matrix"."""
+        return None if self._factors is None else self._factors.rows(units) * self.examples**-0.5
+
+    def unit_chunks(self) -> Iterator[slice]:
+        """Slices of the units, of which every solve takes one at a time: bounded memory."""
+        side = self.shape[1] if self._factors is None else max(1, self._factors.count)
+        size = max(1, _CHUNK_BYTES // (side * self.shape[1] * self._reference.element_size()))
+        return (slice(start, min(start + size, self.units)) for start in range(0, self.units, size))
+
+    # ---------------------------------------------------------------------------------------------------- internals
+
+    @property
+    def _coordinates(self) -> int:
+        """Side of the accumulator: fan_in + 1, with or without bias."""
+        return self._reference.shape[-1] + 1
+
+    @property
+    def _geometry(self) -> tuple[Any, ...]:
+        groups, fan_in = self._reference.shape
+        return self.units, groups, fan_in, self.has_bias, self.kind, self.likelihood, self.weight_sharing
+
+    def _check_same(self, geometry: tuple[Any, ...], dtype: torch.dtype) -> None:
+        names = ("units", "groups", "fan_in", "has_bias", "kind", "likelihood", "weight_sharing", "dtype")
+        for name, own, others in zip(names, (*self._geometry, self._reference.dtype), (*geometry, dtype), strict=True):
+            if own != others:
+                raise InputError(f"{name} is {own!r} here and {others!r} there; both must be the same.")
+
+    def _refuse_damped(self) -> None:
+        if self.damping is not None:
+            raise InputError("a damped Fisher matrix takes no further examples; update the undamped one.")
+
+    def _change(self) -> None:
+        """Before a change: tensors handed out keep their values, what was derived from the old ones is forgotten."""
+        self._refuse_damped()
+        self._known = {}
+        if self._handed_out:
+            self._total = self._total.clone()
+        self._handed_out = False
+
+    def _as_matrix(self) -> Tensor:
+        """The accumulator, about to be added to above its diagonal; factors are summed into it first."""
+        if not self._total.numel():
+            self._total = self._reference.new_zeros(self.units, self._coordinates, self._coordinates)
+            if self._factors is not None:
+                self._factors.add_to(self._total, self._reference, self._scale)
+                self._factors = None
+        self._mirrored = False
+        return self._total
+
+    def _complete(self) -> None:
+        if self._factors is None and not self._mirrored:
+            mirror(self._total)
+            self._mirrored = True
+
+    def _normalise(self) -> None:
+        """Make the accumulator the mean over examples, in place."""
+        self._complete()
+        if self._factors is None and self._scale != 1.0 / self.examples:
+            self._total *= 1.0 / (self._scale * self.examples)
+            self._scale = 1.0 / self.examples
+
+    def _kept(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        if name not in self._known:
+            self._known[name] = make()
+        return self._known[name]
+
+    def _by_unit(self, values: Float[Tensor, "groups n"]) -> Float[Tensor, "units n"]:
+        return values[group_of_units(self.units, len(values), values.device)]
+
+    @property
+    def _first_row(self) -> Float[Tensor, "units coordinates"]:
+        """(c, E[delta² (a − reference)]) of every unit, undamped."""
+        return self._kept("first_row", self._make_first_row)
+
+    def _make_first_row(self) -> Tensor:
+        if self._factors is None:
+            return self._total[:, 0] / (self._scale * self.examples)
+        row = self._factors.first_row() / self.examples
+        row[:, 1:] -= row[:, :1] * self._by_unit(self._reference)
+        return row
+
+    def _about(self, units: slice, origin: Float[Tensor, "groups fan_in"] | None) -> Tensor:
+        """E[delta² (1, a − origin)(1, a − origin)ᵀ] of some units, undamped; None: about the reference."""
+        if self._factors is not None:
+            rows = self._factors.rows(units) * self.examples**-0.5
+            if origin is None:
+                rows[:, :, 1:] -= rows[:, :, :1] * self._by_unit(self._reference)[units, None]
+            return rows.mT @ rows
+        self._complete()
+        chunk = self._total[units] / (self._scale * self.examples)
+        return chunk if origin is None else _moved_origin(chunk, self._by_unit(self._reference - origin)[units])
+
+    def _undamped_of(self, units: slice) -> Tensor:
+        """F of some units without damping, to be changed at will."""
+        matrix = self._about(units, torch.zeros_like(self._reference))
+        return matrix if self.has_bias else matrix[:, 1:, 1:]
+
+    def _in_chunks(self, function: Callable[[slice], Tensor]) -> Tensor:
+        return torch.cat([function(units) for units in self.unit_chunks()])
+
+    @property
+    def _undamped_mean_diagonal(self) -> Float[Tensor, " units"]:
+        return self._kept("mean_diagonal", lambda: self._in_chunks(self._mean_diagonal_of))
+
+    def _mean_diagonal_of(self, units: slice) -> Float[Tensor, " units"]:
+        if self._factors is not None:
+            rows = self._factors.rows(units)[:, :, 0 if self.has_bias else 1 :]
+            return rows.square().sum((1, 2)) / (self.examples * self.shape[1])
+        return self._undamped_of(units).diagonal(dim1=-2, dim2=-1).mean(1)
+
+    def _eigenvalues_of(self, units: slice) -> Float[Tensor, "units coordinates"]:
+        if self._factors is None:
+            return torch.linalg.eigvalsh(self._undamped_of(units))
+        nonzero = torch.linalg.eigvalsh(self._factors.gram(units, self.has_bias) / self.examples)
+        padding = nonzero.new_zeros(len(nonzero), max(0, self.shape[1] - nonzero.shape[1]))
+        # A layer without bias can have as many vectors as coordinates: then none is padded.
+        return torch.cat([padding, nonzero[:, max(0, nonzero.shape[1] - self.shape[1]) :]], dim=1)
+
+    def _damping_by_unit(self, damping: float, relative: bool) -> Float[Tensor, " units"]:
+        if relative:
+            return damping * self.mean_diagonal
+        return self._reference.new_full((self.units,), damping)
+
+    def _total_damping(self, damping: float, relative: bool) -> Float[Tensor, " units"]:
+        more = self._damping_by_unit(damping, relative)
+        return more if self.damping is None else self.damping + more
+
+    def _regular(self, damping: Float[Tensor, " units"]) -> Tensor:
+        """Whether every unit's F + λI is regular by the rule of `rank_threshold`; λ includes this one's own damping.
+
+        The largest eigenvalue is at most the trace: enough damping needs no eigenvalue.
+        """
+        threshold = self.rank_threshold
+        if "eigenvalues" not in self._known and (damping > 0).all():
+            enough = damping > threshold * (self._undamped_mean_diagonal * self.shape[1] + damping)
+            if enough.all():
+                return enough
+        undamped = self._kept("eigenvalues", lambda: self._in_chunks(self._eigenvalues_of))
+        return undamped[:, 0] + damping > threshold * (undamped[:, -1] + damping)
+
+    def _solve_matrix(self, units: slice, gradient: Tensor, damping: Tensor, regular: Tensor) -> Tensor:
+        matrix = self._undamped_of(units)
+        step = torch.empty_like(gradient)
+        if not regular.all():
+            singular = ~regular
+            step[singular] = solve_on_range(
+                matrix[singular], gradient[singular], self.rank_threshold, damping[singular]
+            )
+        if regular.any():
+            matrix, damping = (matrix, damping) if regular.all() else (matrix[regular], damping[regular])
+            matrix.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
+            step[regular] = solve_positive_definite(matrix, gradient[regular])
+        return step
+
+    def _solve_factors(
+        self, factors: UnitFactors, units: slice, gradient: Tensor, damping: Tensor, regular: Tensor
+    ) -> Tensor:
+        """Woodbury's identity; for the singular ones Vᵀ(VVᵀ)⁺(VVᵀ + λI)⁺Vg, which stays on the range of Vᵀ."""
+        rows = factors.rows(units)[:, :, 0 if self.has_bias else 1 :] * self.examples**-0.5
+        gram = factors.gram(units, self.has_bias) / self.examples
+        step = torch.empty_like(gradient)
+        if not regular.all():
+            singular = ~regular
+            inner = torch.einsum("umi,ui->um", rows[singular], gradient[singular])
+            inside = solve_on_range(gram[singular], inner, self.rank_threshold)
+            inside = solve_on_range(gram[singular], inside, self.rank_threshold, damping[singular])
+            step[singular] = torch.einsum("umi,um->ui", rows[singular], inside)
+        if regular.any():
+            step[regular] = solve_damped_gram(rows[regular], gram[regular], damping[regular], gradient[regular])
+        return step
+
+
+def unit_fisher(
+    model: nn.Module,
+    inputs: Tensor | Mapping[str, Any] | tuple[Any, Any] | Iterable[Any],
+    layer: str,
+    kind: Kind = "exact",
+    likelihood: Likelihood | str = "categorical",
+    *,
+    targets: Tensor | None = None,
+    samples: int = 1,
+    generator: torch.Generator | None = None,
+    weight_sharing: WeightSharing = "exact",
+    batch_size: int = BATCH_SIZE,
+) -> UnitFisher:
+    """Unit Fisher matrices of the `Linear` or `Conv1d/2d/3d` layer named `layer` (F1, arXiv 1511.07289).
+
+    - `inputs`: the data p: a tensor (examples, ...), a mapping of such (the model's keyword arguments), a tuple
+      (inputs, targets), or an iterable of batches. All but the last are run in batches of `batch_size`;
+    - `kind`: "exact" (the expectation over labels taken analytically under the model's own predictive distribution),
+      "monte_carlo" (the mean over `samples` labels drawn from it, with `generator`), "empirical" (the data's own
+      `targets`: not the Fisher matrix);
+    - `likelihood`: "categorical", "bernoulli" or a likelihood object such as `Gaussian(variance)`;
+    - `weight_sharing`: "exact" (an example's score is the sum over its positions) or "positionwise".
+
+    Memory: the result and a batch's backward passes. Raises InputError for whatever `layer_scores` refuses.
+    """
+
+    def scores_of(batch: Any, batch_targets: Any) -> LayerScores:
+        return layer_scores(
+            model,
+            batch,
+            layer,
+            kind,
+            likelihood,
+            targets=batch_targets,
+            samples=samples,
+            generator=generator,
+            weight_sharing=weight_sharing,
+        )
+
+    batches = batches_of(inputs, targets, batch_size)
+    fisher = UnitFisher(scores_of(*next(batches)), scores_of)
+    for batch in batches:
+        fisher.add_scores(scores_of(*batch))
+    return fisher
+
+
+def check_damping(damping: float) -> None:
+    """Raise InputError unless `damping` is finite and not negative."""
+    if not (math.isfinite(damping) and damping >= 0):
+        raise InputError(f"damping is {damping}; a finite number, zero or larger, is needed.")
+
+
+def _reference(scores: LayerScores) -> Float[Tensor, "groups fan_in"]:
+    mean = scores.incoming.mean((0, 2))
+    variance = (scores.incoming - mean[:, None]).square().mean((0, 2))
+    return torch.where(mean.square() > OFFSET**2 * variance, mean, 0.0)
+
+
+def _moved_origin(total: Tensor, offset: Float[Tensor, "units fan_in"]) -> Tensor:
+    """Outer products of (1, a) changed into those of (1, a + offset), in place."""
+    if offset.any():
+        total[:, 1:, :] += offset[:, :, None] * total[:, :1, :]
+        total[:, :, 1:] += total[:, :, :1] * offset[:, None, :]
+    return total

@@ -1,0 +1,182 @@
+"""A Gram matrix of inputs as an argument: checked, in float64, with the second moments of its rows and columns."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from elutheory.errors import InputError
+from elutheory.kernels.pairs import is_torch
+from elutheory.numerics.normal_tails import library
+from elutheory.numerics.tiles import over_tiles
+
+# |correlation| up to 1 + this many units in the last place is rounding: a Gram matrix is a sum of many products.
+_ROUNDING = 256.0
+SAME_CORRELATION = 1.0 - 4 * 2.0**-52
+"""From here on a correlation is 1 to rounding, and inputs of equal norm are the same input."""
+
+
+@dataclass(frozen=True, eq=False)
+class GramArguments:
+    """`gram` in float64; `left` and `right`: the second moments of its rows and columns, in float64 numpy.
+
+    `symmetric`: rows and columns are the same inputs. `dtype` is what the caller gave and gets back. `correlations`:
+    the lowest and the highest among inputs that differ, (1, 1) if none do.
+    """
+
+    gram: Any
+    left: Any
+    right: Any
+    symmetric: bool
+    dtype: Any
+    correlations: tuple[float, float]
+
+
+def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
+    """Square and symmetric with its second moments on the diagonal, or any shape with (left, right) `second_moments`.
+
+    Raises InputError naming the first entry that cannot be: nan or infinite, a negative second moment, asymmetry or
+    |correlation| > 1 beyond rounding.
+    """
+    import numpy
+
+    matrix, dtype, unit = _matrix("gram", gram)
+    xp = library(matrix)
+    if matrix.ndim != 2:
+        raise InputError(f"gram must be a matrix, not of shape {tuple(matrix.shape)}.")
+    if 0 in matrix.shape:
+        raise InputError(f"gram must hold at least one pair of inputs, not shape {tuple(matrix.shape)}.")
+    symmetric = second_moments is None
+    if symmetric:
+        if matrix.shape[0] != matrix.shape[1]:
+            raise InputError(
+                f"gram of shape {tuple(matrix.shape)} is not square; give second_moments=(left, right) of its rows and "
+                "columns."
+            )
+        diagonal = xp.diagonal(matrix)
+        left = right = _host(diagonal)
+    else:
+        if not isinstance(second_moments, tuple) or len(second_moments) != 2:
+            raise InputError("second_moments must be a pair (left, right), those of gram's rows and columns.")
+        if any(is_torch(values) and values.requires_grad for values in second_moments):
+            raise InputError("second_moments must not require gradients: derivatives are by gram only.")
+        left, right = (_host(_matrix("second_moments", values)[0]) for values in second_moments)
+        if (left.shape, right.shape) != ((matrix.shape[0],), (matrix.shape[1],)):
+            raise InputError(
+                f"second_moments of shapes {left.shape} and {right.shape} do not fit gram of shape "
+                f"{tuple(matrix.shape)}."
+            )
+    for values in (left, right):
+        if not (numpy.isfinite(values) & (values >= 0.0)).all():
+            place = int(numpy.argmin(numpy.isfinite(values) & (values >= 0.0)))
+            if symmetric and not numpy.isfinite(values).all():
+                _refuse_entry(matrix, left, right, symmetric, 0.0)
+            raise InputError(f"the second moment of input {place} must be finite and >= 0, not {float(values[place])}.")
+    inverse_left, inverse_right = (place_like(inverse_root(values), matrix) for values in (left, right))
+    allowed = _ROUNDING * unit
+    detached = matrix.detach() if is_torch(matrix) else matrix
+    one_norm = bool((left == left[0]).all() and (right == left[0]).all())
+    inverse = float(inverse_left[0]) * float(inverse_right[0])
+
+    def correlations(rows: slice, columns: slice) -> Any:
+        tile = detached[rows, columns] * inverse_left[rows, None]
+        tile *= inverse_right[columns]
+        return tile
+
+    def limits(rows: slice, columns: slice) -> tuple[bool, float, float]:
+        tile = detached[rows, columns]
+        correlation = tile if one_norm else correlations(rows, columns)
+        low, high = float(correlation.min()), float(correlation.max())
+        if one_norm:
+            low, high = low * inverse, high * inverse
+        sound = -1.0 - allowed <= low and high <= 1.0 + allowed
+        if symmetric:
+            other = detached[columns, rows].T
+            if bool((tile != other).any()):
+                difference = xp.abs(tile - other) * inverse_left[rows, None] * inverse_right[columns]
+                sound = sound and float(difference.max()) <= allowed
+        if high >= SAME_CORRELATION:
+            correlation = correlations(rows, columns)
+            correlation = correlation[correlation < SAME_CORRELATION]
+            high = float(correlation.max()) if len(correlation) else -math.inf
+        return sound, low, high
+
+    found = over_tiles(matrix, symmetric, limits)
+    no_norm = (
+        _nonzero(detached[place_like(left == 0.0, matrix) > 0]),
+        _nonzero(detached[:, place_like(right == 0.0, matrix) > 0]),
+    )
+    if not all(sound for sound, _, _ in found) or any(no_norm):
+        _refuse_entry(detached, left, right, symmetric, allowed)
+    lowest, highest = min(low for _, low, _ in found), max(high for _, _, high in found)
+    some_differ = highest > -math.inf
+    # The two are rounded differently: of equal overlaps, the lowest may come out above the highest.
+    between = (min(lowest, highest), max(lowest, highest)) if some_differ else (1.0, 1.0)
+    return GramArguments(matrix, left, right, symmetric, dtype, between)
+
+
+def inverse_root(second_moments: Any) -> Any:
+    """1 / √q of a float64 numpy array, 0 where q = 0."""
+    import numpy
+
+    root = numpy.sqrt(second_moments)
+    return numpy.divide(1.0, root, out=numpy.zeros_like(root), where=root > 0.0)
+
+
+def place_like(values: Any, like: Any) -> Any:
+    """A numpy array in the library, dtype and place of `like`."""
+    return library(like).as_tensor(values, dtype=like.dtype, device=like.device) if is_torch(like) else values
+
+
+def _matrix(name: str, value: Any) -> tuple[Any, Any, float]:
+    """The values in float64, the dtype to return, and the rounding unit of the numbers as given."""
+    import numpy
+
+    if is_torch(value):
+        import torch
+
+        dtype = value.dtype if value.is_floating_point() else torch.get_default_dtype()
+        if value.dtype == torch.bool or dtype not in (torch.float32, torch.float64):
+            raise InputError(f"{name} must be float32, float64 or integers, not {value.dtype}.")
+        return value.to(torch.float64), dtype, torch.finfo(dtype).eps
+    if not isinstance(value, numpy.ndarray) or value.dtype.kind not in "iuf":
+        kind = f"an array of {value.dtype}" if isinstance(value, numpy.ndarray) else type(value).__name__
+        raise InputError(f"{name} must be a numpy array or torch tensor of real numbers, not {kind}.")
+    dtype = numpy.dtype(numpy.float64) if value.dtype.kind in "iu" else value.dtype
+    if dtype not in (numpy.float32, numpy.float64):
+        raise InputError(f"{name} must be float32, float64 or integers, not {dtype}.")
+    return value.astype(numpy.float64, copy=False), dtype, float(numpy.finfo(dtype).eps)
+
+
+def _host(values: Any) -> Any:
+    """A float64 numpy array, copied from wherever the values are."""
+    import numpy
+
+    return numpy.array(values.detach().cpu().numpy() if is_torch(values) else values, dtype=numpy.float64)
+
+
+def _nonzero(values: Any) -> bool:
+    return bool((values != 0).any())
+
+
+def _refuse_entry(matrix: Any, left: Any, right: Any, symmetric: bool, allowed: float) -> None:
+    """Raises InputError that names the first entry that is wrong."""
+    import numpy
+
+    entries = _host(matrix)
+    bound = numpy.sqrt(left)[:, None] * numpy.sqrt(right)
+    _refuse(~numpy.isfinite(entries), entries, "gram must be finite")
+    if symmetric:
+        _refuse(numpy.abs(entries - entries.T) > allowed * bound, entries, "gram must be symmetric")
+    _refuse(
+        numpy.abs(entries) > (1.0 + allowed) * bound,
+        entries,
+        "|gram| must be at most the root of the two second moments' product",
+    )
+
+
+def _refuse(wrong: Any, entries: Any, requirement: str) -> None:
+    import numpy
+
+    if wrong.any():
+        row, column = (int(place) for place in numpy.argwhere(wrong)[0])
+        raise InputError(f"{requirement}; entry ({row}, {column}) is {float(entries[row, column])}.")

@@ -1,0 +1,198 @@
+"""P4, P5: the Gram matrix of a whole data set, and its tangent kernel, through the layers of a wide random net.
+
+In the limit of infinite width the net inputs of every layer are Gaussian over the weights, with a covariance between
+inputs that follows from the layer below: K_1 = σ_w² gram + σ_b², K_{l+1} = σ_w² E[f(U) f(V)] + σ_b² with
+(U, V) ~ N(0, [[K_l(x,x), K_l(x,y)], [K_l(x,y), K_l(y,y)]]).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from elutheory.errors import InputError
+from elutheory.gram.equal_norms import LayerRule, is_continuous
+from elutheory.kernels.pairs import is_torch
+from elutheory.numerics.arguments import count, real_number
+
+if TYPE_CHECKING:
+    from elutheory.activations.activation_function import Activation
+    from elutheory.gram.arguments import GramArguments
+
+
+@dataclass(frozen=True, eq=False)
+class PropagatedGram:
+    """Net inputs of one hidden layer, over the weights: P4.
+
+    - `gram`: their second moments, of the shape, library, dtype and place of what went in;
+    - `second_moments`: (left, right), those of the rows' and columns' inputs; both the diagonal where gram is square;
+    - `method`: how it was computed; `error`: the largest deviation that the checks of an interpolant found, relative to
+      √(K(x,x) K(y,y)), 0 where none was used.
+    """
+
+    activation: "Activation"
+    gram: Any
+    second_moments: tuple[Any, Any]
+    method: str
+    error: float
+    batch_norm: bool = False
+    symmetric: bool = True
+
+    @cached_property
+    def activation_gram(self) -> Any:
+        """E[f(U) f(V)] of the layer's activations: ΦΦᵀ/n of n units as n → ∞, the K/n of B5; like `gram`."""
+        from elutheory.gram.arguments import gram_arguments
+
+        identity = LayerRule(1.0, 0.0)
+        arguments = gram_arguments(self.gram, None if self.symmetric else self.second_moments)
+        return _advanced(self.activation, arguments, identity, [(identity, 1)], self.batch_norm).gram
+
+
+@dataclass(frozen=True, eq=False)
+class TangentKernel:
+    """P5: the neural tangent kernel of a net with scalar linear read-out, and the Gram matrix of its output.
+
+    - `matrix`: Θ, the sum over all parameters of the products of the output's derivatives at two inputs, in the
+      parametrisation net = σ_w/√n w·a + σ_b b with w, b ~ N(0, 1);
+    - `gram`: the output's second moments; `method` and `error` as in `PropagatedGram`.
+    """
+
+    matrix: Any
+    gram: Any
+    method: str
+    error: float
+
+
+def propagate_gram(
+    activation: "Activation | str",
+    gram: Any,
+    depth: Any,
+    weight_variance: Any,
+    bias_variance: Any = 0.0,
+    *,
+    second_moments: Any = None,
+    batch_norm: bool = False,
+    residual: bool = False,
+) -> PropagatedGram:
+    """P4: second moments of the net inputs of hidden layer `depth` >= 1; layer 1 has σ_w² gram + σ_b².
+
+    `gram`: x·y / n_0 of inputs of dimension n_0, numpy or torch, float64 or float32 (computed in float64, on the
+    tensor's device); N × N, or of any shape with `second_moments` = (x·x/n_0 of the rows, y·y/n_0 of the columns).
+    `weight_variance` σ_w² = fan_in × Var(w) and `bias_variance` σ_b² >= 0. With `residual` each layer is
+    h + W f(h) + b, so that K_{l+1} = K_l + σ_w² E f f + σ_b². With `batch_norm` a layer is W f(BN(h)) + b: K_l is
+    centred over the data and divided by tr/N, the units' variance over the data in the mean. Exact where that variance
+    is the same for all units, which takes K_l of many comparable directions; only for square matrices.
+
+    Accuracy: 1e-12 of √(K(x,x) K(y,y)), at any depth where the layers do not amplify the rounding of `gram` itself.
+    torch results are differentiable. Raises InputError: an entry that is no second moment, named; overflow.
+    """
+    from elutheory.gram.arguments import gram_arguments
+
+    f = _activation(activation)
+    layers = count("depth", depth) - 1
+    rule = _rule(weight_variance, bias_variance, residual)
+    arguments = gram_arguments(gram, second_moments)
+    if batch_norm and not arguments.symmetric:
+        raise InputError("batch_norm needs the square Gram matrix of the whole batch, not second_moments.")
+    found = _advanced(f, arguments, rule, [(rule, layers)], batch_norm)
+    return PropagatedGram(
+        f, found.gram, found.second_moments, found.method, found.error, batch_norm, arguments.symmetric
+    )
+
+
+def tangent_kernel(
+    activation: "Activation | str",
+    gram: Any,
+    depth: Any,
+    weight_variance: Any,
+    bias_variance: Any = 0.0,
+    *,
+    second_moments: Any = None,
+    residual: bool = False,
+) -> TangentKernel:
+    """P5: tangent kernel of the net of `depth` >= 1 hidden layers and a linear read-out of the same variances.
+
+    Θ_1 = K_1, Θ_{l+1} = K_{l+1} + σ_w² E[f'(U) f'(V)] Θ_l up to l = depth (Jacot et al., arXiv 1806.07572): what
+    neural-tangents computes for `stax.serial(*[Dense(n, σ_w, σ_b), f] * depth, Dense(1, σ_w, σ_b))`. With `residual`
+    the hidden layers are h + W f(h) + b, and Θ_{l+1} = Θ_l + σ_w² E f f + σ_b² + σ_w² E[f'f'] Θ_l. Arguments, accuracy
+    and errors as for `propagate_gram`; but where layers of unequal norms take a correlation to 1, its rounding moves
+    the angle, hence Θ, by up to 1e-8 a layer if f has a kink. No batch normalisation: it makes one input's output
+    depend on all others.
+    Raises InputError, too, where f jumps: its f' has no second moment.
+    """
+    from elutheory.gram.arguments import gram_arguments
+
+    f = _activation(activation)
+    layers = count("depth", depth)
+    rule, read_out = (_rule(weight_variance, bias_variance, links) for links in (residual, False))
+    if not is_continuous(f):
+        raise InputError(f"{f} jumps: its derivative has no second moment, and the net no tangent kernel.")
+    arguments = gram_arguments(gram, second_moments)
+    segments = [(rule, layers - 1), (read_out, 1)] if residual else [(rule, layers)]
+    found = _advanced(f, arguments, rule, segments, with_tangent=True)
+    return TangentKernel(found.tangent, found.gram, found.method, found.error)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """In the caller's library, dtype and place."""
+
+    gram: Any
+    tangent: Any
+    second_moments: tuple[Any, Any]
+    method: str
+    error: float
+
+
+def _activation(activation: "Activation | str") -> "Activation":
+    from elutheory.activations.activation_function import as_activation
+
+    f = as_activation(activation)
+    f.refuse_symbolic()
+    return f
+
+
+def _rule(weight_variance: Any, bias_variance: Any, residual: bool) -> LayerRule:
+    return LayerRule(
+        real_number("weight_variance", weight_variance), real_number("bias_variance", bias_variance), residual
+    )
+
+
+def _advanced(
+    f: "Activation",
+    arguments: "GramArguments",
+    first: LayerRule,
+    segments: list[tuple[LayerRule, int]],
+    batch_norm: bool = False,
+    with_tangent: bool = False,
+) -> _Found:
+    from elutheory.gram.layer_by_layer import Pairs, advance, advance_normalised
+
+    if is_torch(arguments.gram) and arguments.gram.requires_grad:
+        from elutheory.gram.differentiable import DifferentiablePairs
+
+        pairs = DifferentiablePairs.of_layer_one(arguments, first, with_tangent)
+        for rule, repeats in segments:
+            for _ in range(repeats):
+                pairs = pairs.behind_layer(f, rule, batch_norm)
+    else:
+        pairs = Pairs.of_layer_one(arguments, first, with_tangent)
+        for rule, repeats in segments:
+            if batch_norm:
+                for _ in range(repeats):
+                    advance_normalised(f, pairs, rule)
+            else:
+                advance(f, pairs, rule, repeats)
+        pairs.complete()
+    gram, tangent, *sides = (
+        None if values is None else _returned(values, arguments)
+        for values in (pairs.gram, pairs.tangent, pairs.left, pairs.right)
+    )
+    return _Found(gram, tangent, (sides[0], sides[1]), "; ".join(pairs.methods) or "no activation", pairs.error)
+
+
+def _returned(values: Any, arguments: "GramArguments") -> Any:
+    from elutheory.numerics.normal_tails import library
+
+    if not is_torch(arguments.gram):
+        return values.astype(arguments.dtype, copy=False)
+    return library(arguments.gram).as_tensor(values, dtype=arguments.dtype, device=arguments.gram.device)

@@ -1,0 +1,216 @@
+"""Inputs of equal norm: every layer maps the angle between two net inputs to the next, and a deep net is one such map.
+
+With q = E U² = E V² and cos θ the correlation, v = q (1 − cos θ) = E (U − V)²/2 is carried instead of the overlap: by
+Price's theorem (K3) E (f(U) − f(V))²/2 = q ∫_0^θ E[f'f'](t) sin t dt, positive terms for increasing f, hence relative
+accuracy however close two inputs are, at any depth. D(θ) = E[f'f'] is analytic in θ where f has no kink or one at 0.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from elutheory.errors import InputError
+from elutheory.kernels.trapezoid import centred_pair_expectation
+from elutheory.numerics.chebyshev_pieces import ChebyshevPieces, interpolate
+
+if TYPE_CHECKING:
+    from elutheory.activations.activation_function import Activation
+
+OVERFLOW = "the second moments or the tangent kernel exceed float64's range within this depth."
+_QUADRATURE_ORDER = 40
+_COMPOSED_ROUNDING = 1e-14  # of many layers, relative to q
+
+
+@lru_cache(maxsize=256)
+def is_continuous(activation: "Activation") -> bool:
+    """Whether f has no jump: where it has one, E[f'f'] does not exist."""
+    pieces, x = activation.pieces, activation.symbol
+    return all(
+        abs((left.expression - right.expression).subs(x, right.lower).evalf(30)) < 1e-25
+        for left, right in pairwise(pieces)
+    )
+
+
+@dataclass(frozen=True)
+class LayerRule:
+    """From E f f to the next net input's second moments: σ_w² E f f + σ_b² (P1), plus the present ones if residual."""
+
+    weight_variance: float
+    bias_variance: float
+    residual: bool = False
+
+    def block(self, expectation: Any) -> Any:
+        """Second moments of W f(h) + b from E f f (numbers or arrays)."""
+        return self.weight_variance * expectation + self.bias_variance
+
+    def next(self, present: Any, expectation: Any) -> Any:
+        """Second moments of the next net input from those of the present one and E f f."""
+        return self.block(expectation) + present if self.residual else self.block(expectation)
+
+    def next_tangent(self, present: Any, slopes: Any, block: Any) -> Any:
+        """P5: the next tangent kernel from the present one, E f'f', and the second moments of W f(h) + b."""
+        following = block + self.weight_variance * slopes * present
+        return following + present if self.residual else following
+
+
+@dataclass(frozen=True, eq=False)
+class EqualNormLayer:
+    """One layer at net-input second moment q: E f², D(θ) and G(θ) = ∫_0^θ D(t) sin t dt / (1 − cos θ)."""
+
+    second_moment: float
+    activation_second_moment: float
+    slopes: ChebyshevPieces
+    mean_slopes: ChebyshevPieces
+
+    @property
+    def error(self) -> float:
+        """Largest deviation of the two interpolants at the points checked, relative to their scale."""
+        return max(self.slopes.error, self.mean_slopes.error)
+
+
+def equal_norm_layer(activation: "Activation", second_moment: float) -> EqualNormLayer:
+    """The layer's maps of the angle at net-input second moment q >= 0, for continuous f."""
+    import numpy
+
+    from elutheory.moments.floating_point import gaussian_moments
+
+    std = numpy.sqrt(second_moment)
+    moments = gaussian_moments(activation, 0.0, std)
+
+    def slopes(theta: Any) -> Any:
+        if std == 0.0:
+            return numpy.full_like(theta, float(moments.slope_second_moment))
+        same = numpy.full_like(theta, std)
+        return centred_pair_expectation(activation, 1, same, same, numpy.cos(theta), numpy.sin(theta))
+
+    D = interpolate(slopes, 0.0, numpy.pi)
+    G = interpolate(lambda theta: _weighted_mean(D, theta), 0.0, numpy.pi)
+    return EqualNormLayer(float(second_moment), float(moments.second_moment), D, G)
+
+
+@lru_cache(maxsize=1)
+def _legendre() -> tuple[Any, Any]:
+    import numpy
+
+    return numpy.polynomial.legendre.leggauss(_QUADRATURE_ORDER)
+
+
+def _weighted_mean(D: ChebyshevPieces, theta: Any) -> Any:
+    """∫_0^θ D sin / (1 − cos θ) = ∫_0^θ D sin / (2 sin²(θ/2)): Gauss–Legendre, piece by piece."""
+    import numpy
+
+    start, end = D.edges[:-1], D.edges[1:]
+    whole = numpy.concatenate([[0.0], numpy.cumsum(_integral(D, start, end))])
+    piece = numpy.clip(numpy.searchsorted(D.edges, theta, side="right") - 1, 0, len(start) - 1)
+    safe = numpy.where(theta > 0.0, theta, 1.0)
+    total = whole[piece] + _integral(D, start[piece], theta)
+    return numpy.where(theta > 0.0, total / (2.0 * numpy.sin(0.5 * safe) ** 2), D(numpy.zeros_like(theta)))
+
+
+def _integral(D: ChebyshevPieces, lower: Any, upper: Any) -> Any:
+    import numpy
+
+    points, weights = _legendre()
+    centre, half = 0.5 * (upper + lower), 0.5 * (upper - lower)
+    t = centre[:, None] + half[:, None] * points
+    return half * ((D(t) * numpy.sin(t)) @ weights)
+
+
+def layers_of_equal_norm(
+    activation: "Activation", second_moment: float, rule: LayerRule, count: int
+) -> tuple[EqualNormLayer, ...]:
+    """`count` layers, the first at net-input second moment `second_moment`; one object where q does not change."""
+    import math
+
+    known: dict[float, EqualNormLayer] = {}
+    layers = []
+    q = second_moment
+    for _ in range(count):
+        if not math.isfinite(q):
+            raise InputError(OVERFLOW)
+        if q not in known:
+            known[q] = equal_norm_layer(activation, q)
+        layers.append(known[q])
+        q = rule.next(q, known[q].activation_second_moment)
+    return tuple(layers)
+
+
+@dataclass(frozen=True, eq=False)
+class _Behind:
+    """Behind some layers: q, v = q − c, and the tangent kernel as gain · (that in front) + offset."""
+
+    second_moment: float
+    distance: Any
+    gain: Any
+    offset: Any
+
+
+def _propagated(layers: Sequence[EqualNormLayer], rule: LayerRule, theta: Any, with_tangent: bool) -> _Behind:
+    """For angles θ in front of the first layer, a one-dimensional float64 array."""
+    import numpy
+
+    q = layers[0].second_moment
+    v = 2.0 * q * numpy.sin(0.5 * theta) ** 2
+    gain, offset = numpy.ones_like(theta), numpy.zeros_like(theta)
+    for layer in layers:
+        distance = v * layer.mean_slopes(theta)
+        if with_tangent:
+            block = rule.block(layer.activation_second_moment - distance)
+            slope = rule.weight_variance * layer.slopes(theta) + float(rule.residual)
+            gain, offset = slope * gain, slope * offset + block
+        v = rule.weight_variance * distance + (v if rule.residual else 0.0)
+        q = rule.next(q, layer.activation_second_moment)
+        ratio = numpy.clip(v / (2.0 * q), 0.0, 1.0) if q > 0.0 else numpy.zeros_like(v)
+        theta = 2.0 * numpy.arcsin(numpy.sqrt(ratio))
+    return _Behind(q, v, gain, offset)
+
+
+@dataclass(frozen=True, eq=False)
+class DeepMap:
+    """Many layers as functions of the first angle: net-input second moment behind them, and the tangent kernel's map.
+
+    `gram`(θ) is c behind the layers; `gain`(θ) and `offset`(θ) are divided by their values at θ = 0.
+    """
+
+    second_moment: float
+    gram: ChebyshevPieces
+    gain_scale: float
+    gain: ChebyshevPieces
+    offset_scale: float
+    offset: ChebyshevPieces
+    error: float
+
+
+def deep_map(
+    activation: "Activation",
+    second_moment: float,
+    rule: LayerRule,
+    count: int,
+    angles: tuple[float, float],
+    with_tangent: bool,
+) -> DeepMap:
+    """The composition of `count` layers of a continuous f, for first angles in the interval `angles`.
+
+    Without the tangent kernel `gain` and `offset` are those of no layer, 1 and 0. Raises InputError on overflow.
+    """
+    import numpy
+
+    layers = layers_of_equal_norm(activation, second_moment, rule, count)
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        at_zero = _propagated(layers, rule, numpy.zeros(1), with_tangent)
+    gain_scale, offset_scale, q = float(at_zero.gain[0]), float(at_zero.offset[0]), at_zero.second_moment
+    if not numpy.isfinite([q, gain_scale, offset_scale]).all():
+        raise InputError(OVERFLOW)
+
+    def interpolant(quantity: Callable[[_Behind], Any]) -> ChebyshevPieces:
+        return interpolate(
+            lambda theta: quantity(_propagated(layers, rule, theta, with_tangent)), *angles, rounding=_COMPOSED_ROUNDING
+        )
+
+    gram = interpolant(lambda behind: q - behind.distance)
+    gain = interpolant(lambda behind: behind.gain / (gain_scale or 1.0))
+    offset = interpolant(lambda behind: behind.offset / (offset_scale or 1.0))
+    error = max(gram.error, gain.error, offset.error, *(layer.error for layer in layers))
+    return DeepMap(q, gram, gain_scale, gain, offset_scale, offset, error)

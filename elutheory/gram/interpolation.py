@@ -1,0 +1,198 @@
+"""E[f^(order)(U) f^(order)(V)] for zero means as a Chebyshev series in both log standard deviations and the angle.
+
+In the angle, where f has no kink or one at 0, the kernel has no singularity at cosine ±1, and series of 20 to 50 terms
+reach rounding; in the cosine they would not converge. What is interpolated is the kernel over the root mean squares of
+f^(order)(U) and f^(order)(V), a number in [−1, 1]. Checked where it was not built; where it fails, there is none.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from elutheory.gram.kernel_grids import grid_expectation, has_common_rule
+from elutheory.kernels.trapezoid import centred_pair_expectation
+from elutheory.numerics.chebyshev import clenshaw, horner, kept, monomial_coefficients, nodes, polynomials, transform
+from elutheory.numerics.normal_tails import library
+
+if TYPE_CHECKING:
+    from elutheory.activations.activation_function import Activation
+
+TOLERANCE = 2e-13
+_CUT = 1e-14
+_ANGLE_COUNTS = (33, 65, 97)
+_NORM_COUNTS = (9, 17, 33, 49)
+_CHECKS = 256
+_CHECK_SEED = 1
+
+
+@dataclass(frozen=True, eq=False)
+class KernelInterpolant:
+    """Coefficients (norm, norm, angle) on [lower, upper]² × [0, π], lower and upper being log standard deviations.
+
+    `error`: the largest deviation at random points, relative to the root mean squares' product.
+    """
+
+    lower: float
+    upper: float
+    coefficients: Any
+    monomials: Any | None
+    error: float
+
+    def on(self, left: Any, right: Any, like: Any) -> "PairSeries":
+        """Ready for the pairs of two sets of log standard deviations (numpy), in the library and place of `like`."""
+        import numpy
+
+        table = self.coefficients if self.monomials is None else self.monomials
+        descending = numpy.moveaxis(table, -1, 0)[::-1]
+        first, second = (polynomials(self._scaled(x), table.shape[0]) for x in (left, right))
+        rows = numpy.matmul(first, descending)  # (angle, left, norm)
+        xp = library(like)
+        if xp is not numpy:
+            rows, second = (xp.as_tensor(a.copy(), dtype=like.dtype, device=like.device) for a in (rows, second))
+        constants = tuple(descending[:, 0, 0].tolist()) if table.shape[0] == 1 else None
+        return PairSeries(clenshaw if self.monomials is None else horner, rows, second.T, constants)
+
+    def _scaled(self, x: Any) -> Any:
+        return (2.0 * x - (self.upper + self.lower)) / (self.upper - self.lower)
+
+
+@dataclass(frozen=True, eq=False)
+class PairSeries:
+    """The series in the angle of every pair: coefficient k of pair (i, j) is rows[k, i] · columns[:, j]."""
+
+    summation: Callable[[Any, Any], Any]
+    rows: Any
+    columns: Any
+    constants: tuple[float, ...] | None
+
+    def __call__(self, rows: slice, columns: slice, angle: Any) -> Any:
+        """Over the root mean squares' product, for a tile of angles."""
+        t = angle * (2.0 / 3.141592653589793)
+        t -= 1.0
+        if self.constants is not None:
+            return self.summation(t, self.constants)
+        return self.summation(t, self._coefficients(rows, columns))
+
+    def _coefficients(self, rows: slice, columns: slice) -> Iterator[Any]:
+        right = self.columns[:, columns]
+        for k in range(len(self.rows)):
+            yield self.rows[k, rows] @ right
+
+
+def kernel_interpolant(
+    activation: "Activation", order: int, lower: float, upper: float, largest_cost: int
+) -> KernelInterpolant | None:
+    """The interpolant for log standard deviations in [lower, upper], None where it is not accurate to `TOLERANCE`.
+
+    None, too, where it would take more than `largest_cost` evaluations of the kernel.
+    """
+    import numpy
+
+    if largest_cost < _CHECKS:
+        return None
+    middle, half = 0.5 * (upper + lower), max(0.5 * (upper - lower), 1e-9)
+    lower, upper = middle - half, middle + half
+    ends, few_angles = numpy.array([lower, upper]), numpy.array([0.2, 1.5, 2.9])
+
+    def kernel(x: Any, y: Any, angle: Any) -> Any:
+        return normalised_grid(activation, order, x, y, angle)
+
+    # With values along the leading axis: coefficients in the angle, and in one norm.
+    angle_count = _count(_ANGLE_COUNTS, lambda t: numpy.moveaxis(kernel(ends, ends, _angle(t)), -1, 0))
+    norm_count = _count(_NORM_COUNTS, lambda t: kernel(middle + half * t, ends, few_angles))
+    if angle_count is None or norm_count is None:
+        return None
+    others = 1 if has_common_rule(activation) else norm_count
+    if norm_count * others * angle_count + _CHECKS > largest_cost:
+        return None
+    norms = middle + half * nodes(norm_count)
+    values = kernel(norms, norms, _angle(nodes(angle_count)))
+    table = values
+    for count in values.shape:  # each takes the leading axis to the end
+        table = numpy.tensordot(table, transform(count), (0, 1))
+    table = _chopped(table)
+    rng = numpy.random.default_rng(_CHECK_SEED)
+    x, y = middle + half * rng.uniform(-1, 1, (2, _CHECKS))
+    angle = numpy.pi * rng.uniform(0, 1, _CHECKS) ** numpy.where(rng.random(_CHECKS) < 0.3, 4.0, 1.0)
+    places = ((x - middle) / half, (y - middle) / half, 2.0 * angle / numpy.pi - 1.0)
+    values_of = [polynomials(t, count) for t, count in zip(places, table.shape, strict=True)]
+    found = numpy.tensordot(values_of[0], table, 1)
+    for polynomial in values_of[1:]:
+        found = (found * polynomial.reshape(*polynomial.shape, *([1] * (found.ndim - 2)))).sum(1)
+    error = float(numpy.max(numpy.abs(found - normalised_kernel(activation, order, x, y, angle))))
+    if not error <= TOLERANCE:
+        return None
+    return KernelInterpolant(lower, upper, table, _monomials(table), error)
+
+
+def normalised_kernel(activation: "Activation", order: int, x: Any, y: Any, angle: Any) -> Any:
+    """E[f^(order)(U) f^(order)(V)] over the root mean squares; x, y: log standard deviations (float64 numpy arrays)."""
+    import numpy
+
+    std_u, std_v = numpy.exp(x), numpy.exp(y)
+    value = centred_pair_expectation(activation, order, std_u, std_v, numpy.cos(angle), numpy.sin(angle))
+    return value / (root_mean_square(activation, order, std_u) * root_mean_square(activation, order, std_v))
+
+
+def normalised_grid(activation: "Activation", order: int, x: Any, y: Any, angle: Any) -> Any:
+    """`normalised_kernel` for all x, all y and all angles, of shape (len(x), len(y), len(angle))."""
+    import numpy
+
+    std_u, std_v = numpy.exp(x), numpy.exp(y)
+    value = grid_expectation(activation, order, std_u, std_v, angle)
+    root = root_mean_square(activation, order, numpy.concatenate([std_u, std_v]))
+    return value / (root[: len(x), None, None] * root[len(x) :, None])
+
+
+def root_mean_square(activation: "Activation", order: int, std: Any) -> Any:
+    """√E f^(order)(U)² for U ~ N(0, std²), each distinct std once; 1 where it is 0."""
+    import numpy
+
+    from elutheory.moments.floating_point import gaussian_moments
+
+    distinct, place = numpy.unique(std, return_inverse=True)
+    moments = gaussian_moments(activation, numpy.zeros_like(distinct), distinct)
+    root = numpy.sqrt(moments.slope_second_moment if order else moments.second_moment)
+    return numpy.where(root > 0.0, root, 1.0)[place].reshape(numpy.shape(std))
+
+
+def _angle(t: Any) -> Any:
+    import numpy
+
+    return 0.5 * numpy.pi * (t + 1.0)
+
+
+def _count(counts: tuple[int, ...], sections: Callable[[Any], Any]) -> int | None:
+    """How many nodes resolve all sections (along the leading axis), None if more than the largest count."""
+    import numpy
+
+    for count in counts:
+        series = numpy.tensordot(transform(count), sections(nodes(count)), 1).reshape(count, -1)
+        if not numpy.isfinite(series).all():
+            return None
+        needed = max(kept(column, _CUT) for column in series.T)
+        if needed <= count - 2:
+            return min(needed + 2, count)
+    return None
+
+
+def _chopped(table: Any) -> Any:
+    """Without the highest degrees that do not matter: coefficients left out sum to at most 3 `_CUT`."""
+    import numpy
+
+    size = numpy.abs(table)
+    norm = kept(size.sum((1, 2)), _CUT)
+    angle = kept(size.sum((0, 1)), _CUT)
+    return table[:norm, :norm, :angle]
+
+
+def _monomials(table: Any) -> Any | None:
+    """Chebyshev in the norms, monomial in the angle, where that costs no digits for any pair of norms."""
+    import numpy
+
+    grid = polynomials(nodes(2 * len(table) + 1), len(table))
+    on_grid = numpy.einsum("ai,bj,ijk->kab", grid, grid, table, optimize=True)
+    if monomial_coefficients(on_grid) is None:
+        return None
+    monomials = monomial_coefficients(numpy.moveaxis(table, -1, 0))
+    return None if monomials is None else numpy.moveaxis(monomials, 0, -1)

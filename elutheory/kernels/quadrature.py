@@ -1,0 +1,235 @@
+"""The composite rules of `pair_expectations`: the sums. One-dimensional arrays, numpy or torch."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from elutheory.activations.evaluation import constant_value
+from elutheory.kernels.panels import GENERAL, Layout, layouts
+from elutheory.kernels.smoothed_activation import DISTANCES, REACHES, features, jumps, panel_ends, smoothed, values
+from elutheory.moments.closed_forms import ClosedForm, moments
+from elutheory.moments.conditional_slopes import conditional_curvature, conditional_slope, function, slope
+from elutheory.numerics.normal_tails import library, normal_density
+from elutheory.numerics.quadrature import increasing, integrals_from, nodes_and_weights
+from elutheory.numerics.worker_threads import on_all_cores
+
+if TYPE_CHECKING:
+    from elutheory.activations.activation_function import Activation
+
+_DEGREE = 16
+_CHUNK = 256
+_FEW_PAIRS = 512  # are not worth waking threads
+_NODES_AT_ONCE = 1 << 16  # half a MiB an array
+
+
+def closed_rule(activation: "Activation", form: ClosedForm, quantities: tuple[str, ...], *columns: Any) -> list[Any]:
+    """Each of value, slope, covariance asked for; pairs of one layout together, in chunks, on all processors."""
+    xp = library(columns[0])
+    outputs = [xp.empty_like(columns[0]) for _ in quantities]
+    tasks = []
+    for layout, members in layouts(form, *columns):
+        step = _chunk(columns[0], layout.nodes)
+        tasks += [(layout, members[start : start + step]) for start in range(0, len(members), step)]
+
+    def carry_out(task: tuple[Layout, Any]) -> None:
+        layout, members = task
+        # Rounding to 0 or to infinity is the right result, not news; masked branches may do anything.
+        with numpy.errstate(all="ignore"):
+            chunk = (column[members] for column in columns)
+            for output, result in zip(
+                outputs, _closed_chunk(activation, form, layout, quantities, *chunk), strict=True
+            ):
+                output[members] = result
+
+    if xp is numpy and len(columns[0]) > _FEW_PAIRS:
+        on_all_cores(carry_out, tasks)
+    else:
+        for task in tasks:
+            carry_out(task)
+    return outputs
+
+
+def _chunk(array: Any, nodes: int) -> int:
+    """Pairs at a time: a temporary fits into the cache, or on an accelerator into 256 MiB."""
+    on_processor = isinstance(array, numpy.ndarray) or array.device.type == "cpu"
+    return max(1, (_NODES_AT_ONCE if on_processor else 512 * _NODES_AT_ONCE) // nodes)
+
+
+def _closed_chunk(
+    activation: "Activation",
+    form: ClosedForm,
+    layout: Layout,
+    quantities: tuple[str, ...],
+    m1: Any,
+    m2: Any,
+    s1: Any,
+    s2: Any,
+    cosine: Any,
+    sine: Any,
+) -> Any:
+    xp = library(m1)
+    # M' is taken along increasing m(x): U falls with x where the correlation is negative
+    s1, cosine = xp.where(cosine < 0, -s1, s1), abs(cosine)
+    edges = layout.edges(form, m1, m2, s1, s2, cosine, sine)
+    x, weight, half = nodes_and_weights(edges, layout.degree)
+    u = m1[:, None, None] + s1[:, None, None] * x
+    slope_v, width = s2 * cosine, s2 * sine
+    inner = _inner(activation, form, 1, m2[:, None, None] + slope_v[:, None, None] * x, width)
+    origin = 0.0 * m1
+    slopes = weight * slope(form, u) if "slope" in quantities else None
+    increments = integrals_from(origin, inner, half, edges) if {"value", "covariance"} & {*quantities} else None
+    results = []
+    for quantity in quantities:
+        if quantity == "slope":
+            results.append(_total(slopes, inner))
+        elif quantity == "value":
+            values_u = weight * function(form, u)
+            fixed = width == 0
+            centre = moments(form, m2, xp.where(fixed, 1.0 + 0.0 * width, width))[0]
+            centre = xp.where(fixed, activation(m2), centre)
+            results.append(centre * _total(values_u) + slope_v * _total(values_u, increments))
+        else:
+            outer = integrals_from(origin, slope(form, u), half, edges)
+            covariance = _total(weight * outer, increments) - _total(weight, outer) * _total(weight, increments)
+            results.append(covariance * (s1 * slope_v))
+    return results
+
+
+def mixed_expectation(
+    activation: "Activation",
+    form: ClosedForm | None,
+    orders: tuple[int, int],
+    weighted: bool,
+    *columns: Any,
+) -> Any:
+    """E[f^(i)(U) f^(j)(V)], or weighted E[(U − mean_u) f^(i)(U) f^(j)(V)]; i up to 2, j = 1, 2 (0 without closed form).
+
+    Point masses of f'' are included.
+    """
+    xp = library(columns[0])
+    output = xp.empty_like(columns[0])
+    step = _CHUNK if form is not None else 1
+    for start in range(0, len(output), step):
+        chunk = slice(start, start + step)
+        output[chunk] = _mixed_chunk(activation, form, orders, weighted, *(column[chunk] for column in columns))
+    return output
+
+
+def _mixed_chunk(
+    activation: "Activation",
+    form: ClosedForm | None,
+    orders: tuple[int, int],
+    weighted: bool,
+    m1: Any,
+    m2: Any,
+    s1: Any,
+    s2: Any,
+    cosine: Any,
+    sine: Any,
+) -> Any:
+    outer, inner = orders
+    if form is not None:
+        edges = GENERAL.edges(form, m1, m2, s1, s2, cosine, sine)
+    else:
+        edges = _nested_edges(activation, REACHES[0], m1, m2, s1, s2, cosine, sine)
+    x, weight, _ = nodes_and_weights(edges, _DEGREE)
+    deviation = s1[:, None, None] * x
+    slope_v, width = s2 * cosine, s2 * sine
+    conditional = _inner(activation, form, inner, m2[:, None, None] + slope_v[:, None, None] * x, width)
+    integrand = values(activation, outer, m1[:, None, None] + deviation) * conditional
+    result = _total(weight * (integrand * deviation if weighted else integrand))
+    if outer == 2:
+        for at, bend in jumps(activation, 1):
+            xp = library(m1)
+            at_x = xp.clip((at - m1) / s1, -1e8, 1e8)
+            there = _inner(activation, form, inner, (m2 + slope_v * at_x)[:, None, None], width)[:, 0, 0]
+            mass = bend * normal_density(at_x) / s1 * there
+            mass = xp.where(normal_density(at_x) > 0, mass, xp.zeros_like(mass))
+            result = result + (mass * (at - m1) if weighted else mass)
+    return result
+
+
+def nested_rule(
+    activation: "Activation",
+    quantity: str,
+    degree: int,
+    rich: bool,
+    m1: Any,
+    m2: Any,
+    s1: Any,
+    s2: Any,
+    cosine: Any,
+    sine: Any,
+) -> tuple[Any, Any]:
+    """value, slope or covariance for an activation without closed form, and the size that its error is relative to.
+
+    √(E f(U)² E f(V)²) of the value, of the others the integrand's.
+    """
+    reach = REACHES[rich]
+    edges = _nested_edges(activation, reach, m1, m2, s1, s2, cosine, sine)
+    x, weight, half = nodes_and_weights(edges, degree)
+    u = m1[:, None, None] + s1[:, None, None] * x
+    slope_v, width = s2 * cosine, s2 * sine
+    mean_v = m2[:, None, None] + slope_v[:, None, None] * x
+    order = 0 if quantity == "value" else 1
+    inner = _inner(activation, None, order, mean_v, width, degree, reach)
+    outer = values(activation, order, u)
+    if quantity == "covariance":
+        origin = 0.0 * m1
+        outer = integrals_from(origin, outer, half, edges) * s1[:, None, None]
+        inner = integrals_from(origin, inner, half, edges) * slope_v[:, None, None]
+    product = weight * (outer * inner)
+    result, scale = _total(product), _total(abs(product))
+    if quantity == "covariance":
+        result = result - _total(weight * outer) * _total(weight * inner)
+    if quantity == "value":  # of odd f next to correlation 0 the integrand vanishes; a rough E f(V)² will do
+        other = values(activation, 0, m2[:, None, None] + s2[:, None, None] * x)
+        scale = (_total(weight * outer**2) * _total(weight * other**2)) ** 0.5
+    return result, scale
+
+
+def _inner(
+    activation: "Activation",
+    form: ClosedForm | None,
+    order: int,
+    mean: Any,
+    width: Any,
+    degree: int = _DEGREE,
+    reach: tuple[float, ...] = REACHES[0],
+) -> Any:
+    """E f^(order)(mean + width Z), point masses included; where width = 0, f^(order)(mean) without them."""
+    xp = library(mean)
+    spread = width[:, None, None]
+    if form is None:
+        flat = xp.broadcast_to(spread, mean.shape).reshape(-1)
+        return smoothed(activation, order, mean.reshape(-1), flat, degree, reach).reshape(mean.shape)
+    result = (conditional_slope, conditional_curvature)[order - 1](form, mean, spread)
+    fixed = width == 0
+    return xp.where(fixed[:, None, None], values(activation, order, mean), result) if fixed.any() else result
+
+
+def _total(weight: Any, values: Any = None) -> Any:
+    """Sum of weight times values over the nodes of each pair."""
+    flat = weight.reshape(weight.shape[0], -1)
+    if values is None:
+        return flat.sum(-1)
+    return library(weight).einsum("ij,ij->i", flat, values.reshape(flat.shape))
+
+
+def _nested_edges(
+    activation: "Activation", reach: tuple[float, ...], m1: Any, m2: Any, s1: Any, s2: Any, cosine: Any, sine: Any
+) -> Any:
+    """Panel ends where M' is an integral: its transitions are as wide as the features of f, smoothed."""
+    points = panel_ends(activation, m1, s1, reach)
+    scale = s2 * cosine
+    width = s2 * sine
+    breakpoints = {constant_value(point) for point in activation.breakpoints}
+    for at in features(activation):
+        centre = (at - m2) / scale
+        points.append(centre)
+        for distance in DISTANCES[:4]:
+            step = (1.0 + (width / DISTANCES[0]) ** 2) ** 0.5 * distance / scale
+            points += [centre + step, centre - step]
+        if at in breakpoints:
+            points += [centre + sign * multiple * width / scale for multiple in (1.0, 3.0, 8.0) for sign in (1.0, -1.0)]
+    return increasing(points, -reach[-1], reach[-1])

@@ -1,0 +1,97 @@
+"""Pair expectations of torch tensors: values as in numpy, first derivatives from identities (Price's theorem).
+
+With K_ij = E f^(i)(U) f^(j)(V), point masses included: ∂K_ij by the covariance is K_{i+1,j+1}, by mean_u K_{i+1,j}, by
+variance_u ½ K_{i+2,j}; and, Stein, variance_u K_31 = E[(U − mean_u) f''(U) f'(V)] − covariance K_22.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from elutheory.kernels.expectations import evaluate
+from elutheory.kernels.pairs import PairArguments, pair_arguments
+from elutheory.kernels.quadrature import mixed_expectation
+from elutheory.moments.closed_forms import closed_form
+
+if TYPE_CHECKING:
+    from elutheory.activations.activation_function import Activation
+
+# K_22 diverges where |correlation| = 1 and both kinks meet: derivatives are those at this angle.
+_SMALLEST_SINE = 1e-12
+_SMALLEST_STD = 1e-150
+
+
+def torch_pair_expectation(f: "Activation", quantity: str, arrays: tuple[Any, ...], dtype: Any) -> tuple[Any, str]:
+    """value, slope or covariance for `pair_arguments.broadcast`'s tensors, and the method."""
+    detached = tuple(array.detach() for array in arrays)
+    pair = pair_arguments(detached, torch.finfo(dtype).eps)
+    with torch.no_grad():
+        (value,), method = evaluate(f, (quantity,), pair)
+    value = value.reshape(arrays[0].shape)
+    if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
+        value = _Expectation.apply(value, f, quantity, *arrays)
+    return value.to(dtype), method
+
+
+class _Expectation(torch.autograd.Function):
+    """The identity on `value`, with the derivatives by variances, covariance and means."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Any, f: Any, quantity: str, *arrays: Any) -> Any:
+        ctx.save_for_backward(*arrays)
+        ctx.activation, ctx.quantity = f, quantity
+        return value.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        arrays = ctx.saved_tensors
+        pair = pair_arguments(tuple(array.detach() for array in arrays), torch.finfo(torch.float64).eps * 1e9)
+        derivatives = _derivatives(ctx.activation, ctx.quantity, pair, arrays[2].reshape(-1), ctx.needs_input_grad[3:])
+        terms = [None if term is None else gradient * term.reshape(gradient.shape) for term in derivatives]
+        return None, None, None, *terms
+
+
+def _derivatives(f: Any, quantity: str, pair: PairArguments, covariance: Any, needed: Any) -> list[Any]:
+    """By variance_u, variance_v, covariance, mean_u, mean_v; None where not needed."""
+    form = closed_form(f)
+    sine = pair.sine.clamp_min(_SMALLEST_SINE)
+    std_u, std_v = (std.clamp_min(_SMALLEST_STD) for std in (pair.std_u, pair.std_v))
+    forwards = (pair.mean_u, pair.mean_v, std_u, std_v, pair.cosine, sine)
+    backwards = (pair.mean_v, pair.mean_u, std_v, std_u, pair.cosine, sine)
+
+    def K(i: int, j: int, columns: Any, weighted: bool = False) -> Any:
+        """i belongs to the first of the two."""
+        if j == 0 or (j == 2 and i == 1):  # the smoothed factor is the one that has a closed form, or a point mass
+            m1, m2, s1, s2, cosine, sine = columns
+            return mixed_expectation(f, form, (j, i), weighted, m2, m1, s2, s1, cosine, sine)
+        return mixed_expectation(f, form, (i, j), weighted, *columns)
+
+    results: list[Any] = [None] * 5
+    own = 1 if quantity == "slope" else 0
+    if needed[2]:
+        results[2] = K(own + 1, own + 1, forwards)
+    for place, columns in ((0, forwards), (1, backwards)):
+        if needed[place]:
+            if own:
+                curvature = K(2, 2, forwards)
+                weighted = mixed_expectation(f, form, (2, 1), True, *columns)
+                results[place] = 0.5 * (weighted - covariance * curvature) / columns[2] ** 2
+            else:
+                results[place] = 0.5 * K(2, 0, columns)
+                if quantity == "covariance":
+                    results[place] = results[place] - 0.5 * _product_of_means(f, form, 2, columns)
+        if needed[3 + place]:
+            results[3 + place] = K(own + 1, own, columns)
+            if quantity == "covariance":
+                results[3 + place] = results[3 + place] - _product_of_means(f, form, 1, columns)
+    return results
+
+
+def _product_of_means(f: Any, form: Any, order: int, columns: Any) -> Any:
+    """E f^(order)(U) E f(V): as if the two were independent."""
+    m1, m2, s1, s2, cosine, sine = columns
+    return mixed_expectation(
+        f, form, (0, order), False, m2, m1, s2, s1, torch.zeros_like(cosine), torch.ones_like(sine)
+    )

@@ -1,0 +1,1 @@
+"""What hooks learn from a torch model."""

@@ -1,0 +1,7 @@
+"""`python -m elutheory.moments`."""
+
+import sys
+
+from elutheory.moments.command import main
+
+sys.exit(main())

@@ -1,0 +1,151 @@
+"""M3-M6 to any number of certified digits: closed forms in Arb balls, and the defining integrals as a second route."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+
+import sympy
+from flint import arb, ctx, fmpq
+
+from elutheory.activations.activation_function import Activation, activation_names, as_activation
+from elutheory.activations.stable_forms import stable
+from elutheory.derivations.expectations.integrals import NoClosedForm
+from elutheory.derivations.moments.moments_of_activations import MomentFormulas, moment_formulas
+from elutheory.derivations.proof.notation import mu, sigma
+from elutheory.errors import InputError
+from elutheory.moments.certified_balls import certified_expectation, certified_value, log_slope
+
+ZERO = fmpq(0)
+MOMENTS = ("mean", "second_moment", "variance", "slope_mean", "slope_second_moment", "log_slope_mean")
+
+
+@contextmanager
+def precision(digits: int) -> Iterator[None]:
+    """Arb's working precision, ample for `digits` decimal digits."""
+    before = ctx.prec
+    ctx.prec = int(3.33 * digits) + 64
+    try:
+        yield
+    finally:
+        ctx.prec = before
+
+
+@dataclass(frozen=True, eq=False)
+class CertifiedMoment:
+    """A moment enclosed in a ball. `value` is None where there is no number, `reason` then says why.
+
+    `route` is "closed form" or "integral"; `confirmed` is True if the other route's ball overlaps this one, None if
+    there is no other route.
+    """
+
+    name: str
+    value: arb | None
+    route: str
+    confirmed: bool | None
+    reason: str = ""
+
+    def text(self, digits: int) -> str:
+        """The number to `digits` significant digits, every one of them certain."""
+        if self.value is None:
+            return self.reason
+        if self.value.contains(0):
+            return "0" if self.value == 0 else f"0 ± {self.value.rad().str(1, radius=False)}"
+        with precision(digits):
+            return self.value.str(digits, radius=False)
+
+
+@cache
+def closed_forms(function: Activation) -> MomentFormulas | None:
+    """The closed forms of an activation's moments, None if it lies outside the class of M2."""
+    try:
+        return moment_formulas(function)
+    except NoClosedForm:
+        return None
+
+
+def certified_moments(function: Activation | str, mean: fmpq, std: fmpq, digits: int) -> tuple[CertifiedMoment, ...]:
+    """The six moments of f(X), X ~ N(mean, std²), for exact rational mean and std > 0, to `digits` decimal digits.
+
+    Registered activations are enclosed by both routes; one of the user's own has the closed form alone. Raises
+    InputError if std is not positive, digits not in 1…1000, there is no route, or the digits cannot be reached.
+    """
+    function = as_activation(function)
+    function.refuse_symbolic()
+    if std <= 0:
+        raise InputError(f"certified digits need a std above 0, not {std}.")
+    if not 1 <= digits <= 1000:
+        raise InputError(f"digits is {digits}; 1 to 1000 are possible.")
+    formulas = closed_forms(function)
+    if formulas is None and function.name not in activation_names():
+        raise InputError(f"{function} has no closed form, so its digits cannot be certified; leave out digits.")
+    return tuple(_certified(function, formulas, name, mean, std, digits) for name in MOMENTS)
+
+
+def _certified(
+    function: Activation, formulas: MomentFormulas | None, name: str, mean: fmpq, std: fmpq, digits: int
+) -> CertifiedMoment:
+    if name == "log_slope_mean" and (reason := _no_log_slope(function, formulas)):
+        return CertifiedMoment(name, None, "closed form", None, reason)
+    integral = _integral(function, name, mean, std, digits) if function.name in activation_names() else None
+    if formulas is None:
+        return CertifiedMoment(name, integral, "integral", None)
+    closed_form = certified_value(getattr(formulas, name), {mu: mean, sigma: std}, digits)
+    confirmed = None if integral is None else bool(closed_form.overlaps(integral))
+    return CertifiedMoment(name, closed_form, "closed form", confirmed)
+
+
+def _no_log_slope(function: Activation, formulas: MomentFormulas | None) -> str:
+    """Why E ln f' is not a number, or nothing."""
+    if formulas is not None:
+        return formulas.log_slope_reason if formulas.log_slope_mean in (None, -sympy.oo) else ""
+    return "f is not increasing everywhere" if function.name in ("gelu", "silu") else ""
+
+
+def _integral(function: Activation, name: str, mean: fmpq, std: fmpq, digits: int) -> arb:
+    x = function.symbol
+
+    def slope(piece: sympy.Expr) -> sympy.Expr:
+        return stable(sympy.diff(stable(piece), x))
+
+    def expectation(transform: Callable[[sympy.Expr], sympy.Expr], offset: fmpq = ZERO) -> arb:
+        a, b = _growth(function)
+        return certified_expectation(function.pieces, x, transform, (a + abs(offset), b), mean, std, digits + 5)
+
+    transforms: dict[str, Callable[[sympy.Expr], sympy.Expr]] = {
+        "mean": lambda piece: piece,
+        "second_moment": lambda piece: piece**2,
+        "slope_mean": slope,
+        "slope_second_moment": lambda piece: slope(piece) ** 2,
+        "log_slope_mean": lambda piece: log_slope(piece, x),
+    }
+    if name in transforms:
+        return expectation(transforms[name])
+    # Var f = E (f − m)² − (E f − m)² for every number m; near the mean nothing cancels.
+    ball = expectation(transforms["mean"])
+    m = _rational(ball)
+    offset = fmpq(int(m.p), int(m.q))
+    spread = expectation(lambda piece: (piece - m) ** 2, offset)
+    with precision(digits):
+        off = ball - arb(offset)
+        return spread - off * off
+
+
+def _rational(ball: arb) -> sympy.Rational:
+    """The ball's midpoint, exactly."""
+    mantissa, exponent = ball.mid().man_exp()
+    return sympy.Rational(int(mantissa)) * sympy.Rational(2) ** int(exponent)
+
+
+def _growth(function: Activation) -> tuple[fmpq, fmpq]:
+    """(a, b) with |f|, f², |f'|, f'² and |ln f'| all at most (a + b|x|)², for the registered activations.
+
+    They rise no faster than 2 or their parameter p, start within 1 of zero, and ln f' rises no faster than 2 or 1/p.
+    """
+    a, b = fmpq(2), fmpq(2)
+    for _, value in function.parameters:
+        if value != 0:
+            exact = fmpq(*Fraction(repr(value)).as_integer_ratio())
+            a, b = a + exact + 1 / exact, b + exact + 1 / exact
+    return a, b

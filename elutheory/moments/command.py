@@ -1,0 +1,110 @@
+"""Moments of an activation function of a Gaussian: closed form, value, certified digits, tables and figures.
+
+Run as `python -m elutheory.moments` or `elutheory moments`.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from elutheory.activations.activation_function import Activation, activation
+from elutheory.derivations.proof.derivation import VerificationError
+from elutheory.errors import InputError
+from elutheory.moments.figure import check_figure, draw
+from elutheory.moments.report import RENDERINGS
+from elutheory.moments.typed_numbers import typed_numbers
+from elutheory.moments.verification import Proof, measured_rows
+from elutheory.output.command_line import FAILED, VERIFIED, check_output, parse_options, run, write_whole
+
+LARGEST_TABLE = 100_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """Moments of f(X), X ~ N(mean, std²): closed form, value, verification.
+
+    Exit code 0: everything verified; 1: a check failed; 2: bad input.
+    """
+
+    activation: Annotated[str | None, tyro.conf.Positional] = None
+    """Name of the activation function; elu if neither it nor --expression is given."""
+    expression: str | None = None
+    """Your own activation function of x, such as "where(x > 0, x, exp(x) - 1)"."""
+    alpha: float | None = None
+    """Parameter alpha of elu and celu (above 0)."""
+    negative_slope: float | None = None
+    """Parameter negative_slope of leaky_relu."""
+    mean: tuple[str, ...] = ("0",)
+    """Means of X: numbers, or start:stop:count."""
+    std: tuple[str, ...] = ("1",)
+    """Standard deviations of X: numbers, or start:stop:count."""
+    digits: int | None = None
+    """Print every moment to this many certified digits."""
+    format: Literal["text", "json", "markdown", "latex", "html"] = "text"
+    """How to print the report."""
+    output: Path | None = None
+    """Write the report to this file, whole or not at all, instead of printing it."""
+    figure: Path | None = None
+    """Draw the moments over the range of mean or std to this file (.svg, .pdf or .png)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 all verified, 1 a check failed, 2 bad input."""
+    return run(_command, arguments)
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    options = parse_options(Options, "elutheory moments", arguments)
+    check_output(options.output)
+    check_output(options.figure)
+    function = _function(options)
+    means, stds = typed_numbers("mean", options.mean), typed_numbers("std", options.std)
+    if len(means) * len(stds) > LARGEST_TABLE:
+        raise InputError(f"{len(means)} means × {len(stds)} stds make more than {LARGEST_TABLE} rows; ask for fewer.")
+    if options.figure is not None:
+        check_figure(options.figure, means, stds)
+    if options.digits is not None and not 1 <= options.digits <= 1000:
+        raise InputError(f"--digits is {options.digits}; 1 to 1000 are possible.")
+
+    rows, method = measured_rows(function, means, stds, options.digits)
+    try:
+        proof = Proof.of(function, rows[0] if len(rows) == 1 else None)
+    except VerificationError as failure:
+        print(f"elutheory: {failure}.", file=sys.stderr)
+        return FAILED
+    text = RENDERINGS[options.format](function, rows, method, proof, options.digits)
+    if options.figure is not None:
+        draw(function, rows, options.figure)
+    if options.output is not None:
+        write_whole(options.output, text)
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    if not proof.passed:
+        print(
+            "elutheory: a value differs from its certified enclosure; see what the report marks with ✗.",
+            file=sys.stderr,
+        )
+        return FAILED
+    return VERIFIED
+
+
+def _function(options: Options) -> Activation:
+    given = {
+        name: value
+        for name, value in (("alpha", options.alpha), ("negative_slope", options.negative_slope))
+        if value is not None
+    }
+    if options.expression is not None:
+        if options.activation is not None:
+            raise InputError(f"give either the name {options.activation!r} or --expression, not both.")
+        if given:
+            raise InputError(
+                f"--{next(iter(given)).replace('_', '-')} belongs to a named activation, not --expression."
+            )
+        return Activation.from_text(options.expression)
+    return activation(options.activation or "elu", **given)

@@ -1,0 +1,141 @@
+"""Gaussian moments of torch tensors: values as in numpy, derivatives from the identities of `moment_derivatives`."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from elutheory.errors import InputError
+from elutheory.moments.closed_forms import ClosedForm, closed_form, derivative
+from elutheory.moments.moment_derivatives import HIGHEST_ORDER
+from elutheory.moments.moment_evaluation import accepted_error, evaluate, limits, refuse_invalid
+
+if TYPE_CHECKING:
+    from elutheory.activations.activation_function import Activation
+
+_QUANTITIES = ("mean", "second_moment", "variance", "slope_mean", "slope_second_moment", "log_slope_mean")
+_FAR = 1e30
+_CHUNK = 131072
+
+
+def torch_moments(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float | None]:
+    """The six moments for tensors of one shape, dtype and device, and the error estimate (None: closed form)."""
+    if closed_form(f) is not None:
+        return _Moments.apply(mean, std, f), None  # pyright: ignore
+    return _quadrature(f, mean, std)
+
+
+def _quadrature(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float]:
+    """Plain autograd through the rule; not available under `torch.func.vmap`, whose values cannot be checked."""
+    from elutheory.moments.quadrature import integrals
+
+    refuse_invalid(mean.detach(), std.detach())
+    if not (torch.is_grad_enabled() and (mean.requires_grad or std.requires_grad)):
+        values, error = evaluate(f, mean, std)
+        return values, error or 0.0
+    shape = mean.shape
+    mean, std = mean.reshape(-1), std.reshape(-1)
+    special = (std == 0) | ~torch.isfinite(mean)
+    result = integrals(
+        f, torch.where(special, torch.zeros_like(mean), mean), torch.where(special, torch.ones_like(std), std)
+    )
+    worst = accepted_error(f, mean, std, torch.where(special, 0.0, result.error.detach())) if mean.numel() else 0.0
+    values = result.moments
+    if special.any():
+        values = tuple(torch.where(special, a, b) for a, b in zip(limits(f, mean, std), values, strict=True))
+    return tuple(value.reshape(shape) for value in values), worst
+
+
+def _batched_first(info: Any, in_dims: Any, tensors: tuple[Any, ...]) -> list[Any]:
+    """The tensors with the dimension that `vmap` maps over moved to the front, added where a tensor has none."""
+    moved = []
+    for tensor, dimension in zip(tensors, in_dims, strict=False):
+        moved.append(
+            tensor.expand(info.batch_size, *tensor.shape) if dimension is None else tensor.movedim(dimension, 0)
+        )
+    return moved
+
+
+class _Moments(torch.autograd.Function):
+    @staticmethod
+    def forward(mean: Any, std: Any, f: "Activation") -> Any:
+        refuse_invalid(mean, std)
+        return evaluate(f, mean, std)[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        mean, std, f = inputs
+        ctx.save_for_backward(mean, std)
+        ctx.activation = f
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        mean, std = ctx.saved_tensors
+        form = closed_form(ctx.activation)
+        by_mean = by_std = None
+        for quantity, gradient in zip(_QUANTITIES, gradients, strict=True):
+            if gradient is None:
+                continue
+            if ctx.needs_input_grad[0]:
+                term = gradient * _order(mean, std, form, quantity, 1)
+                by_mean = term if by_mean is None else by_mean + term
+            if ctx.needs_input_grad[1]:
+                term = gradient * _by_std(mean, std, form, quantity, 0)
+                by_std = term if by_std is None else by_std + term
+        return by_mean, by_std, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, mean: Any, std: Any, f: "Activation") -> Any:  # pyright: ignore
+        return _Moments.apply(*_batched_first(info, in_dims, (mean, std)), f), (0,) * 6
+
+
+class _MeanDerivative(torch.autograd.Function):
+    """∂^order of a moment by the mean."""
+
+    @staticmethod
+    def forward(mean: Any, std: Any, form: ClosedForm, quantity: str, order: int) -> Any:
+        shape = mean.shape
+        mean = mean.reshape(-1).clamp(-_FAR, _FAR)
+        std = std.reshape(-1).clamp_min(torch.finfo(std.dtype).tiny)
+        step = _CHUNK if mean.device.type == "cpu" else max(mean.numel(), 1)
+        chunks = [
+            derivative(form, quantity, order, mean[i : i + step], std[i : i + step])
+            for i in range(0, mean.numel(), step)
+        ]
+        return torch.cat(chunks).reshape(shape) if chunks else torch.zeros_like(mean).reshape(shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        mean, std, ctx.form, ctx.quantity, ctx.order = inputs
+        ctx.save_for_backward(mean, std)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        mean, std = ctx.saved_tensors
+        if ctx.order + 2 > HIGHEST_ORDER:
+            raise InputError("gaussian_moments has first and second derivatives; a third was asked for.")
+        by_mean = by_std = None
+        if ctx.needs_input_grad[0]:
+            by_mean = gradient * _order(mean, std, ctx.form, ctx.quantity, ctx.order + 1)
+        if ctx.needs_input_grad[1]:
+            by_std = gradient * _by_std(mean, std, ctx.form, ctx.quantity, ctx.order)
+        return by_mean, by_std, None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, mean: Any, std: Any, form: ClosedForm, quantity: str, order: int) -> Any:  # pyright: ignore
+        return _MeanDerivative.apply(*_batched_first(info, in_dims, (mean, std)), form, quantity, order), 0
+
+
+def _order(mean: Any, std: Any, form: Any, quantity: str, order: int) -> Any:
+    return _MeanDerivative.apply(mean, std, form, quantity, order)
+
+
+def _by_std(mean: Any, std: Any, form: Any, quantity: str, order: int) -> Any:
+    """∂_std of the `order`-th derivative: std times two orders more; Var = E f² − (E f)² adds ∂^order of 2 (E f')²."""
+    curvature = _order(mean, std, form, quantity, order + 2)
+    if quantity == "variance":
+        F = [_order(mean, std, form, "mean", n + 1) for n in range(order + 1)]
+        curvature = curvature + (
+            2.0 * F[0] * F[0] if order == 0 else 4.0 * F[0] * F[1] if order == 1 else 4.0 * (F[1] * F[1] + F[0] * F[2])
+        )
+    return std * curvature

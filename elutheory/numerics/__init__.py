@@ -1,0 +1,1 @@
+"""Tools of the numerical layer that know nothing of activation functions."""

@@ -1,0 +1,247 @@
+"""What theory predicts for every layer of a deep network at initialisation (P1–P3, P6), without a fit.
+
+Infinite width, independent Gaussian weights of variance weight_variance/fan_in and biases of variance bias_variance.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from elutheory.errors import InputError
+from elutheory.numerics.arguments import count, finite_number, flag_per_layer, real_number, width_per_layer
+
+if TYPE_CHECKING:
+    import pandas
+
+    from elutheory.activations.activation_function import Activation
+
+
+@dataclass(frozen=True, eq=False)
+class Propagation:
+    """`table` has a row for every hidden layer, 1 … depth. Net inputs h, activations f(h), two inputs (U, V) of h:
+
+    - `q` = E h² and `c` = E UV (P1), `variance_over_data` = q − c, the variance of a unit over the data (P2), each to
+      relative accuracy of its own; `correlation` = c/q;
+    - `mean` = E f(h), `unit_mean_median` = M(0, q − c), the median over units of a unit's mean activation over the
+      data (P2), for f that does not fall; `unit_mean_std`, the standard deviation of those means; nan where c < 0,
+      which no data set's average overlap is;
+    - `mean_share` = E f(U)f(V)/E f², the share of the activations' second moment that is a constant (P2b);
+    - `chi` (P3), the factor of the gradient's variance from the layer above to this one; `gradient_variance`, the
+      product of the factors from this layer to the last: E δ², relative to the last layer's;
+    - `depth_scale` = −1/ln(dc'/dc) and `gradient_depth_scale` = −1/ln chi, in layers (Schoenholz et al., arXiv
+      1611.01232): what departs decays e-fold in so many layers, grows if negative; inf: neither, exponentially;
+    - with a width `q_std` … `mean_share_std`: the bands of P6, see `elutheory.propagation.finite_width`.
+
+    Batch-normalised layers (over infinitely many data, gain 1, shift 0): q, c are those before normalisation, the
+    columns of the activation those after it. Residual layers: h is the stream x + block(x).
+    """
+
+    activation: "Activation"
+    weight_variance: float
+    bias_variance: float
+    table: "pandas.DataFrame"
+
+    @property
+    def depth(self) -> int:
+        """The number of hidden layers."""
+        return len(self.table)
+
+    @property
+    def depth_scale(self) -> float:
+        """That of the last layer: the fixed point's once q and c have settled (`fixed_points` has it exactly)."""
+        return float(self.table["depth_scale"].iloc[-1])
+
+    @property
+    def gradient_depth_scale(self) -> float:
+        """That of the last layer."""
+        return float(self.table["gradient_depth_scale"].iloc[-1])
+
+
+def propagate(
+    activation: "Activation | str",
+    depth: Any,
+    weight_variance: Any,
+    bias_variance: Any = 0.0,
+    second_moment: Any = 1.0,
+    overlap: Any = 0.0,
+    *,
+    width: Any = None,
+    batch_norm: Any = False,
+    residual: Any = False,
+) -> Propagation:
+    """P1–P3 for `depth` hidden layers; the columns are those of `Propagation`.
+
+    weight_variance = fan_in × Var(weight). `second_moment` and `overlap` are those of the network's input,
+    |x|²/n and x·x'/n: q_1 = σ_w² second_moment + σ_b², c_1 = σ_w² overlap + σ_b². Then
+    q' = σ_w² E f(√q Z)² + σ_b², c' = σ_w² E f(U)f(V) + σ_b², chi = σ_w² E f'(√q Z)².
+
+    `width`, an integer or one a layer, adds the bands of P6. `batch_norm` and `residual` are True, False or one a
+    layer, for the step from that layer to the next. Normalised: f has the input N(0, 1) and overlap 0, and with
+    v = q − c chi = σ_w² E f'(Z)²/v, in depth E f'²/Var f (ReLU: π/(π − 1), Yang et al., arXiv 1902.08129). Residual,
+    h' = h + W f(h) + b: q' = q + σ_w² E f² + σ_b², chi = 1 + σ_w² E f'². Both: h' = h + W f(normalised h) + b.
+
+    Over 1,000 layers q, c and q − c keep a relative accuracy of 1e-12, q − c = 1e-222 included: a layer's error is a
+    few roundings, and what is small is not a difference. Attained against references of many digits: relu 2e-13
+    (1,000 layers), elu 7e-14 (1,000 chaotic layers) and 2e-13 (300 ordered ones), tanh 1e-13 (300).
+
+    Raises InputError: arguments outside their domain, f discontinuous, q beyond the range of float64, `width` with
+    residual layers or a negative overlap, nothing to normalise.
+    """
+    import numpy
+    import pandas
+
+    from elutheory.activations.activation_function import as_activation
+    from elutheory.propagation.layer_map import refuse_discontinuous
+
+    f = as_activation(activation)
+    f.refuse_symbolic()
+    refuse_discontinuous(f)
+    depth = count("depth", depth)
+    weight_variance = real_number("weight_variance", weight_variance, positive=True)
+    bias_variance = real_number("bias_variance", bias_variance)
+    second_moment = real_number("second_moment", second_moment)
+    overlap = finite_number("overlap", overlap)
+    if not abs(overlap) <= second_moment:
+        raise InputError(f"overlap must be at most second_moment = {second_moment:g} in size, not {overlap:g}.")
+    normalised, residuals = flag_per_layer("batch_norm", batch_norm, depth), flag_per_layer("residual", residual, depth)
+    widths = None if width is None else width_per_layer(width, depth)
+    if widths is not None and any(residuals):
+        raise InputError("finite-width bands are derived for layers without residual branches; leave width out.")
+
+    state = _State.of_input(weight_variance, bias_variance, second_moment, overlap)
+    if widths is not None and state.c < 0:
+        raise InputError("finite-width bands need a covariance of the net inputs >= 0; give an overlap >= 0.")
+    rows, covariance = [], numpy.zeros((2, 2))
+    layer = _Layer(f, weight_variance, bias_variance)
+    for index in range(depth):
+        state.refuse_overflow(index + 1)
+        kind = (normalised[index], residuals[index])
+        row, following = layer.through(state, *kind)
+        row = {"layer": index + 1, **row}
+        if widths is not None:
+            bands, covariance = layer.bands(state, kind[0], widths[index], covariance)
+            row |= bands
+        rows.append(row)
+        state = following
+    table = pandas.DataFrame(rows)
+    column = table.columns.get_loc("chi") + 1  # pyright: ignore[reportOperatorIssue]
+    table.insert(column, "gradient_variance", _products_to_the_last(table["chi"]))  # pyright: ignore[reportArgumentType]
+    return Propagation(f, weight_variance, bias_variance, table)
+
+
+def _products_to_the_last(chi: Any) -> Any:
+    """Π_{k=l}^{depth−1} chi_k for every layer l."""
+    import numpy
+
+    with numpy.errstate(all="ignore"):
+        return numpy.cumprod(numpy.append(1.0, chi.to_numpy()[:-1][::-1]))[::-1]
+
+
+@dataclass(frozen=True)
+class _State:
+    """A layer's net inputs: q, v = q − c and c, each with its own relative accuracy."""
+
+    q: float
+    v: float
+    c: float
+
+    @classmethod
+    def of_input(cls, weight_variance: float, bias_variance: float, second_moment: float, overlap: float) -> "_State":
+        return cls(
+            weight_variance * second_moment + bias_variance,
+            weight_variance * (second_moment - overlap),
+            weight_variance * overlap + bias_variance,
+        )
+
+    def refuse_overflow(self, layer: int) -> None:
+        if not self.q <= 1e300:
+            raise InputError(f"q = {self.q:.3g} at layer {layer} is too large for float64; lower weight_variance.")
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The activations' moments at one layer, as P1–P3 use them."""
+
+    mean: float
+    second_moment: float
+    slope_second_moment: float
+    covariance: float
+    half_squared_difference: float
+    slope_product: float
+
+
+class _Layer:
+    """One layer's map; a state met before is not computed again (fixed points, cycles)."""
+
+    def __init__(self, activation: "Activation", weight_variance: float, bias_variance: float) -> None:
+        self._f, self._weight_variance, self._bias_variance = activation, weight_variance, bias_variance
+        self._moments: dict[_State, _Pair] = {}
+
+    def through(self, state: _State, normalised: bool, residual: bool) -> tuple[dict[str, float], _State]:
+        """The layer's row of the table, and the net inputs of the next layer."""
+        if normalised and not state.v > 0:
+            raise InputError("batch normalisation needs inputs that differ; give an overlap below second_moment.")
+        seen = _State(1.0, 1.0, 0.0) if normalised else state
+        if seen not in self._moments:
+            self._moments[seen] = self._pair(seen)
+        m = self._moments[seen]
+        from elutheory.propagation.layer_map import depth_scale
+
+        weight_variance, bias_variance = self._weight_variance, self._bias_variance
+        product = m.mean * m.mean + m.covariance
+        scale = weight_variance / state.v if normalised else weight_variance
+        stream = 1.0 if residual else 0.0
+        chi = stream + scale * m.slope_second_moment
+        slope = stream + (0.0 if normalised else weight_variance * m.slope_product)
+        row = {
+            "q": state.q,
+            "c": state.c,
+            "variance_over_data": state.v,
+            "correlation": state.c / state.q if state.q > 0 else math.nan,
+            "mean": m.mean,
+            "unit_mean_median": self._mean(seen.v) if seen.c >= 0 else math.nan,
+            "unit_mean_std": math.sqrt(max(m.covariance, 0.0)) if seen.c >= 0 else math.nan,
+            "mean_share": product / m.second_moment if m.second_moment > 0 else math.nan,
+            "chi": chi,
+            "depth_scale": depth_scale(slope),
+            "gradient_depth_scale": depth_scale(chi),
+        }
+        following = _State(
+            stream * state.q + weight_variance * m.second_moment + bias_variance,
+            stream * state.v + weight_variance * m.half_squared_difference,
+            stream * state.c + weight_variance * product + bias_variance,
+        )
+        return row, following
+
+    def _mean(self, variance: float) -> float:
+        from elutheory.propagation.layer_map import single_moments
+
+        return single_moments(self._f, variance).mean
+
+    def _pair(self, state: _State) -> _Pair:
+        from elutheory.propagation.layer_map import PairMoments, pair_moments, single_moments
+
+        single = single_moments(self._f, state.q)
+        if state.v == 0:
+            pair = PairMoments(single.variance, 0.0, single.slope_second_moment)
+        else:
+            pair = pair_moments(self._f, state.q, state.v, state.c)
+        return _Pair(
+            single.mean,
+            single.second_moment,
+            single.slope_second_moment,
+            pair.covariance,
+            pair.half_squared_difference,
+            pair.slope_product,
+        )
+
+    def bands(self, state: _State, normalised: bool, width: int, covariance: Any) -> tuple[dict[str, float], Any]:
+        from elutheory.propagation.finite_width import layer_bands, normalised_bands
+
+        if normalised:
+            found = normalised_bands(state.c, width, covariance)
+        else:
+            found = layer_bands(self._f, state.v, state.c, width, self._weight_variance, covariance)
+        return {f"{field.name}_std": getattr(found.bands, field.name) for field in fields(found.bands)}, (
+            found.next_covariance
+        )

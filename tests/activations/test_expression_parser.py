@@ -1,0 +1,203 @@
+"""The parser accepts the little language, refuses everything else in one sentence, and fails in no other way."""
+
+import inspect
+import math
+import time
+
+import pytest
+import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elutheory.activations import Activation
+from elutheory.activations.expression_parser import FUNCTIONS, parse_expression
+from elutheory.errors import InputError
+
+X = sympy.Symbol("x", real=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x", X),
+        (" 0.1 * x ", X / 10),
+        ("1_000*x", 1000 * X),
+        ("-x**2 + 3/4", sympy.Rational(3, 4) - X**2),
+        ("+x - -1", X + 1),
+        ("1.5e-3*x", sympy.Rational(3, 2000) * X),
+        ("2**x", 2**X),
+        ("pi*x + e", sympy.pi * X + sympy.E),
+        ("expm1(x)", sympy.exp(X) - 1),
+        ("log1p(x**2)", sympy.log(1 + X**2)),
+        ("sqrt(x**2 + 1)", sympy.sqrt(X**2 + 1)),
+        ("abs(x)", sympy.Abs(X)),
+        ("max(0, x, 1)", sympy.Max(1, X)),
+        ("min(max(x, -1), 1)", sympy.Min(1, sympy.Max(-1, X))),
+        ("sigmoid(x)", 1 / (1 + sympy.exp(-X))),
+        ("softplus(2*x)", sympy.log(1 + sympy.exp(2 * X))),
+        ("where(x > 0, x, expm1(x))", sympy.Piecewise((X, X > 0), (sympy.exp(X) - 1, True))),
+        ("where(-1 <= x < 1, x, 0)", sympy.Piecewise((X, (X >= -1) & (X < 1)), (0, True))),
+        ("where(not (x < -1 or x > 1), x, 0)", sympy.Piecewise((X, (X >= -1) & (X <= 1)), (0, True))),
+    ],
+)
+def test_accepted(text: str, expected: sympy.Expr) -> None:
+    # sympy's arithmetic on hand-built trees is the reference
+    parsed = parse_expression(text)
+    assert parsed == expected or sympy.simplify(parsed.subs(X, 0.3) - expected.subs(X, 0.3)) == 0
+
+
+def test_other_variable() -> None:
+    assert parse_expression("t**2", variable="t") == sympy.Symbol("t", real=True) ** 2
+    with pytest.raises(InputError, match="'x' at column 1"):
+        parse_expression("x", variable="t")
+    with pytest.raises(InputError, match="variable must be"):
+        parse_expression("x", variable="exp")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("x +", "syntax error at column"),
+        ("x.real", r"'x.real' at column 1 is not allowed; allowed are numbers"),
+        ("1 + x[0]", r"'x\[0\]' at column 5 is not allowed"),
+        ("(lambda: x)()", "is not allowed"),
+        ("'x'", 'character "\'" at column 1'),
+        ('f"{x}"', "character"),
+        ("__import__(x)", "calls an unknown function"),
+        ("__class__", "is not a known name; known are x, pi, e, exp"),
+        ("exp(x=1)", "is not allowed"),
+        ("exp(*x)", "is not allowed"),
+        ("[x for x in x]", "is not allowed"),
+        ("(x := 1)", "is not allowed"),
+        ("x if x > 0 else 0", "is not allowed"),
+        ("x and x", "is not allowed"),
+        ("x > 0", "is not allowed"),
+        ("x // 2", "is not allowed"),
+        ("x % 2", "is not allowed"),
+        ("~x", "is not allowed"),
+        ("True", "is not allowed"),
+        ("None", "is not allowed"),
+        ("1j", "is not allowed"),
+        ("...", "is not allowed"),
+        ("expp(x)", "did you mean exp"),
+        ("exp", r"is a function; call it, as in exp\(x\)"),
+        ("exp(x, x)", "one argument"),
+        ("max(x)", "at least two"),
+        ("where(x > 0, x)", "three arguments"),
+        ("where(x, x, x)", "'x' at column 7 is not a condition"),
+        ("where(x == 0, x, x)", "other than < <= > >="),
+        ("x / 0", "'0' at column 5 is zero"),
+        ("x / (1 - 1)", "is zero"),
+        ("0**-1", "divides by zero"),
+        ("log(0)", "outside the domain of log"),
+        ("log(-1)", "not a"),
+        ("sqrt(-1)", "outside the domain"),
+        ("(-8)**(1/3)", "raises a negative number"),
+        ("nan", "is not a known name"),
+        ("inf", "is not a known name"),
+        ("9**9**9", "exponent beyond ±100"),
+        ("((9**99)**99)**99", "too large"),
+        ("1e999999999", "out of range"),
+        ("1e-999999999", "out of range"),
+        ("exp(exp(exp(100)))", "not a real number up to 1e"),
+        ("softplus((0.1 ** -3) * log(9))", "not a real number up to 1e"),
+        ("where(9 > sqrt(min(x, -3)), 1, 2)", "'sqrt.*' at column 11 is not a finite real number"),
+        ("x**101", "exponent beyond"),
+        ("x" + "+x" * 600, "at most 1000"),
+        ("(" * 60 + "x" + ")" * 60, "deeper than the 50"),
+        ("-" * 200 + "x", "nested too deeply"),
+        ("x\x00", "character"),
+        ("x\n+1", "character"),
+        ("ｘ", "character"),
+        ("x; x", "character"),
+    ],
+)
+def test_refused(text: str, message: str) -> None:
+    started = time.perf_counter()
+    with pytest.raises(InputError, match=message):
+        parse_expression(text)
+    assert time.perf_counter() - started < 2.0
+
+
+def test_text_only() -> None:
+    with pytest.raises(InputError, match="not int"):
+        inspect.unwrap(parse_expression)(3)  # the import hook would refuse first
+
+
+def test_error_is_one_sentence() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_expression("import os")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+WORDS = [*FUNCTIONS, "x", "pi", "e", "0", "1", "2.5", "9", "1e9", "1e300", "(", ")", ",", "+", "-", "*", "/", "**", "<"]
+DEBRIS = [
+    " and ",
+    " or ",
+    "not ",
+    ".",
+    "[",
+    "]",
+    "lambda",
+    ":",
+    "=",
+    ":=",
+    "__",
+    "'",
+    "\\",
+    "\x00",
+    "é",
+    " ",
+    "0x",
+    "_",
+    "j",
+]
+TOKENS = st.sampled_from([*WORDS, *DEBRIS])
+
+
+def parses_or_refuses(text: str) -> None:
+    try:
+        parsed = parse_expression(text)
+    except InputError:
+        return
+    assert isinstance(parsed, sympy.Expr)
+    assert parsed.free_symbols <= {X}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(max_size=60), st.lists(TOKENS, max_size=20).map("".join)))
+def test_any_text_parses_or_is_refused(text: str) -> None:
+    parses_or_refuses(text)
+
+
+def sentences() -> st.SearchStrategy[str]:
+    leaves = st.sampled_from(["x", "x", "1", "2.5", "0", "-3", "pi", "1e300", "9"])
+
+    def extended(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        unary = st.sampled_from([name for name in FUNCTIONS if name not in ("max", "min", "where")])
+        return st.one_of(
+            st.builds("{}({})".format, unary, inner),
+            st.builds("({} {} {})".format, inner, st.sampled_from(["+", "-", "*", "/", "**"]), inner),
+            st.builds("{}({}, {})".format, st.sampled_from(["max", "min"]), inner, inner),
+            st.builds("where({} > {}, {}, {})".format, inner, inner, inner, inner),
+        )
+
+    return st.recursive(leaves, extended, max_leaves=5)
+
+
+@settings(max_examples=150, deadline=None)
+@given(sentences())
+def test_well_formed_text_parses_or_is_refused(text: str) -> None:
+    parses_or_refuses(text)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sentences())
+def test_what_becomes_an_activation_is_a_real_function(text: str) -> None:
+    try:
+        function = Activation.from_text(text)
+    except InputError:
+        return
+    assert not math.isnan(function(0.5))

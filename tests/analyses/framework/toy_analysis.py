@@ -1,0 +1,105 @@
+"""A small analysis for tests: slow, failing or killed cells on request."""
+
+import multiprocessing
+import os
+import time
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pandas
+from matplotlib.figure import Figure
+
+from analyses.framework.sweep import Sweep
+from elutheory.errors import InputError
+from elutheory.output.figures import style
+
+
+@dataclass(frozen=True)
+class Config:
+    numbers: int = 6
+    seconds: float = 0.0
+    broken: int = -1
+    refused: int = -1
+    killed: str = ""
+    log: str = ""
+
+
+PRESETS = {"quick": Config(), "paper": Config(numbers=12)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    x: int
+
+
+def cells(config: Config) -> list[Cell]:
+    if config.numbers < 1:
+        raise InputError(f"numbers is {config.numbers}; give 1 or more.")
+    return [Cell(x) for x in range(config.numbers)]
+
+
+def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
+    if config.log:
+        with Path(config.log).open("a") as log:
+            print(cell.x, os.getpid(), file=log)
+    time.sleep(config.seconds)
+    if cell.x == config.broken:
+        raise ZeroDivisionError("broken")
+    if cell.x == config.refused:
+        raise InputError("this number is refused.")
+    if config.killed and cell.x == 1 and not Path(config.killed).exists():
+        Path(config.killed).touch()
+        os.kill(os.getpid(), 9)
+    columns = {"x": cell.x, "third": [cell.x / 3, float("nan")], "large": 1e300 * cell.x, "word": ["NA", "é, None"]}
+    return pandas.DataFrame({**columns, "even": cell.x % 2 == 0, "device": device})
+
+
+def measure_cell_from_checkpoint(
+    config: Config, cell: Cell, device: str, checkpoint: Path | None = None
+) -> pandas.DataFrame:
+    """Fails halfway through the last cell the first time; goes on from there the second time."""
+    begun = checkpoint is not None and checkpoint.exists()
+    if cell.x == config.numbers - 1 and checkpoint is not None and not begun:
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_bytes(b"halfway")
+        raise ZeroDivisionError("broken")
+    return pandas.DataFrame({"x": [cell.x], "checkpoint": checkpoint is not None, "begun": begun})
+
+
+def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
+    return sweep.table(measure_cell, config, cells(config))
+
+
+def draw(table: pandas.DataFrame) -> Figure:
+    with style():
+        figure = Figure(figsize=(3.0, 2.0))
+        figure.subplots().plot(table["x"], table["third"], "o", label="third")
+    return figure
+
+
+def summary(table: pandas.DataFrame) -> str:
+    return f"{table['x'].nunique()} numbers"
+
+
+def record(folder: Path, config: Config, jobs: int = 1, messages: Path | None = None) -> None:
+    """Run this analysis as a command would: in a process group of its own, messages to a file."""
+    from analyses.framework.run import run_analysis
+    from tests.analyses.framework import toy_analysis
+
+    os.setsid()
+    if messages is not None:
+        with messages.open("w") as file:
+            os.dup2(file.fileno(), 2)
+    run_analysis(toy_analysis, folder, config=config, device="cpu", jobs=jobs, progress=False)
+
+
+def start(folder: Path, config: Config, jobs: int = 1, messages: Path | None = None) -> ForkServerProcess:
+    """The same in another process, forked from one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["tests.analyses.framework.toy_analysis", "analyses.framework.run", "matplotlib.backends.backend_agg"]
+    )
+    process = context.Process(target=record, args=(folder, config, jobs, messages))
+    process.start()
+    return process

@@ -1,0 +1,261 @@
+"""M3-M7: every closed form is proved, agrees with quadrature, and no mutant of it survives."""
+
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import mpmath
+import pytest
+import sympy
+
+import elutheory as et
+from elutheory.activations import Activation, activation
+from elutheory.derivations.expectations.functions import Phi, phi
+from elutheory.derivations.expectations.integrals import NoClosedForm
+from elutheory.derivations.expectations.normal_form import is_identically_zero
+from elutheory.derivations.moments.deactivation import deactivated, deactivation_limit
+from elutheory.derivations.moments.moments_of_activations import MomentFormulas, activation_moments, moment_formulas
+from elutheory.derivations.proof.derivation import CheckError
+from elutheory.derivations.proof.notation import mu, sigma, unit_variance
+from elutheory.errors import InputError
+from tests.derivations.test_expectations import survivors
+
+alpha = sympy.Symbol("alpha", positive=True)
+slope = sympy.Symbol("negative_slope", positive=True)
+x = sympy.Symbol("x", real=True)
+z = mu / sigma
+Q = sympy.Rational
+
+SYMBOLIC = {
+    "elu": activation("elu", alpha=alpha),
+    "celu": activation("celu", alpha=alpha),
+    "leaky_relu": activation("leaky_relu", negative_slope=slope),
+}
+IN_CLASS = ("identity", "relu", "leaky_relu", "shifted_relu", "elu", "celu", "selu", "hard_tanh", "relu6")
+OUTSIDE = ("tanh", "logistic", "softplus", "gelu", "silu")
+
+
+@cache
+def custom() -> Activation:
+    """Polynomial and exponential pieces, f and f' with jumps, an irrational breakpoint."""
+    expression = sympy.Piecewise(
+        (x**2 - x, x > sympy.sqrt(2)), (sympy.sinh(x / 3) + x, x > -1), (Q(1, 2) - sympy.exp(2 * x), True)
+    )
+    return Activation.from_expression(expression, x, name="jumping")
+
+
+def functions() -> list[Activation]:
+    return [*SYMBOLIC.values(), *(activation(name) for name in IN_CLASS), custom()]
+
+
+def test_the_registry_is_covered() -> None:
+    assert set(IN_CLASS) | set(OUTSIDE) == set(et.activation_names())
+
+
+@pytest.mark.parametrize("function", functions(), ids=str)
+def test_every_closed_form_is_proved_and_agrees_with_quadrature(function: Activation) -> None:
+    verified = activation_moments(function).verify()
+    assert len(verified) in (9, 10)
+    assert all(step.proved for step in verified)
+    assert all(any("quadrature, 50 digits" in scope for scope in step.scopes) for step in verified)
+
+
+def test_one_activation_takes_seconds_and_the_registry_less_than_a_minute() -> None:
+    """In a fresh interpreter, without the type checker's import hook."""
+    program = """
+import sys, time
+from elutheory.activations import activation
+from elutheory.derivations.moments.moments_of_activations import activation_moments
+for name in sys.argv[1:]:
+    start = time.perf_counter()
+    activation_moments(activation(name)).verify()
+    print(time.perf_counter() - start)
+"""
+    finished = subprocess.run([sys.executable, "-c", program, *IN_CLASS], capture_output=True, text=True, check=True)
+    seconds = [float(line) for line in finished.stdout.split()]
+    assert len(seconds) == len(IN_CLASS)
+    assert max(seconds) < 5
+    assert sum(seconds) < 60
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_outside_the_class_no_closed_form_is_attempted(name: str) -> None:
+    for derive in (moment_formulas, activation_moments):
+        with pytest.raises(NoClosedForm, match=f"{name}: .* has no closed form here"):
+            derive(activation(name))
+
+
+def test_a_proof_is_called_so_and_a_sample_is_not() -> None:
+    for derivation in (*map(activation_moments, functions()), deactivation_limit()):
+        for step in derivation.steps:
+            for check in step.checks:
+                assert check.proves == check.scope.startswith("every"), check.scope
+
+
+@pytest.mark.parametrize("name", ["elu", "hard_tanh", "jumping"])
+def test_no_mutant_survives(name: str) -> None:
+    derivation = activation_moments(custom() if name == "jumping" else SYMBOLIC.get(name) or activation(name))
+    alive, killed = survivors(derivation, one_in=16 if name == "jumping" else 1)
+    assert not alive
+    assert killed > 100
+
+
+def test_each_kind_of_check_alone_catches_a_flipped_sign_and_a_dropped_term() -> None:
+    for step in activation_moments(SYMBOLIC["elu"]).steps:
+        right = step.statement.rhs
+        wrong = [-right] if not right.is_Add else [-right, *(right - term for term in right.args)]
+        for check in step.checks[:2]:  # the special values of alpha see only part of a formula
+            check.run(step.statement)
+            for formula in wrong:
+                with pytest.raises(CheckError):
+                    check.run(sympy.Eq(step.statement.lhs, formula, evaluate=False))
+
+
+# --- the formulas ---------------------------------------------------------------------------------------------------
+
+
+def test_elu_formulas_by_hand() -> None:
+    """Worked out on paper from the definition."""
+    formulas = moment_formulas(SYMBOLIC["elu"])
+    grown = sympy.exp(mu + sigma**2 / 2) * Phi(-z - sigma)
+    twice = sympy.exp(2 * mu + 2 * sigma**2) * Phi(-z - 2 * sigma)
+    by_hand = {
+        "slope_mean": Phi(z) + alpha * grown,
+        "slope_second_moment": Phi(z) + alpha**2 * twice,
+        "value_slope_mean": mu * Phi(z) + sigma * phi(z) + alpha**2 * (twice - grown),
+        "log_slope_mean": (sympy.log(alpha) + mu) * Phi(-z) - sigma * phi(z),
+        "flat_probability": sympy.Integer(0),
+    }
+    for name, formula in by_hand.items():
+        assert is_identically_zero(getattr(formulas, name) - formula), name
+
+
+def test_celu_numbers_by_direct_integration() -> None:
+    """CELU typed in again for mpmath: E f, E f'², E X f and E ln f' at one point."""
+    mean, std, parameter = 0.375, 1.25, 0.75
+    with mpmath.workdps(40):
+
+        def expectation(left: Any, right: Any) -> Any:
+            def integrate(function: Any, ends: list[Any]) -> Any:
+                return mpmath.quad(lambda t: function(t) * mpmath.npdf(t, mean, std), ends)
+
+            return integrate(left, [-30, -8, -3, 0]) + integrate(right, [0, 3, 8, 30])
+
+        numbers = {
+            "mean": expectation(lambda t: parameter * mpmath.expm1(t / parameter), lambda t: t),
+            "slope_second_moment": expectation(lambda t: mpmath.exp(2 * t / parameter), lambda t: 1),
+            "input_value_mean": expectation(lambda t: t * parameter * mpmath.expm1(t / parameter), lambda t: t * t),
+            "log_slope_mean": expectation(lambda t: t / parameter, lambda t: 0),
+        }
+        at = {mu: Q(mean), sigma: Q(std), alpha: Q(parameter)}
+        for name, number in numbers.items():
+            value = mpmath.mpf(str(getattr(moment_formulas(SYMBOLIC["celu"]), name).subs(at).evalf(40)))
+            assert abs(value - number) < 1e-35, name
+
+
+def test_log_slope_says_why_where_there_is_none() -> None:
+    """M6: an atom, a decreasing piece, and a slope that is not one exponential."""
+    atom = moment_formulas(activation("relu"))
+    assert atom.log_slope_mean is -sympy.oo
+    assert atom.log_slope_reason == "f' = 0 with positive probability: f(X) has an atom"
+    assert atom.flat_probability == Phi(-z)
+    decreasing = moment_formulas(Activation.from_expression(-x, x))
+    assert decreasing.log_slope_mean is None
+    assert "not positive" in decreasing.log_slope_reason
+    cubic = moment_formulas(Activation.from_expression(x**3, x))
+    assert cubic.log_slope_mean is None
+    assert "not one exponential" in cubic.log_slope_reason
+    assert moment_formulas(activation("leaky_relu", negative_slope=0.0)).log_slope_mean is -sympy.oo
+    assert "−oo" not in activation_moments(activation("relu")).to_text()
+
+
+def test_leaky_relu_information() -> None:
+    """M6: ln s times P(X < 0)."""
+    formulas = moment_formulas(SYMBOLIC["leaky_relu"])
+    assert formulas.log_slope_mean == sympy.log(slope) * Phi(-z)
+
+
+def test_parameters_may_not_be_called_mu_or_sigma() -> None:
+    with pytest.raises(InputError, match="call the parameter otherwise"):
+        moment_formulas(activation("elu", alpha=sympy.Symbol("sigma", positive=True)))
+
+
+def test_numeric_and_symbolic_parameters_agree() -> None:
+    numeric, symbolic = moment_formulas(activation("elu", alpha=0.5)), moment_formulas(SYMBOLIC["elu"])
+    for name in ("mean", "second_moment", "variance", "slope_mean", "value_slope_mean", "mean_by_sigma"):
+        assert is_identically_zero(getattr(numeric, name) - getattr(symbolic, name).subs(alpha, Q(1, 2)))
+
+
+def test_selu_is_a_scaled_elu() -> None:
+    """selu = λ elu(α) with the constants as published, arXiv 1706.02515."""
+    selu, elu = moment_formulas(activation("selu")), moment_formulas(SYMBOLIC["elu"])
+    published = Q("1.6732632423543772848170429916717"), Q("1.0507009873554804934193349852946")
+    for name, power in (("mean", 1), ("second_moment", 2), ("variance", 2), ("slope_mean", 1)):
+        scaled = published[1] ** power * getattr(elu, name).subs(alpha, published[0])
+        assert is_identically_zero(getattr(selu, name) - scaled)
+
+
+def test_formulas_are_records() -> None:
+    formulas = moment_formulas(activation("elu"))
+    assert isinstance(formulas, MomentFormulas)
+    with pytest.raises(AttributeError):
+        formulas.mean = sympy.Integer(0)  # pyright: ignore
+
+
+# --- M7 -------------------------------------------------------------------------------------------------------------
+
+
+def test_deactivation_verifies_and_no_mutant_survives() -> None:
+    derivation = deactivation_limit()
+    assert all(step.proved for step in derivation.verify())
+    alive, killed = survivors(derivation)
+    assert not alive
+    assert killed > 80
+
+
+def test_deactivated_variance_of_elu() -> None:
+    """M7 against the variance of the log-normal distribution, alpha e^X − alpha."""
+    lognormal = alpha**2 * (sympy.exp(sigma**2) - 1) * sympy.exp(2 * mu + sigma**2)
+    assert is_identically_zero(deactivated(moment_formulas(SYMBOLIC["elu"]).variance) - lognormal)
+    assert deactivated(moment_formulas(activation("relu")).variance) == 0
+
+
+def test_leaky_variance_depends_on_mu() -> None:
+    """M7's s² sigma² holds for mu -> −oo only; at 0 half-normal moments give the variance."""
+    step = deactivation_limit().steps[-1]
+    assert step.statement.lhs == unit_variance
+    half_normal_mean, half_normal_square = 1 / sympy.sqrt(2 * sympy.pi), Q(1, 2)
+    mean, second = (1 - slope) * half_normal_mean, (1 + slope**2) * half_normal_square
+    assert sympy.expand(step.statement.rhs / sigma**2 - (second - mean**2)) == 0
+    with pytest.raises(CheckError):
+        step.checks[0].run(sympy.Eq(unit_variance, slope**2 * sigma**2, evaluate=False))
+
+
+# --- for people -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*IN_CLASS, "jumping", "symbolic celu", "deactivation"])
+def test_renderings(name: str) -> None:
+    if name == "deactivation":
+        derivation = deactivation_limit()
+    elif name == "jumping":
+        derivation = activation_moments(custom())
+    else:
+        derivation = activation_moments(SYMBOLIC["celu"] if name == "symbolic celu" else activation(name))
+    assert max(len(line) for line in derivation.to_text().splitlines()) <= 80
+    assert derivation.to_latex().isascii()
+    assert derivation.to_markdown()
+    assert "<math" in derivation.to_html()
+
+
+def test_formulas_read_like_the_theory() -> None:
+    text = activation_moments(SYMBOLIC["elu"]).to_text()
+    assert "E[f]     = μ Φ(μ/σ) + α (exp(μ + σ²/2) Φ(−σ − μ/σ) − Φ(−μ/σ))" in text
+    assert "E[ln f′] = (μ + ln(α)) Φ(−μ/σ) − σ φ(μ/σ)" in text
+    assert "f(x) = α (exp(x) − 1) for x ≤ 0, x for x > 0" in " ".join(text.split())
+
+
+def test_registry_names_are_accepted() -> None:
+    assert moment_formulas("elu") == moment_formulas(activation("elu"))
+    assert activation_moments("relu") is activation_moments(activation("relu"))

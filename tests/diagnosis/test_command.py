@@ -1,0 +1,177 @@
+"""`python -m elutheory.diagnosis` as a user runs it: factories, data files without pickle, errors in one sentence."""
+
+import importlib
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pandas
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from elutheory.diagnosis import command as diagnosis_command
+from elutheory.diagnosis import diagnose
+
+FACTORIES = """
+import torch
+from torch import nn
+
+THREE = 3
+READY = nn.Linear(4, 2)
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 6), nn.ELU(), nn.Dropout(), nn.Linear(6, 3))
+
+def digits_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(64, 8), nn.ELU(), nn.Linear(8, 10))
+
+def number():
+    return 3
+
+def failing():
+    raise KeyError("no weights")
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_with_factories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "their_models.py").write_text(FACTORIES)
+    (tmp_path / "their_broken_models.py").write_text("1 +\n")
+    (tmp_path / "their_dependent_models.py").write_text("import not_installed_here\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "their_models", raising=False)
+    importlib.invalidate_caches()
+
+
+def arrays() -> dict[str, numpy.ndarray]:
+    numbers = numpy.random.default_rng(0)
+    return {"inputs": numbers.normal(size=(40, 4)), "targets": numbers.integers(0, 3, 40)}
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = diagnosis_command.main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_runs_as_a_module_on_the_digits() -> None:
+    command = [sys.executable, "-W", "error", "-m", "elutheory.diagnosis", "their_models:digits_model"]
+    done = subprocess.run(
+        [*command, "--data", "digits", "--max-examples", "100"], capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Means and gradient over 100 examples" in done.stdout
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_files_give_what_the_function_gives(capsys: pytest.CaptureFixture[str], suffix: str) -> None:
+    data = arrays()
+    if suffix == ".npz":
+        numpy.savez("data.npz", **data)
+    else:
+        save_file({name: torch.from_numpy(array) for name, array in data.items()}, "data.safetensors")
+    outputs = ("--html", "page.html", "--figure", "layers.svg", "--csv", "table.csv")
+    code, out, err = run(capsys, "their_models:model", "--data", f"data{suffix}", "--units", "2", *outputs)
+    assert (code, err) == (0, "")
+    sys.path.insert(0, str(Path.cwd()))
+    model = importlib.import_module("their_models").model().eval()
+    inputs = torch.from_numpy(data["inputs"]).float()
+    expected = diagnose(model, (inputs, torch.from_numpy(data["targets"])), units=2)
+    assert out == expected.to_text()
+    pandas.testing.assert_frame_equal(
+        pandas.read_csv("table.csv", dtype={"layer": str}), expected.table, check_exact=False
+    )
+    assert Path("page.html").read_text(encoding="utf-8") == expected.to_html()
+    assert "<svg" in Path("layers.svg").read_text(encoding="utf-8")
+
+
+def test_a_model_itself_and_data_without_targets(capsys: pytest.CaptureFixture[str]) -> None:
+    numpy.savez("data.npz", inputs=arrays()["inputs"].astype(">f4"))
+    code, out, _ = run(capsys, "their_models:READY", "--data", "data.npz")
+    assert code == 0
+    assert "labels drawn from the model" in out
+
+
+@pytest.mark.parametrize(
+    ("factory", "sentence"),
+    [
+        ("their_models", "'their_models' names no factory; write package.module:factory."),
+        ("nowhere.at_all:model", "there is no module 'nowhere', needed to import 'nowhere.at_all'."),
+        ("their_dependent_models:model", "there is no module 'not_installed_here', needed to import"),
+        ("their_broken_models:model", "importing 'their_broken_models' fails: SyntaxError"),
+        ("their_models:absent", "module 'their_models' has no 'absent'; name a function"),
+        ("their_models:THREE", "their_models:THREE is a int; a function that returns the model is needed."),
+        ("their_models:number", "their_models:number() returns a int; a torch.nn.Module is needed."),
+        ("their_models:failing", "their_models:failing() fails: KeyError: 'no weights'."),
+        ("their_models:model", "the model fails on inputs of shape (64,), torch.float32: RuntimeError"),
+    ],
+)
+def test_wrong_factories(capsys: pytest.CaptureFixture[str], factory: str, sentence: str) -> None:
+    code, out, err = run(capsys, factory, "--data", "digits")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"elutheory: {sentence}")
+    assert err.count("\n") == 1
+
+
+def write_truncated(name: str) -> None:
+    whole = io.BytesIO()
+    numpy.savez(whole, **arrays())
+    Path(name).write_bytes(whole.getvalue()[:300])
+
+
+def write_object_array(name: str) -> None:
+    numpy.savez(name, inputs=numpy.array([{"a": 1}], dtype=object))
+
+
+def write_one_array(name: str) -> None:
+    with Path(name).open("wb") as file:
+        numpy.save(file, arrays()["inputs"])
+
+
+WRONG_FILES = {
+    "absent.npz": (None, "there is no file absent.npz"),
+    "data.csv": (None, "data.csv has no known ending; .npz and .safetensors files can be read."),
+    "truncated.npz": (write_truncated, "truncated.npz cannot be read as .npz"),
+    "empty.npz": (lambda name: Path(name).touch(), "empty.npz cannot be read as .npz"),
+    "pickled.npz": (write_object_array, "pickled.npz cannot be read as .npz with arrays of numbers: Object arrays"),
+    "array.npz": (write_one_array, "array.npz cannot be read as .npz"),
+    "text.npz": (lambda name: numpy.savez(name, inputs=numpy.array(["a"])), "text.npz cannot be read as .npz"),
+    "other.npz": (lambda name: numpy.savez(name, x=1.0), "other.npz has no array 'inputs'; its arrays are 'x'."),
+    "scalar.npz": (lambda name: numpy.savez(name, inputs=1.0), "inputs in scalar.npz have shape ()"),
+    "uneven.npz": (
+        lambda name: numpy.savez(name, inputs=numpy.ones((4, 4)), targets=numpy.ones(3)),
+        "targets in uneven.npz have shape (3,) for 4 examples",
+    ),
+    "garbage.safetensors": (
+        lambda name: Path(name).write_bytes(b"\xff" * 100),
+        "garbage.safetensors cannot be read as .safetensors",
+    ),
+    "nothing.safetensors": (
+        lambda name: save_file({"x": torch.ones(2)}, name),
+        "nothing.safetensors has no array 'inputs'; its arrays are 'x'.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_FILES)
+def test_wrong_data_files(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    write, sentence = WRONG_FILES[name]
+    if write is not None:
+        write(name)
+    code, out, err = run(capsys, "their_models:model", "--data", name)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"elutheory: {sentence}")
+    assert err.count("\n") == 1
+
+
+def test_output_files_are_checked_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("nowhere:model", "--data", "digits")
+    assert "no known ending" in run(capsys, *arguments, "--figure", "layers.gif")[2]
+    assert "must be different files" in run(capsys, *arguments, "--html", "a", "--csv", "a")[2]
+    assert "does not exist" in run(capsys, *arguments, "--html", "missing/page.html")[2]

@@ -1,0 +1,168 @@
+"""`python -m elutheory.moments` as a user runs it: reports, certified digits, ranges, figures, errors."""
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+import xml.dom.minidom
+from pathlib import Path
+
+import mpmath
+import pytest
+
+from elutheory.moments import command as moments_command
+from elutheory.moments import verification as verified_moments
+
+ALL_FORMATS = ("text", "json", "markdown", "latex", "html")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = moments_command.main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_runs_as_a_module_without_warnings() -> None:
+    command = [sys.executable, "-W", "error", "-m", "elutheory.moments", "relu", "--mean", "-1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
+    assert result.stdout.startswith("relu of X ~ N(-1, 1²)")
+    assert result.stderr == ""
+
+
+def test_a_point_shows_closed_forms_values_and_how_they_were_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "elu", "--alpha", "1", "--mean", "0", "--std", "1")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"E f     = .*Φ\(μ/σ\).*\n +(.*\n)? += 0\.160520572266556\d*\n", out)  # value: mpmath quadrature
+    assert "✓ closed forms: " in out
+    assert "✓ values against certified enclosures: largest relative deviation" in out
+    assert "✓ certified twice, by closed form and by rigorous integration" in out
+
+
+def test_certified_digits_are_right_to_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    """Against the same number by mpmath quadrature at 70 digits."""
+    code, out, _ = run(capsys, "elu", "--digits", "50", "--std", "2")
+    assert code == 0
+    with mpmath.workdps(70):
+        lower = mpmath.quad(lambda t: mpmath.expm1(2 * t) * mpmath.npdf(t), [-mpmath.inf, -8, -2, 0])
+        expected = mpmath.nstr(lower + 2 * mpmath.npdf(0), 50, strip_zeros=False)
+    assert f"E f     = {expected}\n" in out.split("certified digits at mean 0, std 2:")[1]
+
+
+def test_typed_decimals_are_taken_exactly(capsys: pytest.CaptureFixture[str]) -> None:
+    """E X² of the identity at mean 0.1, std 0 + 1e-30 is 0.01 + 1e-60 exactly; in binary it would not be."""
+    code, out, _ = run(capsys, "identity", "--mean", "0.1", "--std", "1e-30", "--digits", "60")
+    assert code == 0
+    assert "E f²    = 0.0100000000000000000000000000000000000000000000000000000000010" in out
+
+
+def test_own_expression(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--expression", "where(x > 0, x, exp(x) - 1)", "--format", "json")
+    _, named, _ = run(capsys, "elu", "--format", "json")
+    assert code == 0
+    own, elu = json.loads(out), json.loads(named)
+    assert own["rows"] == elu["rows"]
+    assert own["closed_forms"] == elu["closed_forms"]
+
+
+def test_activation_without_closed_form_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "tanh", "--mean", "0.5")
+    assert code == 0
+    assert "no closed form: tanh is not piecewise polynomial × exponential" in out
+    assert "values: Gauss-Legendre quadrature, estimated relative error" in out
+    assert "✓ values against certified enclosures" in out
+
+
+def test_atom_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "relu")
+    assert "E ln f' = −∞" in out
+    assert "f(X) has an atom" in out
+
+
+def test_ranges_make_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "elu", "--mean", "-4:4:5", "2/3", "--std", "0.5", "1e-3", "--format", "json")
+    rows = json.loads(out)["rows"]
+    assert code == 0
+    assert [row["mean"] for row in rows[::2]] == [-4.0, -2.0, 0.0, 2.0, 4.0, 2 / 3]
+    assert [row["std"] for row in rows[:2]] == [0.5, 1e-3]
+    code, out, _ = run(capsys, "elu", "--mean=-100:4:5", "--std", "1e-8")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("format", ALL_FORMATS)
+def test_every_format(capsys: pytest.CaptureFixture[str], format: str) -> None:
+    code, out, err = run(capsys, "leaky_relu", "--format", format, "--digits", "20", "--mean", "-1", "2")
+    assert (code, err) == (0, "")
+    assert "0.072482315881809435399" in out  # E f at mean −1: mpmath quadrature with 30 digits
+    if format == "json":
+        document = json.loads(out)
+        assert document["format"] == "elutheory/moments"
+        assert set(document["closed_forms"]) == set(verified_moments.SYMBOLS)
+    if format == "latex":
+        assert out.isascii()
+    if format == "html":
+        for formula in re.findall(r"<math.*?</math>", out):
+            xml.dom.minidom.parseString(formula)  # noqa: S318 (our own output)
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
+def test_figure_is_written_whole_and_repeats(capsys: pytest.CaptureFixture[str], tmp_path: Path, kind: str) -> None:
+    target = tmp_path / f"moments.{kind}"
+    arguments = ("elu", "--mean=-3:3:13", "--std", "0.5", "1", "--figure", str(target))
+    assert run(capsys, *arguments)[0] == 0
+    first = target.read_bytes()
+    assert run(capsys, *arguments)[0] == 0
+    assert target.read_bytes() == first
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_a_wrong_value_gives_exit_code_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from elutheory.moments import floating_point as moments
+
+    right = moments.gaussian_moments
+
+    def wrong(*arguments: object) -> object:
+        result = right(*arguments)  # type: ignore[arg-type]
+        return dataclasses.replace(result, variance=result.variance * (1 + 1e-10))
+
+    monkeypatch.setattr(moments, "gaussian_moments", wrong)
+    code, out, err = run(capsys, "elu")
+    assert code == 1
+    assert "✗ values against certified enclosures" in out
+    assert err.startswith("elutheory: a value differs from its certified enclosure")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("elo",), r"unknown activation 'elo'; did you mean 'elu'\? .*\."),
+        (("relu", "--alpha", "2"), r"relu has no parameter 'alpha'; .*\."),
+        (("--alpha", "0"), r"elu: alpha must be a finite number > 0, not 0\.0\."),
+        (("relu", "--expression", "x"), r"give either the name 'relu' or --expression, not both\."),
+        (("--expression", "x", "--alpha", "2"), r"--alpha belongs to a named activation, not --expression\."),
+        (("--expression", "__import__('os')"), r".*\."),
+        (("--expression", "(1).__class__"), r".*\."),
+        (("--std", "-1"), r"std must be finite and >= 0, not -1\.0.*\."),
+        (("--mean", "nan"), r"--mean 'nan' is no number; .*\."),
+        (("--mean", "1e999"), r"--mean '1e999' is not finite; .*\."),
+        (("--mean", "1/0"), r"--mean '1/0' is not finite; .*\."),
+        (("--mean", "0:1"), r"--mean '0:1' is no range; .*\."),
+        (("--mean", "0:inf:3"), r"--mean '0:inf:3' has an infinite end; .*\."),
+        (("--mean", "0:1:1000", "--std", "1:2:1000"), r"1000 means × 1000 stds make more than 100000 rows; .*\."),
+        (("--mean",), r"--mean names nothing; .*\."),
+        (("--digits", "0"), r"--digits is 0; 1 to 1000 are possible\."),
+        (("--digits", "9", "--std", "0"), r"certified digits need a std above 0, not 0\."),
+        (("--digits", "9", "--mean", "inf"), r"certified digits need a finite mean and std\."),
+        (("--figure", "moments.svg"), r"--figure needs several means or stds; .*\."),
+        (("--figure", "moments.bmp", "--mean", "0:1:3"), r"--figure moments\.bmp has no known ending; .*\."),
+        (("--output", "/nowhere/at/all"), r"the folder .* does not exist; .*\."),
+        (("--format", "pdf"), r".*pdf.*\."),
+    ],
+)
+def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(rf"elutheory: {sentence}\n", err), err

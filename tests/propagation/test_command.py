@@ -1,0 +1,167 @@
+"""`python -m elutheory.propagation` as a user runs it: the table, every format, the figure, errors in one sentence."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pandas
+import pytest
+
+from elutheory.propagation import command as propagation_command
+from elutheory.propagation import propagate
+
+PNG, PDF = b"\x89PNG", b"%PDF"
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = propagation_command.main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_runs_as_a_module_and_writes_the_figure() -> None:
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "elutheory.propagation",
+        "--activation",
+        "elu",
+        "relu",
+        "leaky_relu",
+    ]
+    command += ["leaky_relu", "tanh", "--depth", "4", "--initialisation", "he", "critical"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
+    assert result.stderr == ""
+    assert "critical: elu: σ_w² 1.49678, σ_b² 0.0346603; relu: σ_w² 2, σ_b² 0" in result.stdout
+    assert "figure: propagation.svg" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    figure = Path("propagation.svg").read_text()
+    assert figure.count("<svg") == 1
+    assert os.listdir() == ["propagation.svg"]
+
+
+def test_the_table_is_that_of_propagate(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(
+        capsys, "--activation", "elu", "--depth", "12", "--overlap", "0.3", "--layers", "3", "12", "--figure", "None"
+    )
+    assert code == 0
+    table = propagate("elu", 12, 2.0, 0.0, 1.0, 0.3).table
+    lines = [line.split() for line in out.splitlines() if re.match(r" +(elu +)?\d", line)]
+    assert [line[-10] for line in lines] == ["3", "12"]
+    for line, layer in zip(lines, (3, 12), strict=True):
+        row = table.iloc[layer - 1]
+        shown = [float(cell) for cell in line[-9:]]
+        expected = row[
+            ["q", "correlation", "mean", "unit_mean_median", "unit_mean_std", "mean_share", "chi", "gradient_variance"]
+        ]
+        assert shown[:8] == pytest.approx(list(expected), rel=6e-4)
+    assert os.listdir() == []
+
+
+def test_own_variances_batch_norm_and_width(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(
+        capsys,
+        *("--activation", "relu", "--weight-variance", "1.3", "--bias-variance", "0.2", "--depth", "3", "--batch-norm"),
+        *("--overlap", "0.4", "--width", "100", "--figure", "None", "--format", "json"),
+    )
+    assert code == 0
+    (network,) = json.loads(out)["networks"]
+    table = propagate("relu", 3, 1.3, 0.2, 1.0, 0.4, width=100, batch_norm=True).table
+    assert network["initialisation"] == "given"
+    for layer, expected in zip(network["layers"], table.to_dict("records"), strict=True):
+        assert layer == expected
+
+
+@pytest.mark.parametrize("format", ["text", "json", "markdown", "latex", "html"])
+def test_every_format(capsys: pytest.CaptureFixture[str], format: str) -> None:
+    arguments = ("--depth", "3", "--width", "64", "--overlap", "0.2", "--residual", "--format", format)
+    code, _, err = run(capsys, *arguments)
+    assert (code, err.count("\n")) == (2, 1)  # bands of residual layers are not derived
+    arguments = tuple(argument for argument in arguments if argument != "--residual")
+    code, out, err = run(capsys, *arguments)
+    assert (code, err) == (0, "")
+    table = propagate("relu", 3, 2.0, 0.0, 1.0, 0.2, width=64).table
+    if format == "json":
+        assert json.loads(out)["networks"][1]["layers"][2]["mean_std"] == table["mean_std"][2]
+    elif format == "latex":
+        assert out.isascii()
+        assert rf"{table['mean'][2]:.3f}" in out
+    else:
+        assert f"{table['mean'][2]:.3f}±{table['mean_std'][2]:.3f}" in out
+
+
+def test_csv_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, _ = run(capsys, "--depth", "4", "--initialisation", "lecun", "he", "--table", "all.csv")
+    assert code == 0
+    found = pandas.read_csv(io.StringIO(Path("all.csv").read_text()))
+    assert len(found) == 2 * 2 * 4
+    part = found[(found["initialisation"] == "lecun") & (found["activation"] == "elu(alpha=1.0)")]
+    assert numpy.allclose(part["q"], propagate("elu", 4, 1.0).table["q"], rtol=1e-15, atol=0)
+    assert sorted(os.listdir()) == ["all.csv", "propagation.svg"]
+
+
+@pytest.mark.parametrize(("kind", "start"), [("svg", b"<?xml"), ("pdf", PDF), ("png", PNG)])
+def test_figures_repeat_byte_for_byte(capsys: pytest.CaptureFixture[str], kind: str, start: bytes) -> None:
+    contents = []
+    for name in ("first", "second"):
+        code, _, _ = run(capsys, "--depth", "3", "--overlap", "0.1", "--width", "32", "--figure", f"{name}.{kind}")
+        assert code == 0
+        contents.append(Path(f"{name}.{kind}").read_bytes())
+    assert contents[0] == contents[1]
+    assert contents[0].startswith(start)
+
+
+def test_the_figure_shows_the_table() -> None:
+    from elutheory.propagation.figure import figure_of
+
+    curves = [("elu", propagate("elu", 6, 2.0, overlap=0.2)), ("relu", propagate("relu", 6, 2.0, overlap=0.2))]
+    figure = figure_of([("he", curves)])
+    columns = ("mean", "unit_mean_median", "chi", "gradient_variance")
+    for panel, column in zip(figure.axes, columns, strict=True):
+        lines = [line for line in panel.lines if line.get_label() in ("elu", "relu")]
+        for line, (_, propagation) in zip(lines, curves, strict=True):
+            assert list(line.get_ydata()) == list(propagation.table[column])
+    assert figure.axes[3].get_yscale() == "log"
+    assert len(figure.legends) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--activation", "elo"), r"unknown activation 'elo'; did you mean 'elu'\? .*\."),
+        (("--activation",), r"--activation names nothing; .*\."),
+        (("--activation", "relu", "--alpha", "2"), r"--alpha is given, but none of relu takes it\."),
+        (("--depth", "0"), r"--depth is 0; 1 to 100000 are possible\."),
+        (("--depth", "3", "--layers", "4"), r"--layers names layer 4; there are layers 1 to 3\."),
+        (("--initialisation", "xavier"), r".*xavier.*\."),
+        (("--initialisation", "he", "--weight-variance", "2"), r"give either --initialisation or .*, not both\."),
+        (("--bias-variance", "2"), r"--bias-variance needs --weight-variance beside it\."),
+        (("--weight-variance", "-2"), r"weight_variance must be a finite number > 0, not -2\.0\."),
+        (("--overlap", "2"), r"overlap must be at most second_moment = 1 in size, not 2\."),
+        (("--second-moment", "nan"), r"second_moment must be a finite number .*\."),
+        (("--width", "0"), r"width must be an integer >= 1, not 0\."),
+        (("--expression", "where(x > 0, 1, 0)"), r".* jumps at 0; propagation needs it continuous\."),
+        (("--activation", "softplus", "--initialisation", "critical"), r"softplus is not critical at q = 1 .*\."),
+        (("--figure", "layers.bmp"), r"--figure layers\.bmp has no known ending; .*\."),
+        (("--figure", "nowhere/layers.svg"), r"the folder .* does not exist; .*\."),
+        (("--figure", "a.svg", "--table", "a.svg"), r"--output, --table and --figure must be different files\."),
+        (("--format", "pdf"), r".*pdf.*\."),
+    ],
+)
+def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(rf"elutheory: {sentence}\n", err), err
+    assert os.listdir() == []
