@@ -10,7 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
+from analyses.framework import records
 from analyses.framework.catalogue import catalogue, find_analysis
+from analyses.framework.sweep import Interrupted
 from elutheory.errors import InputError
 from elutheory.output.command_line import INTERRUPTED, VERIFIED, parse_options, run
 
@@ -58,12 +60,9 @@ def _command(arguments: Sequence[str] | None) -> int:
     options: Any = parse_options(_options(analysis, _preset(rest)), f"{_PROGRAM} {name}", rest)
     folder = options.output or Path("figures") / name
     if options.redraw:
-        from analyses.framework import records
-
         table = records.redraw(folder, analysis.draw, analysis=name)
     else:
         from analyses.framework.run import run_analysis
-        from analyses.framework.sweep import Interrupted
 
         try:
             table = run_analysis(

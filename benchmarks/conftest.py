@@ -19,7 +19,7 @@ import torch
 from analyses.framework.devices import device_name
 from analyses.framework.provenance import commit, versions
 from benchmarks.comparison import Comparison, Record, cores
-from elutheory.output.command_line import write_whole
+from elutheory.output.files import write_whole
 
 COMPARISONS = pytest.StashKey[list[Comparison]]()
 

@@ -29,11 +29,11 @@ from .derivations.moments.identities import truncated_moments as truncated_momen
 from .derivations.moments.moments_of_activations import MomentFormulas as MomentFormulas
 from .derivations.moments.moments_of_activations import activation_moments as activation_moments
 from .derivations.moments.moments_of_activations import moment_formulas as moment_formulas
-from .derivations.proof.derivation import Assumption as Assumption
-from .derivations.proof.derivation import Check as Check
 from .derivations.proof.derivation import Derivation as Derivation
-from .derivations.proof.derivation import Step as Step
-from .derivations.proof.derivation import VerificationError as VerificationError
+from .derivations.proof.steps import Assumption as Assumption
+from .derivations.proof.steps import Check as Check
+from .derivations.proof.steps import Step as Step
+from .derivations.proof.steps import VerificationError as VerificationError
 from .derivations.propagation.backward import batch_normalised_recursion as batch_normalised_recursion
 from .derivations.propagation.backward import gradient_recursion as gradient_recursion
 from .derivations.propagation.backward import residual_recursion as residual_recursion

@@ -22,6 +22,7 @@ from analyses.framework.claims import Claim, Decision, decide, paired_difference
 from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected
+from analyses.networks.training import Training, fabric_on, train
 from elutheory.errors import InputError
 from elutheory.output.figures import label_of, look_of, style
 
@@ -97,8 +98,6 @@ def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa
 
 def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | None = None) -> pandas.DataFrame:
     """The rows of one activation."""
-    from analyses.networks.training import Training, fabric_on, train  # Lightning takes seconds to import
-
     function = named_activation(cell.activation, config.negative_slope)
     data = datasets.load(config.data).flattened()
     data = data.subset(config.examples) if config.examples else data

@@ -23,7 +23,10 @@ from analyses.data import datasets
 from analyses.framework.claims import Claim, Decision, decide, paired_differences
 from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
+from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.corrections import unit_corrections
+from analyses.networks.stacked import StackedNetworks
+from analyses.networks.training import LOSSES, batch_order, fabric_on
 from elutheory.errors import InputError
 from elutheory.output.figures import label_of, look_of, style
 
@@ -163,8 +166,6 @@ def measured_updates(config: Config) -> list[int]:
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     """The rows of one cell; NaN from the first update on that leaves a loss or an output not finite."""
-    from analyses.networks.training import batch_order
-
     data = datasets.load(config.data).standardised().flattened()
     if config.examples > len(data.train):
         raise InputError(f"examples is {config.examples}; {data.name} has {len(data.train)} for training.")
@@ -199,10 +200,6 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
 
 def _networks(config: Config, cell: Cell, sizes: Sequence[int], device: str) -> Any:
     """One a seed, under training in float64."""
-    from analyses.networks.architectures import fully_connected, initialise
-    from analyses.networks.stacked import StackedNetworks
-    from analyses.networks.training import LOSSES, fabric_on
-
     function = named_activation(cell.activation, config.negative_slope)
     built = [
         fully_connected(sizes, function, batch_norm=cell.batch_norm, dtype=torch.float64) for _ in range(config.seeds)

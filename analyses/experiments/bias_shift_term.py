@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas
+import torch
 from matplotlib.figure import Figure
 
 from analyses.data import datasets
@@ -23,6 +24,8 @@ from analyses.experiments.translated_units import PARTS
 from analyses.framework.claims import Claim, Decision, decide
 from analyses.framework.settings import named_activation
 from analyses.framework.sweep import Sweep
+from analyses.networks.architectures import fully_connected, initialise
+from analyses.networks.training import Training, fabric_on, train
 from elutheory.errors import InputError
 from elutheory.output.figures import label_of
 
@@ -217,11 +220,6 @@ def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     """The rows of one activation; no numbers for a network that diverged."""
-    import torch
-
-    from analyses.networks.architectures import fully_connected, initialise
-    from analyses.networks.training import Training, fabric_on, train  # Lightning takes seconds to import
-
     function = named_activation(cell.activation, config.negative_slope)
     data = datasets.load(config.data).standardised().flattened()
     if config.examples > len(data.train):

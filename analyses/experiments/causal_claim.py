@@ -22,7 +22,9 @@ from analyses.data import datasets
 from analyses.framework.claims import Claim, Decision, decide, hodges_lehmann, paired_differences
 from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
+from analyses.networks.architectures import fully_connected
 from analyses.networks.corrections import unit_corrections
+from analyses.networks.training import Training, fabric_on, train
 from elutheory.errors import InputError
 from elutheory.fisher import UnitNaturalGradient
 from elutheory.output.figures import label_of, look_of, style
@@ -227,9 +229,6 @@ def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     """The rows of one cell."""
-    from analyses.networks.architectures import fully_connected
-    from analyses.networks.training import Training, fabric_on, train
-
     data = prepared(config)
     function = named_activation(cell.activation, config.negative_slope)
     sizes = (data.train.inputs.shape[1], *[config.units] * config.layers, data.classes)

@@ -28,8 +28,18 @@ from analyses.data import datasets
 from analyses.experiments.deactivated_unit import unit_rows
 from analyses.experiments.deactivation_claims import STATISTICS, decisions, run_statistics
 from analyses.experiments.deactivation_figure import STATES, deactivation_figure, labelled, widest_units
+from analyses.experiments.off_units import (
+    clamped_change,
+    coded_degree,
+    gain,
+    hidden_layers,
+    injected_change,
+    state_share,
+)
 from analyses.framework.settings import named_activation
 from analyses.framework.sweep import Sweep
+from analyses.networks.architectures import fully_connected
+from analyses.networks.training import Training, fabric_on, train
 from elutheory.activations import Activation
 from elutheory.errors import InputError
 
@@ -150,9 +160,6 @@ def _units(config: Config, function: Activation) -> list[dict[str, Any]]:
 
 
 def _networks(config: Config, function: Activation, device: str, checkpoint: Path | None) -> pandas.DataFrame:
-    from analyses.networks.architectures import fully_connected
-    from analyses.networks.training import Training, fabric_on, train  # Lightning takes seconds to import
-
     data = datasets.load(config.data).standardised("dataset").flattened()
     data = data.subset(config.examples) if config.examples else data
     sizes = (*data.shape, *[config.units] * config.layers, data.classes)
@@ -194,15 +201,6 @@ def states_of(net: Any) -> dict[str, Any]:
 
 def network_rows(config: Config, function: Activation, network: Any, inputs: Any, seed: int) -> list[dict[str, Any]]:
     """Of one network in float64: a row a layer and state, and a row more a size of injected noise."""
-    from analyses.experiments.off_units import (
-        clamped_change,
-        coded_degree,
-        gain,
-        hidden_layers,
-        injected_change,
-        state_share,
-    )
-
     rows: list[dict[str, Any]] = []
     layers, logits = hidden_layers(network, inputs)
     logit_variance = float(logits.var(0, correction=0).sum())

@@ -22,9 +22,9 @@ from analyses.framework.claims import Claim, Decision, decide, paired_difference
 from analyses.framework.settings import named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected
+from analyses.networks.training import Training, fabric_on, train
 from elutheory.errors import InputError
-from elutheory.output.figures import label_of, look_of, style
-from elutheory.output.typeset_numbers import number
+from elutheory.output.figures import label_of, look_of, number, style
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,6 @@ def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa
 
 def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | None = None) -> pandas.DataFrame:
     """The rows of one activation and depth: the networks that choose the learning rate, then those compared."""
-    from analyses.networks.training import Training, fabric_on, train  # Lightning takes seconds to import
-
     function = named_activation(cell.activation, config.negative_slope)
     data = datasets.load(config.data).standardised("dataset").flattened()
     data = data.subset(config.examples) if config.examples else data

@@ -23,6 +23,7 @@ from analyses.framework.claims import Claim, Decision, decide, paired_difference
 from analyses.framework.settings import named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, hidden_activations
+from analyses.networks.training import Training, fabric_on, train
 from elutheory.errors import InputError
 from elutheory.output.figures import label_of, look_of, style
 
@@ -111,8 +112,6 @@ def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa
 
 def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | None = None) -> pandas.DataFrame:
     """The rows of one activation."""
-    from analyses.networks.training import Training, fabric_on, train  # Lightning takes seconds to import
-
     function = named_activation(cell.activation, config.negative_slope)
     data = datasets.load(config.data).standardised("dataset").flattened()
     data = data.subset(config.examples) if config.examples else data

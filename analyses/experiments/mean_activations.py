@@ -13,7 +13,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas
 import torch
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy import stats
 
 from analyses.data import datasets
@@ -256,8 +258,6 @@ def draw(table: pandas.DataFrame) -> Figure:
     Of the widest plain networks in the table (else of its first architecture), the panels of critical ones (else of its
     first initialisation).
     """
-    from matplotlib.lines import Line2D
-
     drawn: Any = table[table["width"] == table["width"].max()]
     drawn = drawn[drawn["architecture"] == _preferred(drawn["architecture"], "plain")]
     shown: Any = drawn[drawn["initialisation"] == _preferred(drawn["initialisation"], "critical")]
@@ -331,8 +331,6 @@ def _draw_curves(panel: Any, rows: Any, name: str) -> None:
 
 def _draw_maps(part: Any, compared: Any, reference: str) -> None:
     """Ratios to the reference, a row an initialisation and activation."""
-    from matplotlib.colors import LogNorm
-
     axes = part.subplots(1, len(_MAPS), sharey=True)
     keys = compared[_CURVE].drop_duplicates()
     index = pandas.MultiIndex.from_frame(keys)

@@ -22,6 +22,7 @@ from analyses.data import datasets
 from analyses.framework.claims import Claim, Decision, decide, paired_differences
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected
+from analyses.networks.training import Training, fabric_on, train
 from elutheory.activations import activation
 from elutheory.errors import InputError
 from elutheory.output.figures import label_of, look_of, style
@@ -151,8 +152,6 @@ def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa
 
 def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | None = None) -> pandas.DataFrame:
     """The rows of one activation."""
-    from analyses.networks.training import Training, fabric_on, train  # Lightning takes seconds to import
-
     function = activation(cell.activation)
     data = datasets.load(config.data).standardised("dataset").flattened()
     data = data.subset(config.examples) if config.examples else data

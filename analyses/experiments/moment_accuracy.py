@@ -10,7 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas
 from flint import arb, fmpq
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
 from scipy.special import ndtr
 
 from analyses.framework.sweep import Sweep
@@ -113,9 +115,6 @@ def _relative_error(exact: arb, value: float) -> float:
 
 def draw(table: pandas.DataFrame) -> Figure:
     """Four maps: mean and variance, textbook and ours; colour is the number of correct digits lost."""
-    from matplotlib.colors import BoundaryNorm
-    from matplotlib.ticker import FixedLocator, FuncFormatter
-
     with style():
         figure = Figure(figsize=(7.0, 5.2), layout="constrained")
         panels = figure.subplots(2, 2, sharex=True, sharey=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from analyses.networks.random import Start, standard_normals
 from elutheory.errors import InputError
-from elutheory.numerics.worker_threads import on_all_cores
+from elutheory.numerics.tiles import on_all_cores
 
 _SEEDS_TOGETHER = 8
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas
 
-from elutheory.output.command_line import write_whole
+from elutheory.output.files import write_whole
 
 _PACKAGES = ("analyses", "elutheory")
 _LIBRARIES = ("numpy", "scipy", "torch")

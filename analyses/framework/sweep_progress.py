@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich import progress
+from rich.console import Console
+
 _SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -20,9 +23,6 @@ def sweep_progress(cells: int, done: int, *, shown: bool) -> Iterator[Callable[[
 
 
 def _bar(cells: int, done: int) -> Iterator[Callable[[int], None]]:
-    from rich import progress
-    from rich.console import Console
-
     columns = (
         progress.BarColumn(),
         progress.MofNCompleteColumn(),

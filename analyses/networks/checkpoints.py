@@ -12,7 +12,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from elutheory.errors import InputError
-from elutheory.output.command_line import write_whole
+from elutheory.output.files import write_whole
 
 _TENSOR, _PAIRS, _TUPLE = "tensor", "pairs", "tuple"
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from elutheory.activations import Activation
 from elutheory.errors import InputError
-from elutheory.numerics.worker_threads import on_all_cores
+from elutheory.numerics.tiles import on_all_cores
 from elutheory.propagation import Initialisation
 
 STATISTICS = {

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from elutheory.errors import InputError
-from elutheory.output.command_line import VERIFIED, check_output, parse_options, write_whole
+from elutheory.output.command_line import VERIFIED, parse_options
+from elutheory.output.files import check_output, write_whole
 
 
 @dataclass(frozen=True)

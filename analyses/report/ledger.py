@@ -20,7 +20,7 @@ from analyses.framework import records
 from analyses.framework.catalogue import find_analysis
 from analyses.framework.claims import Decision
 from elutheory.derivations.catalogue import proof
-from elutheory.derivations.proof.derivation import VerificationError
+from elutheory.derivations.proof.steps import VerificationError
 from elutheory.errors import InputError
 
 Verdict = Literal["holds", "holds under conditions", "does not hold", "undecided", "not tested here"]

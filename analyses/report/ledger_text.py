@@ -6,6 +6,9 @@ from io import StringIO
 from math import isnan
 
 import pandas
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
 
 from analyses.report.ledger import Row, Test
 
@@ -21,10 +24,6 @@ SIGNS = {
 
 def ledger_text(rows: Sequence[Row], width: int, *, tests: bool = False) -> str:
     """Claim, verdict and explanation in a table of `width` columns; with `tests`, each claim's tests below it."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, leading=1)
     table.add_column("claim", ratio=2)
     table.add_column("verdict", ratio=1)

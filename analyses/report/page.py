@@ -26,7 +26,7 @@ from analyses.report.ledger_text import SIGNS
 from elutheory.derivations.catalogue import PROOFS
 from elutheory.derivations.proof.rendering import derivation_html
 from elutheory.errors import InputError
-from elutheory.output.typeset_numbers import number
+from elutheory.output.figures import number
 
 EMBEDDED_BYTES = 2**16
 """Records whose compressed table is larger are not in the page; it says where they lie."""

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.summary import benchmark_table
 from elutheory.errors import InputError
-from elutheory.output.command_line import VERIFIED, check_output, parse_options, write_whole
+from elutheory.output.command_line import VERIFIED, parse_options
+from elutheory.output.files import check_output, write_whole
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,6 @@ def with_tables(text: str, figures: Path, benchmarks: Path) -> str:
         return ledger_markdown(ledger(figures))
 
     def benchmark_block() -> str:
-        from benchmarks.summary import benchmark_table
-
         return benchmark_table(benchmarks)
 
     return _replaced(_replaced(text, "benchmarks", benchmark_block), "ledger", ledger_block)

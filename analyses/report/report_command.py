@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from elutheory.derivations.proof.steps import VerificationError
 from elutheory.errors import InputError
-from elutheory.output.command_line import FAILED, VERIFIED, check_output, parse_options, write_whole
+from elutheory.output.command_line import FAILED, VERIFIED, parse_options
+from elutheory.output.files import check_output, write_whole
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,6 @@ def command(arguments: Sequence[str]) -> int:
         raise InputError(f"{options.figures} is no folder; name the folder of the records.")
 
     from analyses.report.page import report
-    from elutheory.derivations.proof.derivation import VerificationError
 
     try:
         page = report(options.figures)

@@ -7,13 +7,14 @@ each Piecewise definition say so: a breakpoint belongs to one piece, and the der
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from elutheory.activations.definitions import DEFINITIONS, Parameter
 from elutheory.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,90 +24,9 @@ if TYPE_CHECKING:
     import elutheory.activations.pieces
 
 
-# --- the registry -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Parameter:
-    default: float
-    allowed: str
-    is_allowed: Callable[[float], bool]
-
-
-@dataclass(frozen=True)
-class _Definition:
-    """`formula(sympy, x, **parameters, **constants)`; `module(torch.nn, **parameters)`, None where torch has none."""
-
-    formula: Callable[..., Any]
-    module: Callable[..., Any]
-    parameters: Mapping[str, _Parameter]
-    constants: Mapping[str, str]
-
-
-def _define(
-    formula: Callable[..., Any],
-    module: Callable[..., Any],
-    parameters: Mapping[str, _Parameter] = MappingProxyType({}),
-    constants: Mapping[str, str] = MappingProxyType({}),
-) -> _Definition:
-    return _Definition(formula, module, parameters, constants)
-
-
-def _softplus_module(nn: Any) -> Any:
-    from elutheory.activations.evaluation import SOFTPLUS_THRESHOLD
-
-    return nn.Softplus(threshold=SOFTPLUS_THRESHOLD)
-
-
-_ALPHA = _Parameter(1.0, "a finite number > 0", lambda alpha: alpha > 0)
-_SLOPE = _Parameter(0.01, "a finite number >= 0", lambda slope: slope >= 0)
-_SELU_CONSTANTS = {"alpha": "1.6732632423543772848170429916717", "lambda": "1.0507009873554804934193349852946"}
-
-_DEFINITIONS: Mapping[str, _Definition] = MappingProxyType(
-    {
-        "identity": _define(lambda sp, x: x, lambda nn: nn.Identity()),
-        "relu": _define(lambda sp, x: sp.Piecewise((x, x > 0), (0, True)), lambda nn: nn.ReLU()),
-        "leaky_relu": _define(
-            lambda sp, x, negative_slope: sp.Piecewise((x, x > 0), (negative_slope * x, True)),
-            lambda nn, negative_slope: nn.LeakyReLU(negative_slope),
-            {"negative_slope": _SLOPE},
-        ),
-        "shifted_relu": _define(
-            lambda sp, x: sp.Piecewise((x, x > -1), (-1, True)), lambda nn: nn.Threshold(-1.0, -1.0)
-        ),
-        "elu": _define(
-            lambda sp, x, alpha: sp.Piecewise((x, x > 0), (alpha * (sp.exp(x) - 1), True)),
-            lambda nn, alpha: nn.ELU(alpha),
-            {"alpha": _ALPHA},
-        ),
-        "celu": _define(
-            lambda sp, x, alpha: sp.Piecewise((x, x > 0), (alpha * (sp.exp(x / alpha) - 1), True)),
-            lambda nn, alpha: nn.CELU(alpha),
-            {"alpha": _ALPHA},
-        ),
-        "selu": _define(
-            lambda sp, x, **constants: sp.Piecewise(
-                (constants["lambda"] * x, x > 0), (constants["lambda"] * constants["alpha"] * (sp.exp(x) - 1), True)
-            ),
-            lambda nn: nn.SELU(),
-            constants=_SELU_CONSTANTS,
-        ),
-        "hard_tanh": _define(
-            lambda sp, x: sp.Piecewise((-1, x <= -1), (1, x >= 1), (x, True)), lambda nn: nn.Hardtanh()
-        ),
-        "relu6": _define(lambda sp, x: sp.Piecewise((0, x <= 0), (6, x >= 6), (x, True)), lambda nn: nn.ReLU6()),
-        "tanh": _define(lambda sp, x: sp.tanh(x), lambda nn: nn.Tanh()),
-        "logistic": _define(lambda sp, x: 1 / (1 + sp.exp(-x)), lambda nn: nn.Sigmoid()),
-        "softplus": _define(lambda sp, x: sp.log(1 + sp.exp(x)), _softplus_module),
-        "gelu": _define(lambda sp, x: x * (1 + sp.erf(x / sp.sqrt(2))) / 2, lambda nn: nn.GELU(approximate="none")),
-        "silu": _define(lambda sp, x: x / (1 + sp.exp(-x)), lambda nn: nn.SiLU()),
-    }
-)
-
-
 def activation_names() -> tuple[str, ...]:
     """The names that `activation` knows."""
-    return tuple(_DEFINITIONS)
+    return tuple(DEFINITIONS)
 
 
 def activation(name: str, **parameters: Any) -> "Activation":
@@ -118,11 +38,11 @@ def activation(name: str, **parameters: Any) -> "Activation":
     """
     import sympy
 
-    if not isinstance(name, str) or name not in _DEFINITIONS:
-        near = difflib.get_close_matches(str(name).lower(), _DEFINITIONS, n=1)
+    if not isinstance(name, str) or name not in DEFINITIONS:
+        near = difflib.get_close_matches(str(name).lower(), DEFINITIONS, n=1)
         suggestion = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"unknown activation {name!r}; {suggestion}known are {', '.join(_DEFINITIONS)}.")
-    definition = _DEFINITIONS[name]
+        raise InputError(f"unknown activation {name!r}; {suggestion}known are {', '.join(DEFINITIONS)}.")
+    definition = DEFINITIONS[name]
     unknown = [key for key in parameters if key not in definition.parameters]
     if unknown:
         allowed = ", ".join(definition.parameters) or "none"
@@ -147,7 +67,7 @@ def as_activation(activation_or_name: "Activation | str") -> "Activation":
     raise InputError(f"expected an Activation or a registry name, not {type(activation_or_name).__name__}.")
 
 
-def _validated(name: str, key: str, value: Any, rule: _Parameter) -> Any:
+def _validated(name: str, key: str, value: Any, rule: Parameter) -> Any:
     import sympy
 
     if isinstance(value, sympy.Symbol):
@@ -244,7 +164,7 @@ class Activation:
         """f(x) in LaTeX; selu's two constants as α and λ with their values."""
         import sympy
 
-        definition = _DEFINITIONS.get(self.name)
+        definition = DEFINITIONS.get(self.name)
         if definition is None or not definition.constants:
             return sympy.latex(self.expression)
         symbols = {key: sympy.Symbol(key, positive=True) for key in definition.constants}
@@ -263,8 +183,8 @@ class Activation:
         self.refuse_symbolic()
         from torch import nn
 
-        if self.name in _DEFINITIONS:
-            return _DEFINITIONS[self.name].module(nn, **dict(self.parameters))
+        if self.name in DEFINITIONS:
+            return DEFINITIONS[self.name].module(nn, **dict(self.parameters))
         from elutheory.activations.torch_module import ActivationModule
 
         return ActivationModule(self)
@@ -330,7 +250,7 @@ def _from_expression(expression: Any, symbol: Any, name: str | None) -> Activati
             raise InputError("a parameter may not be called x, the name of the argument.")
         expression = expression.xreplace({symbol: x})
     expression = expression.xreplace({number: _decimal(number) for number in expression.atoms(sympy.Float)})
-    if name in _DEFINITIONS:
+    if name in DEFINITIONS:
         raise InputError(f"the name {name!r} belongs to the registry; choose another.")
     custom = Activation(name or str(expression), (), expression, x)
     _refuse_non_real(custom)

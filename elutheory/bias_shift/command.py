@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Literal
 from elutheory.derivations.bias_shift.fisher_matrix import fisher_information
 from elutheory.derivations.bias_shift.partitioned_inverse import lemma_1, lemma_2
 from elutheory.derivations.bias_shift.unit_natural_gradient import bias_shift_of_a_unit, centring, theorem_1, theorem_2
-from elutheory.derivations.proof.derivation import Derivation, VerificationError
+from elutheory.derivations.proof.derivation import Derivation
+from elutheory.derivations.proof.steps import VerificationError
 from elutheory.errors import InputError
-from elutheory.output.command_line import FAILED, VERIFIED, check_output, parse_options, run, write_whole
+from elutheory.output.command_line import FAILED, VERIFIED, parse_options, run
+from elutheory.output.files import check_output, write_whole
 
 if TYPE_CHECKING:
     from elutheory.bias_shift.report import Experiment

@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from elutheory.derivations.proof.derivation import Derivation, VerifiedStep
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.printing import statement_latex, statement_text
 from elutheory.derivations.proof.rendering import (
     NO_BREAK,
@@ -16,6 +16,7 @@ from elutheory.derivations.proof.rendering import (
     derivation_text,
     latex_text,
 )
+from elutheory.derivations.proof.steps import VerifiedStep
 from elutheory.output.document import html_page, html_table, latex_table, markdown_table, text_table
 
 if TYPE_CHECKING:

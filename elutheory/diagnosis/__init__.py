@@ -1,4 +1,4 @@
 """Where the bias shift is in a torch model."""
 
-from elutheory.diagnosis.model_diagnosis import Diagnosis as Diagnosis
 from elutheory.diagnosis.model_diagnosis import diagnose as diagnose
+from elutheory.diagnosis.results import Diagnosis as Diagnosis

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from elutheory.errors import InputError
-from elutheory.output.command_line import VERIFIED, check_output, parse_options, run, write_whole
+from elutheory.output.command_line import VERIFIED, parse_options, run
+from elutheory.output.files import check_output, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from elutheory.diagnosis.model_diagnosis import Diagnosis
+    from elutheory.diagnosis.results import Diagnosis
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _data(name: str) -> "tuple[Tensor, Tensor | None]":
         from elutheory.bias_shift.digits import load_digits
 
         return load_digits()
-    from elutheory.models.data_files import read_data
+    from elutheory.models.data import read_data
 
     return read_data(Path(name))
 

@@ -4,6 +4,10 @@ import io
 import math
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
+import numpy
+from matplotlib.figure import Figure
+
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
@@ -70,8 +74,6 @@ _WIDEST = 40  # letters of all names together, side by side
 
 def figure_bytes(table: "pandas.DataFrame", kind: str) -> bytes:
     """The figure as svg, pdf or png; the same bytes for the same table."""
-    import matplotlib
-
     buffer = io.BytesIO()
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}[kind]
     with matplotlib.rc_context(_STYLE):
@@ -81,10 +83,6 @@ def figure_bytes(table: "pandas.DataFrame", kind: str) -> bytes:
 
 def figure_of(table: "pandas.DataFrame") -> "Figure":
     """Four panels with the layers along the horizontal axis, in the table's order."""
-    import matplotlib
-    import numpy
-    from matplotlib.figure import Figure
-
     with matplotlib.rc_context(_STYLE):
         names = _shown_names(list(table["layer"]))
         turned = sum(map(len, names)) > _WIDEST

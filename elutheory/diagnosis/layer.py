@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from elutheory.fisher.correction import bias_shift_correction
 from elutheory.fisher.scores import LayerScores
 from elutheory.fisher.unit_fisher_matrix import UnitFisher
-from elutheory.models.recognition import ActivationRecord, RunningMoments
+from elutheory.models.recognition import ActivationRecord
+from elutheory.models.running_moments import RunningMoments
+from elutheory.moments.floating_point import gaussian_moments
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -232,8 +234,6 @@ def _outgoing(record: ActivationRecord | None) -> dict[str, str | float | None]:
 
 def gaussian_closure(function: "Activation", nets: RunningMoments) -> Float[Tensor, " units"]:
     """E f(X) of every unit, X ~ N(mean, variance) of its net input (M3)."""
-    from elutheory.moments.floating_point import gaussian_moments
-
     mean, std = nets.mean.cpu().numpy(), nets.variance.sqrt().cpu().numpy()
     return torch.as_tensor(gaussian_moments(function, mean, std).mean).to(nets.mean.device)
 

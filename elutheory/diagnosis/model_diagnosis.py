@@ -5,71 +5,32 @@ Run as `python -m elutheory.diagnosis package.module:factory --data digits`.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pandas
 import torch
 from torch import Tensor, nn
 
 from elutheory.diagnosis.layer import COLUMNS, LayerSums
+from elutheory.diagnosis.results import Diagnosis
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Likelihood, as_likelihood
 from elutheory.fisher.scores import Kind, ModelScores, model_scores
-from elutheory.fisher.unit_fisher_matrix import check_damping
 from elutheory.models.captures import KINDS_OF_LAYER, layer_names
 from elutheory.models.data import BATCH_SIZE, batches_of
 from elutheory.models.recognition import observing
+from elutheory.numerics.arguments import check_damping
 
 if TYPE_CHECKING:
     import pandas
-    from matplotlib.figure import Figure
+
 
 EXACT_OUTPUTS = 64
 """Without a choice of `kind`: exact Fisher matrices for models of up to so many outputs an example."""
 
+
 BATCH_BYTES = 2**28
 """Batches are cut so that the activations and deltas of all layers together take about so much."""
-
-
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
-    """What `diagnose` found.
-
-    - `table`: one row a layer in the model's order, columns as described in `elutheory.diagnosis.layer.COLUMNS`;
-    - `uncovered`: for every parameter that no row covers, by name, the reason;
-    - `examples`: how many the means and the gradient are over; `fisher_examples`: those the Fisher matrices are of;
-    - `kind`: of the Fisher matrices; `likelihood`: its name; `damping`: relative to the mean diagonal;
-    - `gradient_labels`: "targets", or "sampled" if the gradient's labels were drawn from the model;
-    - `order`: "random" (examples in a seeded random order) or "as given" (data given as batches).
-    """
-
-    table: "pandas.DataFrame"
-    uncovered: dict[str, str]
-    examples: int
-    fisher_examples: int
-    kind: Kind
-    likelihood: str
-    damping: float
-    gradient_labels: str
-    order: str
-
-    def plot(self) -> "Figure":
-        """A matplotlib figure with four panels by layer: means, strength, bias shift, and gradients."""
-        from elutheory.diagnosis.figure import figure_of
-
-        return figure_of(self.table)
-
-    def to_text(self, width: int = 120) -> str:
-        """The table in parts, the columns' meaning and the parameters not covered, as plain text."""
-        from elutheory.diagnosis.results import text_report
-
-        return text_report(self, width)
-
-    def to_html(self) -> str:
-        """A self-contained page: the figure as SVG, the table, the columns' meaning, the parameters not covered."""
-        from elutheory.diagnosis.results import html_report
-
-        return html_report(self)
 
 
 def diagnose(
@@ -260,8 +221,6 @@ def _drop(sums: dict[str, LayerSums], refused: dict[str, str], found: ModelScore
 
 
 def _table(rows: list[dict[str, Any]]) -> "pandas.DataFrame":
-    import pandas
-
     table = pandas.DataFrame(rows, columns=list(COLUMNS))
     texts = ("layer", "kind", "activation")
     whole = ("units", "fan_in", "measured_units", "dead_units")

@@ -4,14 +4,57 @@ import html
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from elutheory.diagnosis.figure import figure_bytes
 from elutheory.diagnosis.layer import COLUMNS
+from elutheory.fisher.scores import Kind
 from elutheory.output.document import html_page, html_table, text_table
 
 if TYPE_CHECKING:
-    from elutheory.diagnosis.model_diagnosis import Diagnosis
+    import pandas
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What `diagnose` found.
+
+    - `table`: one row a layer in the model's order, columns as described in `elutheory.diagnosis.layer.COLUMNS`;
+    - `uncovered`: for every parameter that no row covers, by name, the reason;
+    - `examples`: how many the means and the gradient are over; `fisher_examples`: those the Fisher matrices are of;
+    - `kind`: of the Fisher matrices; `likelihood`: its name; `damping`: relative to the mean diagonal;
+    - `gradient_labels`: "targets", or "sampled" if the gradient's labels were drawn from the model;
+    - `order`: "random" (examples in a seeded random order) or "as given" (data given as batches).
+    """
+
+    table: "pandas.DataFrame"
+    uncovered: dict[str, str]
+    examples: int
+    fisher_examples: int
+    kind: Kind
+    likelihood: str
+    damping: float
+    gradient_labels: str
+    order: str
+
+    def plot(self) -> "Figure":
+        """A matplotlib figure with four panels by layer: means, strength, bias shift, and gradients."""
+        from elutheory.diagnosis.figure import figure_of
+
+        return figure_of(self.table)
+
+    def to_text(self, width: int = 120) -> str:
+        """The table in parts, the columns' meaning and the parameters not covered, as plain text."""
+
+        return text_report(self, width)
+
+    def to_html(self) -> str:
+        """A self-contained page: the figure as SVG, the table, the columns' meaning, the parameters not covered."""
+
+        return html_report(self)
+
 
 _PARTS = (
     (

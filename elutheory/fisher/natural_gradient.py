@@ -1,6 +1,5 @@
 """Unit natural gradient as a torch optimizer, and the centring that does part of its work (sections F and B)."""
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast, get_args
 
@@ -15,8 +14,9 @@ from elutheory.fisher.outer_products import chunks_of_units, mirror
 from elutheory.fisher.scores import Kind, LayerScores, WeightSharing
 from elutheory.fisher.solves import cholesky_solution, solve_on_range, solve_positive_definite
 from elutheory.fisher.training_scores import ScoreChoices, TrainingScores
-from elutheory.fisher.unit_fisher_matrix import RANK_THRESHOLD, check_damping
+from elutheory.fisher.unit_fisher_matrix import RANK_THRESHOLD
 from elutheory.models.captures import KINDS_OF_LAYER, WeightLayer, refusal_of_layer
+from elutheory.numerics.arguments import check_damping, check_number, check_whole
 
 _CHUNK_BYTES = 2**25
 
@@ -81,16 +81,16 @@ class UnitNaturalGradient(torch.optim.Optimizer):
         seed: int = 0,
     ) -> None:
         chosen = as_likelihood(likelihood)
-        _check_number("lr", lr)
-        _check_number("decay", decay, below=1.0)
-        _check_number("momentum", momentum, below=1.0)
-        _check_number("weight_decay", weight_decay)
-        _check_number("sgd_lr_ratio", sgd_lr_ratio)
+        check_number("lr", lr)
+        check_number("decay", decay, below=1.0)
+        check_number("momentum", momentum, below=1.0)
+        check_number("weight_decay", weight_decay)
+        check_number("sgd_lr_ratio", sgd_lr_ratio)
         if max_kl is not None:
-            _check_number("max_kl", max_kl)
+            check_number("max_kl", max_kl)
         check_damping(float(damping))
-        _check_whole("samples", samples)
-        _check_whole("update_interval", update_interval)
+        check_whole("samples", samples)
+        check_whole("update_interval", update_interval)
         if kind not in get_args(Kind):
             raise InputError(f"kind {kind!r} is not available; 'exact', 'monte_carlo' and 'empirical' are.")
         if weight_sharing not in get_args(WeightSharing):
@@ -423,14 +423,3 @@ def _unusable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in model.named_modules():
         if isinstance(module, kinds) or hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
             yield name, module
-
-
-def _check_number(name: str, value: float | int, below: float = math.inf) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (0 <= value < below):
-        limit = "zero or larger" if below == math.inf else f"from 0 to below {below:g}"
-        raise InputError(f"{name} is {value!r}; a finite number, {limit}, is needed.")
-
-
-def _check_whole(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} is {value!r}; a whole number, 1 or larger, is needed.")

@@ -1,6 +1,5 @@
 """The unit Fisher matrices of a layer, accumulated over batches and processes, section F (arXiv 1511.07289)."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -15,15 +14,19 @@ from elutheory.fisher.outer_products import chunks_of_units, mirror
 from elutheory.fisher.scores import Kind, LayerScores, WeightSharing, layer_scores
 from elutheory.fisher.solves import solve_damped_gram, solve_on_range, solve_positive_definite
 from elutheory.models.data import BATCH_SIZE, batches_of
+from elutheory.numerics.arguments import check_damping
 
 RANK_THRESHOLD = 1e-10
 """Eigenvalues up to this share of the largest count as zero: six digits above double precision's rounding."""
 
+
 OFFSET = 4.0
 """Activations whose mean is further from zero than this many standard deviations are summed about their mean."""
 
+
 _CHUNK_BYTES = 2**25
 _UNDAMPED = ("first_row", "eigenvalues", "mean_diagonal")  # derived parts that are kept without damping
+
 
 Form = Literal["matrix", "factors"]
 Singular = Literal["refuse", "range"]
@@ -596,12 +599,6 @@ def unit_fisher(
     for batch in batches:
         fisher.add_scores(scores_of(*batch))
     return fisher
-
-
-def check_damping(damping: float) -> None:
-    """Raise InputError unless `damping` is finite and not negative."""
-    if not (math.isfinite(damping) and damping >= 0):
-        raise InputError(f"damping is {damping}; a finite number, zero or larger, is needed.")
 
 
 def _reference(scores: LayerScores) -> Float[Tensor, "groups fan_in"]:

@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
+
 from elutheory.errors import InputError
-from elutheory.kernels.pairs import is_torch
-from elutheory.numerics.normal_tails import library
+from elutheory.numerics.arrays import is_torch, library, on_host, place_like
 from elutheory.numerics.tiles import over_tiles
 
 # |correlation| up to 1 + this many units in the last place is rounding: a Gram matrix is a sum of many products.
@@ -37,8 +38,6 @@ def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
     Raises InputError naming the first entry that cannot be: nan or infinite, a negative second moment, asymmetry or
     |correlation| > 1 beyond rounding.
     """
-    import numpy
-
     matrix, dtype, unit = _matrix("gram", gram)
     xp = library(matrix)
     if matrix.ndim != 2:
@@ -53,13 +52,13 @@ def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
                 "columns."
             )
         diagonal = xp.diagonal(matrix)
-        left = right = _host(diagonal)
+        left = right = on_host(diagonal)
     else:
         if not isinstance(second_moments, tuple) or len(second_moments) != 2:
             raise InputError("second_moments must be a pair (left, right), those of gram's rows and columns.")
         if any(is_torch(values) and values.requires_grad for values in second_moments):
             raise InputError("second_moments must not require gradients: derivatives are by gram only.")
-        left, right = (_host(_matrix("second_moments", values)[0]) for values in second_moments)
+        left, right = (on_host(_matrix("second_moments", values)[0]) for values in second_moments)
         if (left.shape, right.shape) != ((matrix.shape[0],), (matrix.shape[1],)):
             raise InputError(
                 f"second_moments of shapes {left.shape} and {right.shape} do not fit gram of shape "
@@ -116,21 +115,12 @@ def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
 
 def inverse_root(second_moments: Any) -> Any:
     """1 / √q of a float64 numpy array, 0 where q = 0."""
-    import numpy
-
     root = numpy.sqrt(second_moments)
     return numpy.divide(1.0, root, out=numpy.zeros_like(root), where=root > 0.0)
 
 
-def place_like(values: Any, like: Any) -> Any:
-    """A numpy array in the library, dtype and place of `like`."""
-    return library(like).as_tensor(values, dtype=like.dtype, device=like.device) if is_torch(like) else values
-
-
 def _matrix(name: str, value: Any) -> tuple[Any, Any, float]:
     """The values in float64, the dtype to return, and the rounding unit of the numbers as given."""
-    import numpy
-
     if is_torch(value):
         import torch
 
@@ -147,22 +137,13 @@ def _matrix(name: str, value: Any) -> tuple[Any, Any, float]:
     return value.astype(numpy.float64, copy=False), dtype, float(numpy.finfo(dtype).eps)
 
 
-def _host(values: Any) -> Any:
-    """A float64 numpy array, copied from wherever the values are."""
-    import numpy
-
-    return numpy.array(values.detach().cpu().numpy() if is_torch(values) else values, dtype=numpy.float64)
-
-
 def _nonzero(values: Any) -> bool:
     return bool((values != 0).any())
 
 
 def _refuse_entry(matrix: Any, left: Any, right: Any, symmetric: bool, allowed: float) -> None:
     """Raises InputError that names the first entry that is wrong."""
-    import numpy
-
-    entries = _host(matrix)
+    entries = on_host(matrix)
     bound = numpy.sqrt(left)[:, None] * numpy.sqrt(right)
     _refuse(~numpy.isfinite(entries), entries, "gram must be finite")
     if symmetric:
@@ -175,8 +156,6 @@ def _refuse_entry(matrix: Any, left: Any, right: Any, symmetric: bool, allowed: 
 
 
 def _refuse(wrong: Any, entries: Any, requirement: str) -> None:
-    import numpy
-
     if wrong.any():
         row, column = (int(place) for place in numpy.argwhere(wrong)[0])
         raise InputError(f"{requirement}; entry ({row}, {column}) is {float(entries[row, column])}.")

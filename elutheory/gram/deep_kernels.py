@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from elutheory.activations.activation_function import as_activation
+from elutheory.activations.kinks import is_continuous
 from elutheory.errors import InputError
-from elutheory.gram.equal_norms import LayerRule, is_continuous
-from elutheory.kernels.pairs import is_torch
+from elutheory.gram.arguments import gram_arguments
+from elutheory.gram.layer_by_layer import Pairs, advance, advance_normalised
+from elutheory.gram.pairs import LayerRule
 from elutheory.numerics.arguments import count, real_number
+from elutheory.numerics.arrays import is_torch, library
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -40,8 +44,6 @@ class PropagatedGram:
     @cached_property
     def activation_gram(self) -> Any:
         """E[f(U) f(V)] of the layer's activations: ΦΦᵀ/n of n units as n → ∞, the K/n of B5; like `gram`."""
-        from elutheory.gram.arguments import gram_arguments
-
         identity = LayerRule(1.0, 0.0)
         arguments = gram_arguments(self.gram, None if self.symmetric else self.second_moments)
         return _advanced(self.activation, arguments, identity, [(identity, 1)], self.batch_norm).gram
@@ -85,8 +87,6 @@ def propagate_gram(
     Accuracy: 1e-12 of √(K(x,x) K(y,y)), at any depth where the layers do not amplify the rounding of `gram` itself.
     torch results are differentiable. Raises InputError: an entry that is no second moment, named; overflow.
     """
-    from elutheory.gram.arguments import gram_arguments
-
     f = _activation(activation)
     layers = count("depth", depth) - 1
     rule = _rule(weight_variance, bias_variance, residual)
@@ -119,8 +119,6 @@ def tangent_kernel(
     depend on all others.
     Raises InputError, too, where f jumps: its f' has no second moment.
     """
-    from elutheory.gram.arguments import gram_arguments
-
     f = _activation(activation)
     layers = count("depth", depth)
     rule, read_out = (_rule(weight_variance, bias_variance, links) for links in (residual, False))
@@ -144,8 +142,6 @@ class _Found:
 
 
 def _activation(activation: "Activation | str") -> "Activation":
-    from elutheory.activations.activation_function import as_activation
-
     f = as_activation(activation)
     f.refuse_symbolic()
     return f
@@ -165,8 +161,6 @@ def _advanced(
     batch_norm: bool = False,
     with_tangent: bool = False,
 ) -> _Found:
-    from elutheory.gram.layer_by_layer import Pairs, advance, advance_normalised
-
     if is_torch(arguments.gram) and arguments.gram.requires_grad:
         from elutheory.gram.differentiable import DifferentiablePairs
 
@@ -191,8 +185,6 @@ def _advanced(
 
 
 def _returned(values: Any, arguments: "GramArguments") -> Any:
-    from elutheory.numerics.normal_tails import library
-
     if not is_torch(arguments.gram):
         return values.astype(arguments.dtype, copy=False)
     return library(arguments.gram).as_tensor(values, dtype=arguments.dtype, device=arguments.gram.device)

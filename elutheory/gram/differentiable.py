@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from elutheory.gram.arguments import place_like
-from elutheory.gram.equal_norms import LayerRule
+from elutheory.gram.pairs import LayerRule
 from elutheory.kernels.dual_kernels import dual_kernel, dual_kernel_derivative
 from elutheory.moments.floating_point import gaussian_moments
+from elutheory.numerics.arrays import place_like
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation

@@ -5,54 +5,26 @@ Price's theorem (K3) E (f(U) − f(V))²/2 = q ∫_0^θ E[f'f'](t) sin t dt, pos
 accuracy however close two inputs are, at any depth. D(θ) = E[f'f'] is analytic in θ where f has no kink or one at 0.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
 from elutheory.errors import InputError
+from elutheory.gram.pairs import OVERFLOW, LayerRule
 from elutheory.kernels.trapezoid import centred_pair_expectation
-from elutheory.numerics.chebyshev_pieces import ChebyshevPieces, interpolate
+from elutheory.moments.floating_point import gaussian_moments
+from elutheory.numerics.chebyshev import ChebyshevPieces, interpolate
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
 
-OVERFLOW = "the second moments or the tangent kernel exceed float64's range within this depth."
+
 _QUADRATURE_ORDER = 40
 _COMPOSED_ROUNDING = 1e-14  # of many layers, relative to q
-
-
-@lru_cache(maxsize=256)
-def is_continuous(activation: "Activation") -> bool:
-    """Whether f has no jump: where it has one, E[f'f'] does not exist."""
-    pieces, x = activation.pieces, activation.symbol
-    return all(
-        abs((left.expression - right.expression).subs(x, right.lower).evalf(30)) < 1e-25
-        for left, right in pairwise(pieces)
-    )
-
-
-@dataclass(frozen=True)
-class LayerRule:
-    """From E f f to the next net input's second moments: σ_w² E f f + σ_b² (P1), plus the present ones if residual."""
-
-    weight_variance: float
-    bias_variance: float
-    residual: bool = False
-
-    def block(self, expectation: Any) -> Any:
-        """Second moments of W f(h) + b from E f f (numbers or arrays)."""
-        return self.weight_variance * expectation + self.bias_variance
-
-    def next(self, present: Any, expectation: Any) -> Any:
-        """Second moments of the next net input from those of the present one and E f f."""
-        return self.block(expectation) + present if self.residual else self.block(expectation)
-
-    def next_tangent(self, present: Any, slopes: Any, block: Any) -> Any:
-        """P5: the next tangent kernel from the present one, E f'f', and the second moments of W f(h) + b."""
-        following = block + self.weight_variance * slopes * present
-        return following + present if self.residual else following
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +44,6 @@ class EqualNormLayer:
 
 def equal_norm_layer(activation: "Activation", second_moment: float) -> EqualNormLayer:
     """The layer's maps of the angle at net-input second moment q >= 0, for continuous f."""
-    import numpy
-
-    from elutheory.moments.floating_point import gaussian_moments
-
     std = numpy.sqrt(second_moment)
     moments = gaussian_moments(activation, 0.0, std)
 
@@ -92,15 +60,11 @@ def equal_norm_layer(activation: "Activation", second_moment: float) -> EqualNor
 
 @lru_cache(maxsize=1)
 def _legendre() -> tuple[Any, Any]:
-    import numpy
-
     return numpy.polynomial.legendre.leggauss(_QUADRATURE_ORDER)
 
 
 def _weighted_mean(D: ChebyshevPieces, theta: Any) -> Any:
     """∫_0^θ D sin / (1 − cos θ) = ∫_0^θ D sin / (2 sin²(θ/2)): Gauss–Legendre, piece by piece."""
-    import numpy
-
     start, end = D.edges[:-1], D.edges[1:]
     whole = numpy.concatenate([[0.0], numpy.cumsum(_integral(D, start, end))])
     piece = numpy.clip(numpy.searchsorted(D.edges, theta, side="right") - 1, 0, len(start) - 1)
@@ -110,8 +74,6 @@ def _weighted_mean(D: ChebyshevPieces, theta: Any) -> Any:
 
 
 def _integral(D: ChebyshevPieces, lower: Any, upper: Any) -> Any:
-    import numpy
-
     points, weights = _legendre()
     centre, half = 0.5 * (upper + lower), 0.5 * (upper - lower)
     t = centre[:, None] + half[:, None] * points
@@ -122,8 +84,6 @@ def layers_of_equal_norm(
     activation: "Activation", second_moment: float, rule: LayerRule, count: int
 ) -> tuple[EqualNormLayer, ...]:
     """`count` layers, the first at net-input second moment `second_moment`; one object where q does not change."""
-    import math
-
     known: dict[float, EqualNormLayer] = {}
     layers = []
     q = second_moment
@@ -149,8 +109,6 @@ class _Behind:
 
 def _propagated(layers: Sequence[EqualNormLayer], rule: LayerRule, theta: Any, with_tangent: bool) -> _Behind:
     """For angles θ in front of the first layer, a one-dimensional float64 array."""
-    import numpy
-
     q = layers[0].second_moment
     v = 2.0 * q * numpy.sin(0.5 * theta) ** 2
     gain, offset = numpy.ones_like(theta), numpy.zeros_like(theta)
@@ -195,8 +153,6 @@ def deep_map(
 
     Without the tangent kernel `gain` and `offset` are those of no layer, 1 and 0. Raises InputError on overflow.
     """
-    import numpy
-
     layers = layers_of_equal_norm(activation, second_moment, rule, count)
     with numpy.errstate(over="ignore", invalid="ignore"):
         at_zero = _propagated(layers, rule, numpy.zeros(1), with_tangent)

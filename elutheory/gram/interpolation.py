@@ -3,19 +3,32 @@
 In the angle, where f has no kink or one at 0, the kernel has no singularity at cosine ±1, and series of 20 to 50 terms
 reach rounding; in the cosine they would not converge. What is interpolated is the kernel over the root mean squares of
 f^(order)(U) and f^(order)(V), a number in [−1, 1]. Checked where it was not built; where it fails, there is none.
+
+E[f^(order)(U) f^(order)(V)] of centred pairs on a grid, standard deviations × standard deviations × angles.
+
+With x = U/std_u, M(x) = E[f^(order)(V) | x] depends on std_v and the angle θ only, f^(order)(std_u x) on std_u only:
+at every θ, Σ_x weight(x) f^(order)(std_u x) M(x) is a product of two matrices. One rule in x serves all standard
+deviations where f has one kink, at 0; else every pair is evaluated by itself.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from elutheory.gram.kernel_grids import grid_expectation, has_common_rule
+import numpy
+
 from elutheory.kernels.trapezoid import centred_pair_expectation
+from elutheory.moments.closed_forms import closed_form, moments
+from elutheory.moments.conditional_slopes import conditional_slope, function, slope
+from elutheory.moments.exponential_linear import ExponentialLinear
+from elutheory.moments.floating_point import gaussian_moments
+from elutheory.numerics.arrays import library
 from elutheory.numerics.chebyshev import clenshaw, horner, kept, monomial_coefficients, nodes, polynomials, transform
-from elutheory.numerics.normal_tails import library
+from elutheory.numerics.quadrature import integrals_from, nodes_and_weights
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
+
 
 TOLERANCE = 2e-13
 _CUT = 1e-14
@@ -40,8 +53,6 @@ class KernelInterpolant:
 
     def on(self, left: Any, right: Any, like: Any) -> "PairSeries":
         """Ready for the pairs of two sets of log standard deviations (numpy), in the library and place of `like`."""
-        import numpy
-
         table = self.coefficients if self.monomials is None else self.monomials
         descending = numpy.moveaxis(table, -1, 0)[::-1]
         first, second = (polynomials(self._scaled(x), table.shape[0]) for x in (left, right))
@@ -86,8 +97,6 @@ def kernel_interpolant(
 
     None, too, where it would take more than `largest_cost` evaluations of the kernel.
     """
-    import numpy
-
     if largest_cost < _CHECKS:
         return None
     middle, half = 0.5 * (upper + lower), max(0.5 * (upper - lower), 1e-9)
@@ -127,8 +136,6 @@ def kernel_interpolant(
 
 def normalised_kernel(activation: "Activation", order: int, x: Any, y: Any, angle: Any) -> Any:
     """E[f^(order)(U) f^(order)(V)] over the root mean squares; x, y: log standard deviations (float64 numpy arrays)."""
-    import numpy
-
     std_u, std_v = numpy.exp(x), numpy.exp(y)
     value = centred_pair_expectation(activation, order, std_u, std_v, numpy.cos(angle), numpy.sin(angle))
     return value / (root_mean_square(activation, order, std_u) * root_mean_square(activation, order, std_v))
@@ -136,8 +143,6 @@ def normalised_kernel(activation: "Activation", order: int, x: Any, y: Any, angl
 
 def normalised_grid(activation: "Activation", order: int, x: Any, y: Any, angle: Any) -> Any:
     """`normalised_kernel` for all x, all y and all angles, of shape (len(x), len(y), len(angle))."""
-    import numpy
-
     std_u, std_v = numpy.exp(x), numpy.exp(y)
     value = grid_expectation(activation, order, std_u, std_v, angle)
     root = root_mean_square(activation, order, numpy.concatenate([std_u, std_v]))
@@ -146,10 +151,6 @@ def normalised_grid(activation: "Activation", order: int, x: Any, y: Any, angle:
 
 def root_mean_square(activation: "Activation", order: int, std: Any) -> Any:
     """√E f^(order)(U)² for U ~ N(0, std²), each distinct std once; 1 where it is 0."""
-    import numpy
-
-    from elutheory.moments.floating_point import gaussian_moments
-
     distinct, place = numpy.unique(std, return_inverse=True)
     moments = gaussian_moments(activation, numpy.zeros_like(distinct), distinct)
     root = numpy.sqrt(moments.slope_second_moment if order else moments.second_moment)
@@ -157,15 +158,11 @@ def root_mean_square(activation: "Activation", order: int, std: Any) -> Any:
 
 
 def _angle(t: Any) -> Any:
-    import numpy
-
     return 0.5 * numpy.pi * (t + 1.0)
 
 
 def _count(counts: tuple[int, ...], sections: Callable[[Any], Any]) -> int | None:
     """How many nodes resolve all sections (along the leading axis), None if more than the largest count."""
-    import numpy
-
     for count in counts:
         series = numpy.tensordot(transform(count), sections(nodes(count)), 1).reshape(count, -1)
         if not numpy.isfinite(series).all():
@@ -178,8 +175,6 @@ def _count(counts: tuple[int, ...], sections: Callable[[Any], Any]) -> int | Non
 
 def _chopped(table: Any) -> Any:
     """Without the highest degrees that do not matter: coefficients left out sum to at most 3 `_CUT`."""
-    import numpy
-
     size = numpy.abs(table)
     norm = kept(size.sum((1, 2)), _CUT)
     angle = kept(size.sum((0, 1)), _CUT)
@@ -188,11 +183,73 @@ def _chopped(table: Any) -> Any:
 
 def _monomials(table: Any) -> Any | None:
     """Chebyshev in the norms, monomial in the angle, where that costs no digits for any pair of norms."""
-    import numpy
-
     grid = polynomials(nodes(2 * len(table) + 1), len(table))
     on_grid = numpy.einsum("ai,bj,ijk->kab", grid, grid, table, optimize=True)
     if monomial_coefficients(on_grid) is None:
         return None
     monomials = monomial_coefficients(numpy.moveaxis(table, -1, 0))
     return None if monomials is None else numpy.moveaxis(monomials, 0, -1)
+
+
+_REACH = 9.0  # of the normal density: 1e-19 lies beyond
+_DEGREE = 16
+_FIXED = (0.0, 2.0, 4.5, _REACH)
+_TRANSITION = (2.5, 6.0, 9.5, 14.0)  # of M', in its own width tan θ
+_DECAY = (2.0, 5.0, 9.0, 14.0, 20.0, 28.0, 40.0)  # of e^{rate U}, in its own length
+
+
+def has_common_rule(activation: "Activation") -> bool:
+    """Whether `grid_expectation` costs about as much as len(std_v) × len(angle) single pairs, whatever len(std_u)."""
+    return isinstance(closed_form(activation), ExponentialLinear)
+
+
+def grid_expectation(activation: "Activation", order: int, std_u: Any, std_v: Any, angle: Any) -> Any:
+    """Shape (len(std_u), len(std_v), len(angle)) from one-dimensional float64 numpy arrays; std > 0, 0 <= angle <= π.
+
+    Order 0 or 1. Accuracy: rounding of √(E f^(order)(U)² E f^(order)(V)²).
+    """
+    form = closed_form(activation)
+    if isinstance(form, ExponentialLinear):
+        sine = numpy.clip(numpy.sin(angle), 0.0, None)
+        means = _means(form, sine[:, None] * std_v) if order == 0 else numpy.zeros((len(angle), 1))
+        columns = (numpy.cos(angle), sine, means)
+        return numpy.stack([_products(form, order, std_u, std_v, *row) for row in zip(*columns, strict=True)], -1)
+    shape = (len(std_u), len(std_v), len(angle))
+    columns = (std_u[:, None, None], std_v[:, None], numpy.cos(angle), numpy.sin(angle))
+    flat = (numpy.broadcast_to(column, shape).reshape(-1) for column in columns)
+    return centred_pair_expectation(activation, order, *flat).reshape(shape)
+
+
+def _products(form: ExponentialLinear, order: int, std_u: Any, std_v: Any, cosine: Any, sine: Any, means: Any) -> Any:
+    """At one angle; `means`: E f(std_v sine Z), for order 0."""
+    edges = _edges(form, max(std_u.max(), std_v.max()), abs(cosine), sine)
+    x, weight, half = nodes_and_weights(edges, _DEGREE)
+    # M is taken along increasing V: U falls where the correlation is negative
+    u = (std_u if cosine >= 0.0 else -std_u)[:, None, None] * x
+    slope_v = std_v[:, None, None] * abs(cosine)
+    mean_v = slope_v * x
+    slopes = conditional_slope(form, mean_v, std_v[:, None, None] * sine) if sine > 0.0 else slope(form, mean_v)
+    if order:
+        return _sum(weight * slope(form, u), slopes)
+    values = weight * function(form, u)
+    return _sum(values, slope_v * integrals_from(numpy.zeros(1), slopes, half, edges)) + numpy.outer(
+        values.sum((1, 2)), means
+    )
+
+
+def _means(form: ExponentialLinear, std: Any) -> Any:
+    """E f(std Z); f(0) = 0."""
+    positive = std > 0.0
+    safe = numpy.where(positive, std, 1.0).reshape(-1)
+    return numpy.where(positive, moments(form, numpy.zeros_like(safe), safe)[0].reshape(std.shape), 0.0)
+
+
+def _sum(left: Any, right: Any) -> Any:
+    return left.reshape(len(left), -1) @ right.reshape(len(right), -1).T
+
+
+def _edges(form: ExponentialLinear, largest_std: float, cosine: float, sine: float) -> Any:
+    width, length = sine / max(cosine, 1e-300), 1.0 / (form.rate * largest_std)
+    ends = [*_FIXED, *(width * multiple for multiple in _TRANSITION), *(length * multiple for multiple in _DECAY)]
+    places = numpy.unique(numpy.clip(ends, 0.0, _REACH))
+    return numpy.concatenate([-places[:0:-1], places])[None]

@@ -10,13 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
+from elutheory.activations.kinks import is_continuous
 from elutheory.errors import InputError
-from elutheory.gram.arguments import SAME_CORRELATION, GramArguments, inverse_root, place_like
-from elutheory.gram.equal_norms import OVERFLOW, LayerRule, deep_map, is_continuous
+from elutheory.gram.arguments import SAME_CORRELATION, GramArguments, inverse_root
+from elutheory.gram.equal_norms import deep_map
 from elutheory.gram.interpolation import KernelInterpolant, kernel_interpolant
-from elutheory.kernels.pairs import is_torch
+from elutheory.gram.pairs import OVERFLOW, LayerRule
+from elutheory.kernels.expectations import pair_expectation
 from elutheory.kernels.trapezoid import centred_pair_expectation
-from elutheory.numerics.normal_tails import library
+from elutheory.moments.floating_point import gaussian_moments
+from elutheory.numerics.arrays import is_torch, library, place_like
 from elutheory.numerics.tiles import is_diagonal, mirror, over_tiles
 
 if TYPE_CHECKING:
@@ -116,8 +121,6 @@ def advance(activation: "Activation", pairs: Pairs, rule: LayerRule, count: int)
 
 def advance_normalised(activation: "Activation", pairs: Pairs, rule: LayerRule) -> None:
     """One layer W f(BN(h)) + b, in place: the Gram matrix centred over the data and divided by its mean diagonal."""
-    import numpy
-
     pairs.complete()
     gram = pairs.gram - pairs.gram.mean(0)
     gram -= gram.mean(1)[:, None]
@@ -152,8 +155,6 @@ def _refuse_overflow(*values: Any) -> None:
 
 def _all_layers_at_once(activation: "Activation", pairs: Pairs, rule: LayerRule, count: int) -> bool:
     """Whether the composition of all layers could be interpolated; if so, it has been applied."""
-    import numpy
-
     q = float(pairs.left[0])
     inverse = 1.0 / q if q > 0.0 else 0.0
     if pairs.limits is None:
@@ -264,10 +265,6 @@ class _Moments:
 
 def _moments(activation: "Activation", *sides: Any) -> tuple[_Moments, ...]:
     """Of the second moments of each side."""
-    import numpy
-
-    from elutheory.moments.floating_point import gaussian_moments
-
     distinct, place = numpy.unique(numpy.concatenate(sides), return_inverse=True)
     std = numpy.sqrt(distinct)
     found = gaussian_moments(activation, numpy.zeros_like(std), std)
@@ -280,8 +277,6 @@ def _group(
     activation: "Activation", pairs: Pairs, rule: LayerRule, count: int, until_equal: bool
 ) -> list[tuple[_Moments, _Moments]]:
     """The moments of rows and columns at the next layers, as many as have norms in about the same range."""
-    import numpy
-
     left, right = pairs.left, pairs.right
     group: list[tuple[_Moments, _Moments]] = []
     lowest, highest, widest = numpy.inf, -numpy.inf, 0.0
@@ -300,8 +295,6 @@ def _group(
 
 def _log_std_limits(left: Any, right: Any) -> tuple[float, float]:
     """Of the positive second moments; (0, 0) if there are none."""
-    import numpy
-
     q = numpy.concatenate([left, right])
     q = q[q > 0.0]
     return (0.5 * float(numpy.log(q.min())), 0.5 * float(numpy.log(q.max()))) if q.size else (0.0, 0.0)
@@ -337,8 +330,6 @@ def _normalised(
     pairs: Pairs,
 ) -> TileKernel:
     """E[f^(order) f^(order)] of a tile of angles, over the root mean squares."""
-    import numpy
-
     std_left, std_right = numpy.sqrt(rows.q), numpy.sqrt(columns.q)
     if interpolant is not None:
         left, right = (
@@ -370,8 +361,6 @@ def _normalised(
 
 
 def _on_torch(activation: "Activation", order: int, std_u: Any, std_v: Any, cosine: Any, sine: Any) -> Any:
-    from elutheory.kernels.expectations import pair_expectation
-
     zero = 0.0 * cosine
     return pair_expectation(activation, order, zero, zero, std_u, std_v, cosine, sine)
 
@@ -384,8 +373,6 @@ def _one_layer(
     columns: _Moments,
     kernels: list[TileKernel],
 ) -> None:
-    import numpy
-
     sides = [_Side.of(activation, side, pairs.gram) for side in (rows, columns)]
     left, right = sides
 
@@ -434,8 +421,6 @@ class _Side:
     @classmethod
     def of(cls, activation: "Activation", moments: _Moments, like: Any) -> "_Side":
         """At one layer."""
-        import numpy
-
         is_zero = moments.q == 0.0
         squares = (moments.second_moment, moments.slope_second_moment)
         return cls(

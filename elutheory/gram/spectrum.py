@@ -6,11 +6,14 @@ Of N inputs, through their N × N matrices only: the non-zero eigenvalues of Φ�
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
+from scipy import linalg
+
 from elutheory.errors import InputError
 from elutheory.gram.arguments import gram_arguments
 from elutheory.gram.deep_kernels import TangentKernel
-from elutheory.kernels.pairs import is_torch
 from elutheory.numerics.arguments import real_number
+from elutheory.numerics.arrays import is_torch
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,6 @@ def fisher_top_eigenvalue(tangent_kernel: TangentKernel | Any) -> FisherTopEigen
     finite nets, J Jᵀ of one output's Jacobian J, as well. The parameters are those of the kernel's parametrisation.
     Raises InputError: not square, not symmetric, an entry that is no inner product.
     """
-    import numpy
-
     matrix = _matrix(tangent_kernel.matrix if isinstance(tangent_kernel, TangentKernel) else tangent_kernel)
     count = len(matrix)
     if count < 2:
@@ -79,9 +80,6 @@ def bias_shift_strength(gram: Any, damping: Any) -> BiasShiftStrength:
     N × rounding × the largest span; 1 for K of full rank. Raises InputError: gram not square and symmetric, an entry
     that is no inner product; damping negative, not finite, or too small to make K + λN I positive definite.
     """
-    import numpy
-    from scipy import linalg
-
     damping = real_number("damping", damping)
     matrix = _matrix(gram)
     count = len(matrix)
@@ -108,8 +106,6 @@ def _matrix(gram: Any) -> Any:
 
 def _unit(gram: Any) -> float:
     """The rounding unit of the numbers as given."""
-    import numpy
-
     if is_torch(gram):
         import torch
 

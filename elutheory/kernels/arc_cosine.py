@@ -8,7 +8,8 @@ import math
 from typing import Any
 
 from elutheory.moments.piecewise_linear import Kink
-from elutheory.numerics.normal_tails import DENSITY_AT_ZERO, library
+from elutheory.numerics.arrays import library
+from elutheory.numerics.normal_tails import DENSITY_AT_ZERO
 
 
 def applies(form: Any, m1: Any, m2: Any, s1: Any, s2: Any) -> Any:

@@ -7,6 +7,13 @@ activation, else by nested quadrature; `method` says which.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
+from elutheory.activations.activation_function import as_activation
+from elutheory.kernels.expectations import evaluate
+from elutheory.kernels.pairs import broadcast, pair_arguments
+from elutheory.numerics.arrays import is_torch
+
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
 
@@ -70,9 +77,6 @@ def dual_covariance(
 
 
 def _evaluated(activation: "Activation | str", quantity: str, values: tuple[Any, ...]) -> DualKernel:
-    from elutheory.activations.activation_function import as_activation
-    from elutheory.kernels.pairs import broadcast, is_torch, pair_arguments
-
     f = as_activation(activation)
     f.refuse_symbolic()
     arrays, dtype = broadcast(values)
@@ -80,9 +84,6 @@ def _evaluated(activation: "Activation | str", quantity: str, values: tuple[Any,
         from elutheory.kernels.torch_gradients import torch_pair_expectation
 
         return DualKernel(*torch_pair_expectation(f, quantity, arrays, dtype))
-    import numpy
-
-    from elutheory.kernels.expectations import evaluate
 
     with numpy.errstate(all="ignore"):  # rounding to 0 or to infinity is the right result, not news
         pair = pair_arguments(arrays, float(numpy.finfo(dtype).eps))

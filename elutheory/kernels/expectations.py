@@ -12,9 +12,15 @@ transitions of M'. Where f has no closed form, M' and the conditional mean are i
 
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
+from elutheory.activations.kinks import jumps
 from elutheory.errors import InputError
+from elutheory.kernels.arc_cosine import applies, arc_cosine
 from elutheory.kernels.pairs import PairArguments
-from elutheory.numerics.normal_tails import indices, library
+from elutheory.kernels.quadrature import closed_rule, nested_rule
+from elutheory.moments.closed_forms import closed_form
+from elutheory.numerics.arrays import indices, library
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -60,10 +66,6 @@ def evaluate(activation: "Activation", quantities: tuple[str, ...], pair: PairAr
 
     Raises InputError: the slope or covariance of an activation that jumps; an integral that quadrature cannot find.
     """
-    import numpy
-
-    from elutheory.moments.closed_forms import closed_form
-
     arguments = (pair.mean_u, pair.mean_v, pair.std_u, pair.std_v, pair.cosine, pair.sine)
     xp = library(arguments[0])
     if xp is numpy:
@@ -83,9 +85,6 @@ def evaluate(activation: "Activation", quantities: tuple[str, ...], pair: PairAr
 
 
 def _closed(activation: "Activation", form: Any, quantities: tuple[str, ...], columns: list[Any]) -> tuple[Any, str]:
-    from elutheory.kernels.arc_cosine import applies, arc_cosine
-    from elutheory.kernels.quadrature import closed_rule
-
     exact = applies(form, *columns[:4])
     if not bool(exact.any()):
         return closed_rule(activation, form, quantities, *columns), _ONE_DIMENSIONAL
@@ -102,9 +101,6 @@ def _closed(activation: "Activation", form: Any, quantities: tuple[str, ...], co
 
 def _nested(activation: "Activation", quantities: tuple[str, ...], columns: list[Any]) -> tuple[list[Any], str]:
     """Two rules are compared; where they differ, two richer ones."""
-    from elutheory.kernels.quadrature import nested_rule
-    from elutheory.kernels.smoothed_activation import jumps
-
     if quantities != ("value",) and jumps(activation, 0):
         raise InputError(
             f"{activation} jumps at {jumps(activation, 0)[0][0]:.6g}, where its derivative is no function: "

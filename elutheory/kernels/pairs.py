@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+import numpy
+
 from elutheory.errors import InputError
-from elutheory.moments.floating_point import is_torch, refuse_wrong_type
+from elutheory.numerics.arguments import refuse_wrong_type
+from elutheory.numerics.arrays import indices, is_torch, library
 
 # |correlation| up to 1 + this many units in the last place is rounding (a Gram matrix is a sum) and taken as ±1.
 _ROUNDING = 64.0
@@ -35,8 +38,6 @@ def pair_arguments(arrays: tuple[Any, ...], unit: float) -> PairArguments:
     sine² = (variance_u variance_v − covariance²) / (variance_u variance_v), both products with their rounding errors.
     Raises InputError naming the first pair that is no pair: nan or infinite, negative variance, |correlation| > 1.
     """
-    from elutheory.numerics.normal_tails import library
-
     xp = library(arrays[0])
     shape = tuple(arrays[0].shape)
     arguments = tuple(array.reshape(-1) for array in arrays)
@@ -69,7 +70,6 @@ def pair_arguments(arrays: tuple[Any, ...], unit: float) -> PairArguments:
 def _refuse(wrong: Any, arguments: tuple[Any, ...], shape: tuple[int, ...], what: str) -> None:
     if not wrong.any():
         return
-    from elutheory.numerics.normal_tails import indices
 
     flat = int(indices(wrong)[0])
     index: list[int] = []
@@ -84,14 +84,10 @@ def _refuse(wrong: Any, arguments: tuple[Any, ...], shape: tuple[int, ...], what
 
 def _scale(value: Any) -> Any:
     """Half the binary exponent."""
-    from elutheory.numerics.normal_tails import library
-
     return library(value).frexp(value)[1] // 2
 
 
 def _times_power(value: Any, exponent: Any) -> Any:
-    from elutheory.numerics.normal_tails import library
-
     return library(value).ldexp(value, exponent)
 
 
@@ -109,8 +105,6 @@ def _high(a: Any) -> Any:
 
 
 def _numpy_arrays(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
-    import numpy
-
     for name, value in zip(_NAMES, values, strict=True):
         refuse_wrong_type(name, value)
     kinds = (value if type(value) in (int, float) else numpy.asarray(value) for value in values)

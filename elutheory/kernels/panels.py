@@ -12,7 +12,7 @@ from elutheory.moments.closed_forms import ClosedForm
 from elutheory.moments.conditional_slopes import bends, rate
 from elutheory.moments.exponential_linear import ExponentialLinear
 from elutheory.moments.piecewise_linear import Kink, Ramp
-from elutheory.numerics.normal_tails import indices, library
+from elutheory.numerics.arrays import indices, library
 from elutheory.numerics.quadrature import increasing
 
 _REACH = 38.5  # phi is subnormal beyond

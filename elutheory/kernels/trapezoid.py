@@ -8,11 +8,14 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
 from elutheory.kernels.expectations import pair_expectation
 from elutheory.moments.closed_forms import closed_form
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
+
 
 _REACH = 9.6  # of the standard normal density, 1e-20 of its peak
 _STEPS = tuple(0.6 / 2 ** (k / 2) for k in range(9))
@@ -27,8 +30,6 @@ def centred_pair_expectation(
 
     One-dimensional float64 numpy arrays; arguments as in `pair_expectations.pair_expectation`.
     """
-    import numpy
-
     if closed_form(activation) is None:
         values = smooth_products(activation, order, std_u, std_v, cosine, sine)
         if values is not None:
@@ -43,8 +44,6 @@ def smooth_products(activation: "Activation", order: int, std_u: Any, std_v: Any
     One-dimensional arrays; `sine` = √(1 − cosine²) is taken as it is. Error: rounding of √(E f²(U) E f²(V)), or f'.
     None as well where f has kinks, or is too steep for the finest step.
     """
-    import numpy
-
     if not len(cosine):
         return numpy.zeros_like(cosine)
     largest = float(max(std_u.max(), std_v.max()))
@@ -88,8 +87,6 @@ def _values(activation: "Activation", order: int, x: Any) -> Any:
 @lru_cache(maxsize=len(_STEPS))
 def _nodes(step: float) -> tuple[Any, Any]:
     """Nodes x, an even number on either side of 0; step × density."""
-    import numpy
-
     count = math.ceil(_REACH / step / 2) * 2
     x = step * numpy.arange(-count, count + 1)
     return x, step / math.sqrt(2 * math.pi) * numpy.exp(-0.5 * x * x)

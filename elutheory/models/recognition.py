@@ -5,17 +5,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
+
+from elutheory.activations.activation_function import Activation, activation
+from elutheory.activations.torch_module import ActivationModule
+from elutheory.models.running_moments import RunningMoments
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
+
 
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _OTHER_NORM = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm, nn.LayerNorm)
 PASSED_THROUGH = (nn.Identity, *_DROPOUT, *_BATCH_NORM, *_OTHER_NORM)
 """Modules between a layer and its activation function whose outputs are still one number a unit and position."""
+
 
 _PROBE = (-30.0, -6.0, -3.0, -1.7, -1.0, -0.6, -0.3, -0.1, 0.0, 0.1, 0.3, 0.6, 1.0, 1.7, 3.0, 5.5, 7.0, 30.0)
 _NAMES_FOUND_BY_VALUE = (
@@ -31,34 +36,6 @@ _NAMES_FOUND_BY_VALUE = (
     "relu6",
     "hard_tanh",
 )
-
-
-class RunningMoments:
-    """Mean and variance of every column over rows that come in batches, in float64; no cancellation far from zero."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean: Float[Tensor, " columns"] = torch.empty(0)
-        self._squares = torch.empty(0)  # sum of (value − mean)²
-
-    @property
-    def variance(self) -> Float[Tensor, " columns"]:
-        """Mean squared distance from the mean."""
-        return self._squares / self.count
-
-    def add(self, values: Float[Tensor, "rows columns"]) -> None:
-        """Merges further rows."""
-        mean = values.mean(0)
-        squares = (values - mean).square_().sum(0).double()
-        mean = mean.double()
-        if not self.count:
-            self.mean, self._squares, self.count = mean, squares, len(values)
-            return
-        total = self.count + len(values)
-        offset = mean - self.mean
-        self._squares = self._squares + squares + offset.square() * (self.count * len(values) / total)
-        self.mean = self.mean + offset * (len(values) / total)
-        self.count = total
 
 
 class ActivationRecord:
@@ -169,9 +146,6 @@ def recognised_activation(module: nn.Module, device: torch.device | None = None)
     torch's own modules are told by their class; others by their values at 18 points of [−30, 30], as are
     activation functions of other libraries. `device`: where the module computes; None: on the CPU.
     """
-    from elutheory.activations.activation_function import Activation, activation
-    from elutheory.activations.torch_module import ActivationModule
-
     if isinstance(module, ActivationModule):
         return module.activation if isinstance(module.activation, Activation) else None
     parameters = {

@@ -9,8 +9,10 @@ from torch import Tensor
 FOLD_AFTER = 32
 """So many batches' sums are kept before they are folded into the float64 accumulators, all at once."""
 
+
 SHIFT_SHARE = 16
 """A batch is summed about the mean of its leading 1/16 of the examples (one at least)."""
+
 
 _MOST_EXACT = 2**24  # whole numbers that float32 holds
 
@@ -141,3 +143,31 @@ def _accumulator(columns: Sequence[Tensor]) -> Float[Tensor, "batches units"]:
     """In float64, on the batches' device if it has that (Apple's has not)."""
     stacked = torch.stack(list(columns))
     return stacked.to("cpu" if stacked.device.type == "mps" else stacked.device, torch.float64)
+
+
+class RunningMoments:
+    """Mean and variance of every column over rows that come in batches, in float64; no cancellation far from zero."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Float[Tensor, " columns"] = torch.empty(0)
+        self._squares = torch.empty(0)  # sum of (value − mean)²
+
+    @property
+    def variance(self) -> Float[Tensor, " columns"]:
+        """Mean squared distance from the mean."""
+        return self._squares / self.count
+
+    def add(self, values: Float[Tensor, "rows columns"]) -> None:
+        """Merges further rows."""
+        mean = values.mean(0)
+        squares = (values - mean).square_().sum(0).double()
+        mean = mean.double()
+        if not self.count:
+            self.mean, self._squares, self.count = mean, squares, len(values)
+            return
+        total = self.count + len(values)
+        offset = mean - self.mean
+        self._squares = self._squares + squares + offset.square() * (self.count * len(values) / total)
+        self.mean = self.mean + offset * (len(values) / total)
+        self.count = total

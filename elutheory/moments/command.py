@@ -12,13 +12,14 @@ from typing import Annotated, Literal
 import tyro
 
 from elutheory.activations.activation_function import Activation, activation
-from elutheory.derivations.proof.derivation import VerificationError
+from elutheory.derivations.proof.steps import VerificationError
 from elutheory.errors import InputError
 from elutheory.moments.figure import check_figure, draw
 from elutheory.moments.report import RENDERINGS
 from elutheory.moments.typed_numbers import typed_numbers
 from elutheory.moments.verification import Proof, measured_rows
-from elutheory.output.command_line import FAILED, VERIFIED, check_output, parse_options, run, write_whole
+from elutheory.output.command_line import FAILED, VERIFIED, parse_options, run
+from elutheory.output.files import check_output, write_whole
 
 LARGEST_TABLE = 100_000
 

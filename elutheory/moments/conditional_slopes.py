@@ -8,7 +8,8 @@ from typing import Any
 
 from elutheory.moments.exponential_linear import ExponentialLinear
 from elutheory.moments.piecewise_linear import Kink, Line, Ramp
-from elutheory.numerics.normal_tails import SQRT_HALF, library, normal_density
+from elutheory.numerics.arrays import library
+from elutheory.numerics.normal_tails import SQRT_HALF, erfcx, normal_density, normal_distribution
 
 _SMALLEST = 1e-300
 # Up to this t, e^{y + t²/2} Phi(−z − t) loses no digit as it stands: Phi(z) dominates where it is small.
@@ -99,23 +100,6 @@ def _lower_slope(f: ExponentialLinear, mean: Any, std: Any, z: Any) -> Any:
             exponent = xp.clip(exponent, None, _LARGEST_EXPONENT)
         return (f.lower_slope * xp.exp(exponent)) * normal_distribution(-shifted)
     below = shifted < 0
-    tail = 0.5 * xp.exp(-0.5 * z * z) * _erfcx(SQRT_HALF * xp.abs(shifted))
+    tail = 0.5 * xp.exp(-0.5 * z * z) * erfcx(SQRT_HALF * xp.abs(shifted))
     whole = xp.exp(xp.where(below, f.rate * mean + 0.5 * t * t, xp.zeros_like(shifted) - float("inf")))
     return f.lower_slope * xp.where(below, whole - tail, tail)
-
-
-def normal_distribution(z: Any) -> Any:
-    """Phi(z)."""
-    if library(z).__name__ == "numpy":
-        from scipy.special import ndtr
-    else:
-        from torch.special import ndtr
-    return ndtr(z)
-
-
-def _erfcx(x: Any) -> Any:
-    if library(x).__name__ == "numpy":
-        from scipy.special import erfcx
-    else:
-        from torch.special import erfcx
-    return erfcx(x)

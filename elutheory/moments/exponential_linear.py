@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy
+
+from elutheory.numerics.arrays import indices, library
 from elutheory.numerics.normal_tails import (
     CONTINUED_FRACTION_FROM,
-    indices,
     laplace_differences,
-    library,
     mills_ratio,
     normal_density,
     overshoot,
@@ -178,8 +179,6 @@ def _mean_near_zero(f: ExponentialLinear, z: Any, s: Any, std: Any) -> Any:
 @lru_cache(maxsize=1)
 def _panels() -> tuple[Any, Any]:
     """Twelve Gauss–Legendre nodes on each interval, shorter ones next to the kink."""
-    import numpy
-
     nodes, weights = numpy.polynomial.legendre.leggauss(12)
     ends = numpy.array([0.0, 0.1, 0.25, 0.5, *range(1, 14)])
     half = 0.5 * numpy.diff(ends)[:, None]

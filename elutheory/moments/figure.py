@@ -1,13 +1,18 @@
 """The moments as curves over mean or std."""
 
+import io
 import math
 from pathlib import Path
+
+import matplotlib
+import seaborn
+from matplotlib.figure import Figure
 
 from elutheory.activations.activation_function import Activation
 from elutheory.errors import InputError
 from elutheory.moments.typed_numbers import Number
 from elutheory.moments.verification import SYMBOLS, Row
-from elutheory.output.command_line import write_whole
+from elutheory.output.files import write_whole
 
 
 def check_figure(figure: Path, means: list[Number], stds: list[Number]) -> None:
@@ -22,13 +27,7 @@ def check_figure(figure: Path, means: list[Number], stds: list[Number]) -> None:
 
 def draw(function: Activation, rows: list[Row], figure: Path) -> None:
     """Six panels, a moment each, over mean (one curve a std) or, with one mean, over std."""
-    import io
-
-    import matplotlib
-
     matplotlib.use("Agg")
-    import seaborn
-    from matplotlib.figure import Figure
 
     means = sorted({row.mean.value for row in rows})
     stds = sorted({row.std.value for row in rows})

@@ -1,13 +1,21 @@
 """M3–M7 in floating point: the moments of f(X), X ~ N(mean, std²), for numpy and torch, accurate everywhere.
 
 Closed forms where `elutheory.moments.closed_forms` recognises the activation, else quadrature with an error estimate.
+
+The six Gaussian moments of arrays of one shape: closed form or quadrature, in chunks, limits where they apply.
 """
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
+from elutheory.activations.activation_function import as_activation
 from elutheory.errors import InputError
+from elutheory.moments.closed_forms import closed_form, moments
+from elutheory.moments.quadrature import integrals
+from elutheory.numerics.arguments import numpy_arguments, torch_arguments
+from elutheory.numerics.arrays import is_torch, library
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -40,19 +48,15 @@ def gaussian_moments(activation: "Activation | str", mean: Any, std: Any) -> Gau
     Raises InputError: std negative, infinite or nan; mean nan; not real numbers; shapes that do not broadcast; an
     integral that quadrature cannot find to 1e-8 (float32: 1e-3).
     """
-    from elutheory.activations.activation_function import as_activation
-
     f = as_activation(activation)
     f.refuse_symbolic()
     if is_torch(mean) or is_torch(std):
         from elutheory.moments.torch_gradients import torch_moments
 
-        mean, std = _torch_arguments(mean, std)
+        mean, std = torch_arguments(mean, std)
         values, error = torch_moments(f, mean, std)
     else:
-        from elutheory.moments.moment_evaluation import evaluate, refuse_invalid
-
-        mean, std = _numpy_arguments(mean, std)
+        mean, std = numpy_arguments(mean, std)
         refuse_invalid(mean, std)
         values, error = evaluate(f, mean, std)
         values = tuple(value[()] for value in values)
@@ -61,80 +65,91 @@ def gaussian_moments(activation: "Activation | str", mean: Any, std: Any) -> Gau
     return GaussianMoments(*values, method=f"Gauss-Legendre quadrature, estimated relative error {error:.0e}")
 
 
-def is_torch(value: Any) -> bool:
-    """Whether `value` is a torch tensor; torch is not imported for it."""
-    import sys
-
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
+# Short enough that temporaries stay in the processor's cache, long enough to outweigh the cost of a call.
+_CHUNK = {"numpy": 32768, "torch": 131072}
+_QUADRATURE_CHUNK = 64
+_TOLERANCE = {4: 1e-3, 8: 1e-8}
 
 
-def _numpy_arguments(mean: Any, std: Any) -> tuple[Any, Any]:
-    import numpy
-
-    refuse_wrong_type("mean", mean)
-    refuse_wrong_type("std", std)
-    dtype = numpy.result_type(*(value if _is_python_number(value) else numpy.asarray(value) for value in (mean, std)))
-    if dtype.kind in "iu":
-        dtype = numpy.dtype(numpy.float64)
-    if dtype not in (numpy.float32, numpy.float64):
-        raise InputError(f"mean and std must be float32, float64 or integers, not {dtype}.")
-    try:
-        mean, std = numpy.asarray(mean, dtype=dtype), numpy.asarray(std, dtype=dtype)
-    except OverflowError as error:
-        raise InputError("mean and std must be within the range of float64.") from error
-    try:
-        mean, std = numpy.broadcast_arrays(mean, std)
-    except ValueError as error:
-        raise InputError(f"mean of shape {mean.shape} and std of shape {std.shape} do not broadcast.") from error
-    return mean, std
-
-
-def _is_python_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def refuse_wrong_type(name: str, value: Any) -> None:
-    """Raises InputError unless `value` is a real number or a numpy array of such."""
-    import numpy
-
-    if isinstance(value, numpy.ndarray | numpy.generic):
-        if value.dtype.kind not in "iuf":
-            raise InputError(f"{name} must be real numbers, not of dtype {value.dtype}.")
-    elif isinstance(value, list | tuple):
-        raise InputError(f"{name} must be a number, a numpy array or a torch tensor, not a {type(value).__name__}.")
-    elif not isinstance(value, Real) or isinstance(value, bool):
-        raise InputError(f"{name} must be real numbers, not {type(value).__name__}.")
+def evaluate(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float | None]:
+    """The six moments for valid arrays of one shape and dtype, and the error estimate (None: closed form)."""
+    form = closed_form(f)
+    xp = library(mean)
+    shape = mean.shape
+    mean, std = mean.reshape(-1), std.reshape(-1)
+    special = (std == 0) | ~xp.isfinite(mean)
+    any_special = bool(special.any())
+    safe_mean, safe_std = mean, std
+    if any_special:
+        safe_mean, safe_std = xp.where(special, 0.0 * std, mean), xp.where(special, 0.0 * std + 1.0, std)
+    outputs = tuple(xp.empty_like(mean) for _ in range(6))
+    error: float | None = None
+    size = mean.shape[0]
+    step = _CHUNK[xp.__name__] if form is not None else _QUADRATURE_CHUNK
+    if form is not None and xp is not numpy and mean.device.type != "cpu":
+        step = max(size, 1)
+    # Rounding to 0 or to infinity is the right result, not news; masked branches may do anything.
+    with numpy.errstate(all="ignore"):
+        for start in range(0, size, step):
+            chunk = slice(start, start + step)
+            if form is not None:
+                values = moments(form, safe_mean[chunk], safe_std[chunk])
+            else:
+                values, chunk_error = _integrated(f, safe_mean[chunk], safe_std[chunk])
+                error = max(error or 0.0, chunk_error)
+            for output, value in zip(outputs, values, strict=True):
+                output[chunk] = value
+        if any_special:
+            for output, value in zip(outputs, limits(f, mean[special], std[special]), strict=True):
+                output[special] = value
+    if form is None:
+        error = error or 0.0
+    return tuple(output.reshape(shape) for output in outputs), error
 
 
-def _torch_arguments(mean: Any, std: Any) -> tuple[Any, Any]:
-    import torch
+def limits(f: "Activation", mean: Any, std: Any) -> tuple[Any, ...]:
+    """std = 0 or mean = ±inf: f is the line through (mean, f(mean)) with its slope there."""
+    xp = library(mean)
+    value, slope = f(mean), f.derivative(mean)
+    spread = slope * std
+    variance = spread * spread
+    log_slope = xp.where(slope >= 0, xp.log(xp.where(slope >= 0, slope, 1.0 + 0.0 * slope)), slope * float("nan"))
+    return value, value * value + variance, variance, slope, slope * slope, log_slope
 
-    tensors = [value for value in (mean, std) if isinstance(value, torch.Tensor)]
-    for name, value in (("mean", mean), ("std", std)):
-        if isinstance(value, torch.Tensor):
-            if value.dtype == torch.bool or value.is_complex():
-                raise InputError(f"{name} must be real numbers, not of dtype {value.dtype}.")
-        elif not isinstance(value, Real) or isinstance(value, bool) or hasattr(value, "dtype"):
-            raise InputError(
-                f"with a torch tensor, {name} must be a tensor or a Python number, not {type(value).__name__}."
-            )
-    if len({tensor.device for tensor in tensors if tensor.ndim}) > 1:
-        raise InputError(f"mean and std must be on one device, not on {mean.device} and {std.device}.")
-    dtype = torch.result_type(mean, std)
-    if not dtype.is_floating_point:
-        dtype = torch.get_default_dtype()
-    if dtype not in (torch.float32, torch.float64):
-        raise InputError(f"mean and std must be float32, float64 or integers, not {dtype}.")
-    device = max(tensors, key=lambda tensor: tensor.ndim).device
-    mean, std = (
-        value.to(device=device, dtype=dtype)
-        if isinstance(value, torch.Tensor)
-        else torch.tensor(float(value), dtype=dtype, device=device)
-        for value in (mean, std)
-    )
-    try:
-        return tuple(torch.broadcast_tensors(mean, std))
-    except RuntimeError as error:
-        shapes = f"mean of shape {tuple(mean.shape)} and std of shape {tuple(std.shape)}"
-        raise InputError(f"{shapes} do not broadcast.") from error
+
+def _integrated(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float]:
+    result = integrals(f, mean, std)
+    return result.moments, accepted_error(f, mean, std, result.error)
+
+
+def accepted_error(f: "Activation", mean: Any, std: Any, error: Any) -> float:
+    """The largest estimate. Raises InputError above the tolerance."""
+    worst = int(error.argmax())
+    largest = float(error[worst])
+    tolerance = _TOLERANCE[mean.dtype.itemsize]
+    if not largest <= tolerance:
+        raise InputError(
+            f"quadrature finds the moments of {f} at mean = {float(mean[worst]):.6g}, std = {float(std[worst]):.6g} "
+            f"only to about {largest:.0e}; {tolerance:.0e} is required."
+        )
+    return largest
+
+
+def refuse_invalid(mean: Any, std: Any) -> None:
+    """Raises InputError naming the first mean that is nan, or std that is negative, infinite or nan."""
+    xp = library(mean)
+    for name, wrong, allowed in (
+        ("mean", xp.isnan(mean), "a number or ±inf"),
+        ("std", ~((std >= 0) & xp.isfinite(std)), "finite and >= 0"),
+    ):
+        if wrong.any():
+            values = mean if name == "mean" else std
+            first = float(values[wrong].reshape(-1)[0])
+            where = f" (first along axis 0 at {int(_first_index(wrong))})" if values.ndim else ""
+            raise InputError(f"{name} must be {allowed}, not {first}{where}.")
+
+
+def _first_index(wrong: Any) -> Any:
+    """Along axis 0."""
+    rows = wrong.reshape(wrong.shape[0], -1)
+    return [bool(row.any()) for row in rows].index(True)

@@ -14,23 +14,7 @@ from elutheory.moments import exponential_linear as exponential_linear_moments
 from elutheory.moments import piecewise_linear as piecewise_linear_moments
 from elutheory.moments.exponential_linear import ExponentialLinear
 from elutheory.moments.piecewise_linear import Kink, Line, Ramp
-
-HIGHEST_ORDER = 4
-
-
-def _density_derivatives(density: Any, distance: Any, std: Any) -> list[Any]:
-    """d, d', d'', d''': of phi((mean − kink)/std)/std by the mean, `distance` = mean − kink."""
-    # Written with w/std, so that a tiny std gives 0 · large, not nan; beyond |w| = 64 the density is 0 anyway.
-    bound = 64.0
-    w = (distance / std).clip(-bound, bound)
-    inverse = 1.0 / std
-    hermite = [1.0, w, w * w - 1.0, (w * w - 3.0) * w]
-    derivatives = [density]
-    scale = density
-    for n in (1, 2, 3):
-        scale = -scale * inverse
-        derivatives.append(scale * hermite[n])
-    return derivatives
+from elutheory.numerics.normal_tails import density_derivatives
 
 
 def piecewise_linear(f: Line | Kink | Ramp, quantity: str, order: int, mean: Any, std: Any) -> Any:
@@ -46,7 +30,7 @@ def piecewise_linear(f: Line | Kink | Ramp, quantity: str, order: int, mean: Any
     bends = [f.bend] if isinstance(f, Kink) else [right - left for left, right in jumps]
     squares = [bend * (left + right) for bend, (left, right) in zip(bends, jumps, strict=True)]
     densities = [
-        _density_derivatives(density, mean - at, std) for density, (at, _) in zip(state.densities, kinks, strict=True)
+        density_derivatives(density, mean - at, std) for density, (at, _) in zip(state.densities, kinks, strict=True)
     ]
     values = [value for _, value in kinks]
     zero = 0.0 * mean
@@ -97,7 +81,7 @@ def exponential_linear(f: ExponentialLinear, quantity: str, order: int, mean: An
     """The `order`-th derivative of the moment `quantity` by the mean."""
     c = exponential_linear_moments.conditional_moments(f, mean, std)
     A, B, k, g = f.upper_slope, f.amplitude, f.rate, f.lower_slope
-    d = _density_derivatives(c.density, mean, std)
+    d = density_derivatives(c.density, mean, std)
     e1, e2 = [c.lower_exponential], [c.lower_exponential_square]  # B k E e^Y 1(Y<0), its derivatives; (B k)² E e^{2Y} 1
     for n in range(3):
         e1.append(k * e1[n] - g * d[n])

@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from elutheory.numerics.normal_tails import library, mills_ratio, normal_density, overshoot
+from elutheory.numerics.arrays import library
+from elutheory.numerics.normal_tails import mills_ratio, normal_density, overshoot
 
 Z_LIMIT = 64.0  # beyond, the normal tail is zero in double precision
 # A window narrower than this (in standard deviations, and times the distance of the mean) is expanded in its width.

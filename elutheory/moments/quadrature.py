@@ -11,13 +11,16 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
+import numpy
 import sympy
+from numpy.polynomial import legendre
 
 from elutheory.activations.activation_function import Activation
 from elutheory.activations.evaluation import NumericFunction, constant_value
 from elutheory.activations.pieces import Piece
 from elutheory.activations.stable_forms import Gaussian, Logistic, NormalDistribution, Softplus, stable
-from elutheory.numerics.normal_tails import library, normal_density
+from elutheory.numerics.arrays import library
+from elutheory.numerics.normal_tails import normal_density
 
 _ORDERS = (16, 24)
 _REACH = {4: 13.5, 8: 38.5}  # phi is subnormal beyond
@@ -78,8 +81,6 @@ def _torch_sorted(xp: Any, fixed: list[Any], moving: list[Any]) -> Any:
 
 @lru_cache(maxsize=4)
 def _legendre(order: int) -> tuple[Any, Any]:
-    import numpy
-
     return numpy.polynomial.legendre.leggauss(order)
 
 
@@ -146,9 +147,6 @@ def _increments(slopes: Any, half: Any, edges: Any, order: int) -> Any:
 @lru_cache(maxsize=4)
 def _antiderivative(order: int) -> tuple[Any, Any, Any]:
     """Matrices from values at the nodes to the integrals from −1 to a node, from a node to 1, and from −1 to 1."""
-    import numpy
-    from numpy.polynomial import legendre
-
     nodes, weights = _legendre(order)
     # the Legendre coefficients of a polynomial of degree < order are Gauss–Legendre integrals, exactly
     coefficients = (legendre.legvander(nodes, order - 1) * weights[:, None]) * (numpy.arange(order) + 0.5)

@@ -3,20 +3,23 @@
 import html
 import json
 import math
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from elutheory.activations.activation_function import Activation
+from elutheory.derivations.proof import notation
+from elutheory.derivations.proof.printing import NO_BREAK, statement_latex, statement_mathml, statement_text
+from elutheory.derivations.proof.rendering import latex_text
+from elutheory.derivations.proof.steps import equation
 from elutheory.moments.verification import DIGITS_OF_CHECK, SYMBOLS, Proof, Row
+from elutheory.output.document import html_page, html_table, latex_table, markdown_table, text_table
 
 TEXT_WIDTH = 80
 
 
 def _formulas(proof: Proof) -> dict[str, Any]:
     """Name of a moment -> its equation, closed forms only."""
-    from elutheory.derivations.proof import notation
-    from elutheory.derivations.proof.derivation import equation
-
     left = {
         "mean": notation.unit_mean,
         "second_moment": notation.unit_second_moment,
@@ -86,11 +89,6 @@ def _digit_lines(row: Row, digits: int) -> list[tuple[str, str]]:
 
 
 def _text(function: Activation, rows: list[Row], method: str, proof: Proof, digits: int | None) -> str:
-    import textwrap
-
-    from elutheory.derivations.proof.printing import NO_BREAK, statement_text
-    from elutheory.output.document import text_table
-
     lines = [_title(function, rows), ""]
     formulas = _formulas(proof)
     if len(rows) == 1:
@@ -115,8 +113,6 @@ def _text(function: Activation, rows: list[Row], method: str, proof: Proof, digi
 
 
 def _json(function: Activation, rows: list[Row], method: str, proof: Proof, digits: int | None) -> str:
-    from elutheory.derivations.proof.printing import NO_BREAK, statement_latex, statement_text
-
     def number(value: float) -> float | str | None:
         return value if math.isfinite(value) else None if math.isnan(value) else ("-inf" if value < 0 else "inf")
 
@@ -149,9 +145,6 @@ def _json(function: Activation, rows: list[Row], method: str, proof: Proof, digi
 
 
 def _markdown(function: Activation, rows: list[Row], method: str, proof: Proof, digits: int | None) -> str:
-    from elutheory.derivations.proof.printing import statement_latex
-    from elutheory.output.document import markdown_table
-
     lines = [f"# {_title(function, rows)}", ""]
     for formula in _formulas(proof).values():
         lines += [f"$${statement_latex(formula)}$$", ""]
@@ -163,10 +156,6 @@ def _markdown(function: Activation, rows: list[Row], method: str, proof: Proof, 
 
 
 def _latex(function: Activation, rows: list[Row], method: str, proof: Proof, digits: int | None) -> str:
-    from elutheory.derivations.proof.printing import statement_latex
-    from elutheory.derivations.proof.rendering import latex_text
-    from elutheory.output.document import latex_table
-
     lines = ["% Needs amsmath and amssymb.", rf"\subsection*{{{latex_text(_title(function, rows))}}}"]
     lines += [rf"\[f(x) = {function.latex}\]"]
     for formula in _formulas(proof).values():
@@ -180,9 +169,6 @@ def _latex(function: Activation, rows: list[Row], method: str, proof: Proof, dig
 
 
 def _html(function: Activation, rows: list[Row], method: str, proof: Proof, digits: int | None) -> str:
-    from elutheory.derivations.proof.printing import statement_mathml
-    from elutheory.output.document import html_page, html_table
-
     parts = [statement_mathml(formula) for formula in _formulas(proof).values()]
     parts.append(html_table(_headings(), _table(rows)))
     for row in rows if digits is not None else ():

@@ -6,8 +6,9 @@ import torch
 
 from elutheory.errors import InputError
 from elutheory.moments.closed_forms import ClosedForm, closed_form, derivative
-from elutheory.moments.moment_derivatives import HIGHEST_ORDER
-from elutheory.moments.moment_evaluation import accepted_error, evaluate, limits, refuse_invalid
+from elutheory.moments.floating_point import accepted_error, evaluate, limits, refuse_invalid
+from elutheory.moments.quadrature import integrals
+from elutheory.numerics.normal_tails import HIGHEST_ORDER
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -26,8 +27,6 @@ def torch_moments(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...]
 
 def _quadrature(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float]:
     """Plain autograd through the rule; not available under `torch.func.vmap`, whose values cannot be checked."""
-    from elutheory.moments.quadrature import integrals
-
     refuse_invalid(mean.detach(), std.detach())
     if not (torch.is_grad_enabled() and (mean.requires_grad or std.requires_grad)):
         values, error = evaluate(f, mean, std)

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from elutheory.activations.activation_function import Activation
+import numpy as np
+from flint import arb, fmpq
+
+from elutheory.activations.activation_function import Activation, activation_names
+from elutheory.derivations.moments.moments_of_activations import activation_moments
 from elutheory.errors import InputError
+from elutheory.moments.certified import certified_moments, closed_forms, precision
+from elutheory.moments.floating_point import gaussian_moments
 from elutheory.moments.typed_numbers import Number
 
 if TYPE_CHECKING:
@@ -42,10 +48,6 @@ def measured_rows(
     function: Activation, means: list[Number], stds: list[Number], digits: int | None
 ) -> tuple[list[Row], str]:
     """A row for every mean and std, certified digits if asked for, and the method of `gaussian_moments`."""
-    import numpy as np
-
-    from elutheory.moments.floating_point import gaussian_moments
-
     grid = [(mean, std) for mean in means for std in stds]
     moments = gaussian_moments(
         function, np.array([mean.value for mean, _ in grid]), np.array([std.value for _, std in grid])
@@ -64,10 +66,6 @@ def measured_rows(
 def _certified(
     function: Activation, mean: Fraction | None, std: Fraction | None, digits: int
 ) -> "tuple[CertifiedMoment, ...]":
-    from flint import fmpq
-
-    from elutheory.moments.certified import certified_moments
-
     if mean is None or std is None:
         raise InputError("certified digits need a finite mean and std.")
     return certified_moments(
@@ -88,14 +86,9 @@ class Proof:
     @staticmethod
     def of(function: Activation, row: Row | None) -> "Proof":
         """Verify the closed forms and, if there is just one point with std above 0, the values there."""
-        from elutheory.activations.activation_function import activation_names
-        from elutheory.moments.certified import closed_forms
-
         formulas = closed_forms(function)
         steps = 0
         if formulas is not None:
-            from elutheory.derivations.moments.moments_of_activations import activation_moments
-
             steps = len(activation_moments(function).verify())
         has_route = formulas is not None or function.name in activation_names()
         if row is None or not has_route or not (math.isfinite(row.mean.value) and 0 < row.std.value < math.inf):
@@ -133,10 +126,6 @@ def _effect_of_rounding(
 
 def _relative_deviation(exact: Any, value: Any, second_moment: float) -> float:
     """Relative to the exact value; to the root-mean-square of f where that is zero, as E tanh is at mean 0."""
-    from flint import arb
-
-    from elutheory.moments.certified import precision
-
     with precision(DIGITS_OF_CHECK):
         difference = abs(arb(value) - exact)
         if exact.contains(0):

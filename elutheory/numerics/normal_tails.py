@@ -11,9 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
+
+from elutheory.numerics.arrays import indices, library
+
 SQRT_HALF = math.sqrt(0.5)
 SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
 DENSITY_AT_ZERO = 1.0 / math.sqrt(2.0 * math.pi)
+
 
 # Below: r_n by forward recurrence from Mills' ratio, which multiplies its error by t⁴/2; above: the continued fraction.
 CONTINUED_FRACTION_FROM = 3.0
@@ -21,26 +26,8 @@ CONTINUED_FRACTION_FROM = 3.0
 _DEPTHS = {4: ((3.0, 12), (4.5, 9), (7.0, 7), (16.0, 4)), 8: ((3.0, 42), (4.5, 24), (7.0, 16), (16.0, 9))}
 
 
-def library(array: Any) -> Any:
-    """numpy or torch, whichever the array belongs to: both know exp, where, sqrt, clip, empty_like, …"""
-    import numpy
-
-    if isinstance(array, numpy.ndarray):
-        return numpy
-    import torch
-
-    return torch
-
-
-def indices(mask: Any) -> Any:
-    """Where a one-dimensional mask is true, as integers: gathering by these beats gathering by the mask."""
-    return library(mask).nonzero(mask)[0] if library(mask).__name__ == "numpy" else mask.nonzero()[:, 0]
-
-
 def mills_ratio(t: Any) -> Any:
     """M(t) = (1 − Phi(t)) / phi(t) = I_0(t), t >= 0."""
-    import numpy
-
     if isinstance(t, numpy.ndarray):
         from scipy.special import erfcx
     else:
@@ -123,3 +110,38 @@ def _differences(t: Any, s: Any, depth: int) -> tuple[Any, Any]:
         e, e_next = a * b * (1.0 - lower) / numerator, b * c * (1.0 - lower_next) / numerator
         w = b * ((e + e_next) * (1.0 - lower) - c * w) / numerator
     return s * e / a, s * s * w / a
+
+
+def normal_distribution(z: Any) -> Any:
+    """Phi(z)."""
+    if library(z).__name__ == "numpy":
+        from scipy.special import ndtr
+    else:
+        from torch.special import ndtr
+    return ndtr(z)
+
+
+def erfcx(x: Any) -> Any:
+    if library(x).__name__ == "numpy":
+        from scipy.special import erfcx
+    else:
+        from torch.special import erfcx
+    return erfcx(x)
+
+
+HIGHEST_ORDER = 4
+
+
+def density_derivatives(density: Any, distance: Any, std: Any) -> list[Any]:
+    """d, d', d'', d''': of phi((mean − kink)/std)/std by the mean, `distance` = mean − kink."""
+    # Written with w/std, so that a tiny std gives 0 · large, not nan; beyond |w| = 64 the density is 0 anyway.
+    bound = 64.0
+    w = (distance / std).clip(-bound, bound)
+    inverse = 1.0 / std
+    hermite = [1.0, w, w * w - 1.0, (w * w - 3.0) * w]
+    derivatives = [density]
+    scale = density
+    for n in (1, 2, 3):
+        scale = -scale * inverse
+        derivatives.append(scale * hermite[n])
+    return derivatives

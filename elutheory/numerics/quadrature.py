@@ -3,32 +3,26 @@
 from functools import lru_cache
 from typing import Any
 
-from elutheory.numerics.normal_tails import library, normal_density
+import numpy
+from numpy.polynomial import legendre
+
+from elutheory.numerics.arrays import as_array_like, library
+from elutheory.numerics.normal_tails import normal_density
 
 
 @lru_cache(maxsize=16)
 def _legendre(degree: int) -> tuple[Any, Any]:
-    import numpy
-
     return numpy.polynomial.legendre.leggauss(degree)
 
 
 @lru_cache(maxsize=16)
 def _antiderivative(degree: int) -> Any:
     """From values at the nodes to the integrals from −1 to each node, through the interpolating polynomial."""
-    import numpy
-    from numpy.polynomial import legendre
-
     nodes, weights = _legendre(degree)
     # the Legendre coefficients of a polynomial of degree < `degree` are Gauss–Legendre integrals, exactly
     coefficients = (legendre.legvander(nodes, degree - 1) * weights[:, None]) * (numpy.arange(degree) + 0.5)
     primitives = [legendre.legint(row, lbnd=-1) for row in numpy.eye(degree)]
     return coefficients @ numpy.stack([legendre.legval(nodes, primitive) for primitive in primitives])
-
-
-def _like(numbers: Any, array: Any) -> Any:
-    xp = library(array)
-    return numbers if xp.__name__ == "numpy" else xp.as_tensor(numbers, dtype=array.dtype, device=array.device)
 
 
 def increasing(points: list[Any], low: Any, high: Any) -> Any:
@@ -45,7 +39,7 @@ def _column(bound: Any) -> Any:
 
 def nodes_and_weights(edges: Any, degree: int) -> tuple[Any, Any, Any]:
     """Nodes and weights times phi, shape (n, panels, degree), and the panels' half lengths."""
-    nodes, weights = (_like(numbers, edges) for numbers in _legendre(degree))
+    nodes, weights = (as_array_like(numbers, edges) for numbers in _legendre(degree))
     middle, half = 0.5 * (edges[:, 1:] + edges[:, :-1]), 0.5 * (edges[:, 1:] - edges[:, :-1])
     x = middle[:, :, None] + half[:, :, None] * nodes
     return x, (half[:, :, None] * weights) * normal_density(x), half
@@ -57,12 +51,14 @@ def integrals_from(origin: Any, integrand: Any, half: Any, edges: Any) -> Any:
     degree = integrand.shape[-1]
     right = edges[:, :-1] >= origin[:, None]
     scaled = integrand * half[:, :, None]
-    panels = scaled @ _like(_legendre(degree)[1], integrand)
+    panels = scaled @ as_array_like(_legendre(degree)[1], integrand)
     none = xp.zeros_like(panels)
     before = _running_sum(xp.where(right, panels, none))
     after = xp.flip(_running_sum(xp.flip(xp.where(right, none, panels), (-1,))), (-1,))
     # left of the origin all is mirrored
-    outwards = xp.where(right[:, :, None], scaled, xp.flip(scaled, (-1,))) @ _like(_antiderivative(degree), integrand)
+    outwards = xp.where(right[:, :, None], scaled, xp.flip(scaled, (-1,))) @ as_array_like(
+        _antiderivative(degree), integrand
+    )
     outwards = outwards + (before + after)[:, :, None]
     return xp.where(right[:, :, None], outwards, -xp.flip(outwards, (-1,)))
 

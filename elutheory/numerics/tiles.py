@@ -1,10 +1,18 @@
-"""Work on a large matrix tile by tile: in the processor's cache, on every core, symmetric ones on their upper half."""
+"""Work on a large matrix tile by tile: in the processor's cache, on every core, symmetric ones on their upper half.
 
-from collections.abc import Callable, Iterator
-from typing import Any
+Work on every core: numpy's loops release the interpreter lock. One set of threads for the process.
+"""
 
-from elutheory.numerics.normal_tails import library
-from elutheory.numerics.worker_threads import on_all_cores
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import numpy
+
+from elutheory.numerics.arrays import library
 
 _EDGE = 224  # a tile of float64 and a few temporaries fit in a core's own cache
 _EDGE_ON_DEVICE = 2048
@@ -15,8 +23,6 @@ def over_tiles(matrix: Any, symmetric: bool, work: Callable[[slice, slice], Any]
 
     On the processor they run on all cores (`worker_threads`).
     """
-    import numpy
-
     on_host = library(matrix) is numpy
     edge = _EDGE if on_host or matrix.device.type == "cpu" else _EDGE_ON_DEVICE
     tiles = list(_tiles(matrix.shape[0], matrix.shape[1], edge, symmetric))
@@ -48,3 +54,39 @@ def _tiles(rows: int, columns: int, edge: int, symmetric: bool) -> Iterator[tupl
     for top in range(0, rows, edge):
         for left in range(top if symmetric else 0, columns, edge):
             yield slice(top, min(top + edge, rows)), slice(left, min(left + edge, columns))
+
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+_MOST_THREADS = 8
+_own = threading.local()
+
+
+def on_all_cores(work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
+    """`work` of every task, in order, on as many threads as the process has cores, at most 8.
+
+    One task, and tasks of a task, run on the caller's thread.
+    """
+    threads = min(_cores(), _MOST_THREADS)
+    if threads <= 1 or len(tasks) <= 1 or getattr(_own, "is_worker", False):
+        return [work(task) for task in tasks]
+    return list(_pool(threads).map(work, tasks))
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, initializer=_become_worker)
+
+
+def _become_worker() -> None:
+    _own.is_worker = True
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork

@@ -1,12 +1,15 @@
 """One look for every figure: vector output that repeats byte for byte, colour-blind-safe colours.
 
 An activation has the same colour, marker and line everywhere; the colours are Okabe and Ito's.
+
+Numbers as figures and the report print them.
 """
 
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import matplotlib
@@ -97,3 +100,8 @@ def _settle(figure: Figure) -> None:
     for panel in figure.get_axes():
         left, bottom, width, height = (round(side, 5) for side in panel.get_position().bounds)
         panel.set_position((left, bottom, width, height))
+
+
+def number(value: float, form: str = "+.3g") -> str:
+    """With a true minus sign and ∞; a dash where there is none. `form`: a format specification."""
+    return "–" if isnan(value) else f"{value:{form}}".replace("-", "−").replace("inf", "∞")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from elutheory.errors import InputError
-from elutheory.output.command_line import VERIFIED, check_output, parse_options, run, write_whole
+from elutheory.output.command_line import VERIFIED, parse_options, run
+from elutheory.output.files import check_output, write_whole
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation

@@ -7,8 +7,15 @@ import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+import numpy
+import pandas
+
+from elutheory.activations.activation_function import as_activation
+from elutheory.activations.kinks import refuse_discontinuous
 from elutheory.errors import InputError
 from elutheory.numerics.arguments import count, finite_number, flag_per_layer, real_number, width_per_layer
+from elutheory.propagation.finite_width import layer_bands, normalised_bands
+from elutheory.propagation.layer_map import PairMoments, depth_scale, pair_moments, single_moments
 
 if TYPE_CHECKING:
     import pandas
@@ -87,12 +94,6 @@ def propagate(
     Raises InputError: arguments outside their domain, f discontinuous, q beyond the range of float64, `width` with
     residual layers or a negative overlap, nothing to normalise.
     """
-    import numpy
-    import pandas
-
-    from elutheory.activations.activation_function import as_activation
-    from elutheory.propagation.layer_map import refuse_discontinuous
-
     f = as_activation(activation)
     f.refuse_symbolic()
     refuse_discontinuous(f)
@@ -131,8 +132,6 @@ def propagate(
 
 def _products_to_the_last(chi: Any) -> Any:
     """Π_{k=l}^{depth−1} chi_k for every layer l."""
-    import numpy
-
     with numpy.errstate(all="ignore"):
         return numpy.cumprod(numpy.append(1.0, chi.to_numpy()[:-1][::-1]))[::-1]
 
@@ -185,7 +184,6 @@ class _Layer:
         if seen not in self._moments:
             self._moments[seen] = self._pair(seen)
         m = self._moments[seen]
-        from elutheory.propagation.layer_map import depth_scale
 
         weight_variance, bias_variance = self._weight_variance, self._bias_variance
         product = m.mean * m.mean + m.covariance
@@ -214,13 +212,9 @@ class _Layer:
         return row, following
 
     def _mean(self, variance: float) -> float:
-        from elutheory.propagation.layer_map import single_moments
-
         return single_moments(self._f, variance).mean
 
     def _pair(self, state: _State) -> _Pair:
-        from elutheory.propagation.layer_map import PairMoments, pair_moments, single_moments
-
         single = single_moments(self._f, state.q)
         if state.v == 0:
             pair = PairMoments(single.variance, 0.0, single.slope_second_moment)
@@ -236,8 +230,6 @@ class _Layer:
         )
 
     def bands(self, state: _State, normalised: bool, width: int, covariance: Any) -> tuple[dict[str, float], Any]:
-        from elutheory.propagation.finite_width import layer_bands, normalised_bands
-
         if normalised:
             found = normalised_bands(state.c, width, covariance)
         else:

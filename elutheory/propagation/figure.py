@@ -5,6 +5,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -38,8 +42,6 @@ _STYLE: dict[Any, Any] = {
 
 def figure_bytes(rows: Rows, kind: str) -> bytes:
     """The figure as svg, pdf or png; the same bytes for the same rows."""
-    import matplotlib
-
     buffer = io.BytesIO()
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}[kind]
     with matplotlib.rc_context(_STYLE):
@@ -49,10 +51,6 @@ def figure_bytes(rows: Rows, kind: str) -> bytes:
 
 def figure_of(rows: Rows) -> "Figure":
     """`rows`: (heading, curves), and curves: (label, propagation), the same labels in every row."""
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 1.65 * len(rows) + 0.75), layout="constrained")
         figure.get_layout_engine().set(h_pad=0.06, w_pad=0.05)  # pyright: ignore

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
 from elutheory.activations.evaluation import constant_value
 from elutheory.moments.floating_point import gaussian_moments
 from elutheory.propagation.layer_map import mean_slope, second_moment_slope
@@ -55,8 +57,6 @@ def layer_bands(
     activation: "Activation", v: float, c: float, width: int, weight_variance: float, covariance: Any
 ) -> LayerBands:
     """P6 for a plain layer of `width` units at (v, c), c >= 0; `covariance` (2×2) is that of the layer's own (v, c)."""
-    import numpy
-
     if c < _SMALLEST:
         return LayerBands(_net_input_bands(c, width, covariance), numpy.zeros((2, 2)))
     y, weight = _nodes(activation, math.sqrt(c), math.sqrt(v))
@@ -100,8 +100,6 @@ def layer_bands(
 
 def normalised_bands(c: float, width: int, covariance: Any) -> LayerBands:
     """P6 behind batch normalisation: every unit has mean 0 and variance 1 over the data; that leaves order 1/width²."""
-    import numpy
-
     return LayerBands(_net_input_bands(c, width, covariance), numpy.zeros((2, 2)))
 
 
@@ -124,8 +122,6 @@ def _median_band(activation: "Activation", v: float, c: float, width: int, v_ban
 
 def _nodes(activation: "Activation", spread: float, width: float) -> tuple[Any, Any]:
     """Nodes y and weights of E_Y g(M(spread Y, width²)): panels end where M turns, next to the kinks of f and 0."""
-    import numpy
-
     edges = set(numpy.linspace(-_REACH, _REACH, _PANELS + 1))
     for kink in {0.0, *(constant_value(point) for point in activation.breakpoints)}:
         for distance in (multiple * scale for multiple in _TRANSITIONS for scale in (width, 1.0)):
@@ -140,6 +136,4 @@ def _nodes(activation: "Activation", spread: float, width: float) -> tuple[Any, 
 
 @lru_cache(maxsize=1)
 def _legendre() -> tuple[Any, Any]:
-    import numpy
-
     return numpy.polynomial.legendre.leggauss(_ORDER)

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from elutheory.activations.activation_function import as_activation
 from elutheory.errors import InputError
 from elutheory.numerics.arguments import real_number
+from elutheory.propagation.layer_map import single_moments
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -33,9 +35,6 @@ def initialisation(name: str, activation: "Activation | str", second_moment: Any
     Raises InputError: an unknown name; second_moment not a finite number > 0; f zero almost surely; `critical` where
     σ_b² would be negative.
     """
-    from elutheory.activations.activation_function import as_activation
-    from elutheory.propagation.layer_map import single_moments
-
     f = as_activation(activation)
     f.refuse_symbolic()
     if name not in INITIALISATIONS:

@@ -14,12 +14,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy
+import sympy
+from numpy.polynomial import legendre
+
+from elutheory.activations.kinks import refuse_discontinuous
 from elutheory.errors import InputError
 from elutheory.kernels.trapezoid import centred_pair_expectation
 from elutheory.moments.floating_point import gaussian_moments
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
+
 
 # Below it the slopes' moments are the limits q → 0.
 _SMALLEST_STD = 1e-150
@@ -61,8 +67,6 @@ def single_moments(activation: "Activation", q: float) -> SingleMoments:
 @lru_cache(maxsize=256)
 def _is_odd(activation: "Activation") -> bool:
     """True where one expression says so: its mean is 0, which quadrature finds to rounding only."""
-    import sympy
-
     x, f = activation.symbol, activation.expression
     return len(activation.pieces) == 1 and sympy.expand(f + f.subs(x, -x)) == 0
 
@@ -78,8 +82,6 @@ def mean_slope(activation: "Activation", q: float) -> float:
 
 
 def _logarithmic_slope(activation: "Activation", q: float, name: str) -> float:
-    import numpy
-
     stds = numpy.sqrt(q * numpy.exp(_STEP * numpy.array([-2.0, -1.0, 1.0, 2.0])))
     values = getattr(gaussian_moments(activation, 0.0, stds), name)
     return float((values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * _STEP * q))
@@ -115,8 +117,6 @@ def pair_moments(activation: "Activation", q: float, v: float, c: float) -> Pair
 
 def _slope_product(activation: "Activation", q: float, cosine: Any, sine: Any) -> Any:
     """E f'(U)f'(V) for one-dimensional arrays."""
-    import numpy
-
     stds = numpy.full_like(cosine, math.sqrt(q))
     return centred_pair_expectation(activation, 1, stds, stds, cosine, sine)
 
@@ -124,9 +124,6 @@ def _slope_product(activation: "Activation", q: float, cosine: Any, sine: Any) -
 @lru_cache(maxsize=4)
 def _rule(order: int) -> tuple[Any, Any, Any]:
     """Nodes and weights on [0, 1], and the matrix from values at the nodes to Legendre coefficients."""
-    import numpy
-    from numpy.polynomial import legendre
-
     nodes, weights = legendre.leggauss(order)
     coefficients = (legendre.legvander(nodes, order - 1) * weights[:, None]) * (numpy.arange(order) + 0.5)
     return 0.5 + 0.5 * nodes, 0.5 * weights, coefficients
@@ -139,8 +136,6 @@ def _integral(
 
     |end| <= π. Gauss–Legendre panels, halved until the Legendre series of g w decays.
     """
-    import numpy
-
     total, at_end = 0.0, math.nan
     panels = [(0.0, end)]
     for order in (*_ORDERS, *(_ORDERS[-1] for _ in range(_MOST_BISECTIONS))):
@@ -164,18 +159,6 @@ def _integral(
         rest = [panel for panel, done in zip(panels, accepted, strict=True) if not done]
         panels = [half for a, b in rest for half in ((a, 0.5 * (a + b)), (0.5 * (a + b), b))]
     raise InputError(f"the correlation map of {activation} cannot be integrated to {_RESOLVED:.0e}.")
-
-
-@lru_cache(maxsize=256)
-def refuse_discontinuous(activation: "Activation") -> None:
-    """Raises InputError where f jumps."""
-    import sympy
-
-    x = activation.symbol
-    for left, right in zip(activation.pieces, activation.pieces[1:], strict=False):
-        jump = sympy.N(right.expression.subs(x, right.lower) - left.expression.subs(x, right.lower), 40)
-        if abs(jump) > sympy.Float(10) ** -30:
-            raise InputError(f"{activation} jumps at {sympy.N(right.lower, 6)}; propagation needs it continuous.")
 
 
 def depth_scale(slope: float) -> float:

@@ -3,9 +3,14 @@
 import html
 import json
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from elutheory.activations.activation_function import activation, activation_names
+from elutheory.derivations.proof.rendering import latex_text
+from elutheory.output.document import html_page, html_table, latex_table, markdown_table, text_table
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -61,8 +66,6 @@ class Report:
 
 def label(function: "Activation") -> str:
     """The registry's name alone where all parameters are its defaults."""
-    from elutheory.activations.activation_function import activation, activation_names
-
     if function.name in activation_names() and function == activation(function.name):
         return function.name
     return str(function)
@@ -111,10 +114,6 @@ def _rows(report: Report, group: Group) -> list[list[str]]:
 
 
 def _text(report: Report) -> str:
-    import textwrap
-
-    from elutheory.output.document import text_table
-
     lines = [*textwrap.wrap(report.title, TEXT_WIDTH), ""]
     for group in report.groups:
         lines += textwrap.wrap(f"{group.name}: {'; '.join(group.caption())}", TEXT_WIDTH, subsequent_indent="  ")
@@ -151,8 +150,6 @@ def _json(report: Report) -> str:
 
 
 def _markdown(report: Report) -> str:
-    from elutheory.output.document import markdown_table
-
     lines = [f"# {report.title}", ""]
     for group in report.groups:
         lines += [f"## {group.name}", "", *(f"- {entry}" for entry in group.caption()), ""]
@@ -161,9 +158,6 @@ def _markdown(report: Report) -> str:
 
 
 def _latex(report: Report) -> str:
-    from elutheory.derivations.proof.rendering import latex_text
-    from elutheory.output.document import latex_table
-
     lines = ["% Needs amsmath and amssymb.", rf"\subsection*{{{latex_text(report.title)}}}"]
     for group in report.groups:
         lines.append(latex_text(f"{group.name}: {'; '.join(group.caption())}") + r"\par")
@@ -173,8 +167,6 @@ def _latex(report: Report) -> str:
 
 
 def _html(report: Report) -> str:
-    from elutheory.output.document import html_page, html_table
-
     parts = []
     for group in report.groups:
         parts.append(f"<h2>{html.escape(group.name)}</h2>")

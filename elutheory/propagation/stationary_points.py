@@ -6,8 +6,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy
+import pandas
+from scipy.optimize import brentq, minimize_scalar
+
+from elutheory.activations.activation_function import as_activation
+from elutheory.activations.kinks import refuse_discontinuous
 from elutheory.errors import InputError
+from elutheory.moments.floating_point import gaussian_moments
 from elutheory.numerics.arguments import finite_number, real_number
+from elutheory.propagation.initialisations import critical_variances
+from elutheory.propagation.layer_map import depth_scale, pair_moments, second_moment_slope, single_moments
 
 if TYPE_CHECKING:
     import pandas
@@ -67,11 +76,6 @@ def fixed_points(
     touches 0; each is refined to rounding. Raises InputError: arguments outside their domain, f discontinuous, moments
     that cannot be integrated somewhere on the range.
     """
-    import pandas
-
-    from elutheory.activations.activation_function import as_activation
-    from elutheory.propagation.layer_map import refuse_discontinuous
-
     f = as_activation(activation)
     f.refuse_symbolic()
     refuse_discontinuous(f)
@@ -89,13 +93,6 @@ def criticality_line(activation: "Activation | str", second_moments: Any) -> Cri
 
     Raises InputError: not finite numbers > 0, f discontinuous, a slope that is almost surely 0.
     """
-    import numpy
-    import pandas
-
-    from elutheory.activations.activation_function import as_activation
-    from elutheory.propagation.initialisations import critical_variances
-    from elutheory.propagation.layer_map import refuse_discontinuous, single_moments
-
     f = as_activation(activation)
     f.refuse_symbolic()
     refuse_discontinuous(f)
@@ -126,9 +123,6 @@ def _fixed_variances(
     f: "Activation", weight_variance: float, bias_variance: float, low: float, high: float
 ) -> tuple[list[float], bool]:
     """The fixed points, increasing; and whether all q are fixed (then one, the centre)."""
-    import numpy
-
-    from elutheory.moments.floating_point import gaussian_moments
 
     def excess(logarithm: Any) -> Any:
         """(q' − q)/q at ln q."""
@@ -156,15 +150,11 @@ def _root(excess: Any, left: float, right: float) -> float:
 
 def _zero(function: Callable[[float], float], left: float, right: float) -> float:
     """Where the function changes sign, to rounding."""
-    from scipy.optimize import brentq
-
     return float(brentq(function, left, right, xtol=1e-300, rtol=8.9e-16))  # pyright: ignore
 
 
 def _touching(excess: Any, ends: Any, values: Any) -> set[float]:
     """Two roots, or one double root, between three grid points of one sign, the middle nearest to 0."""
-    from scipy.optimize import minimize_scalar
-
     sign = math.copysign(1.0, values[1])
     same = (sign * values > _UNDECIDED).all()
     if not same or not (abs(values[1]) <= abs(values[0]) and abs(values[1]) <= abs(values[2])):
@@ -206,8 +196,6 @@ _COLUMNS = (
 
 
 def _rows(f: "Activation", weight_variance: float, bias_variance: float, q: float) -> list[dict[str, Any]]:
-    from elutheory.propagation.layer_map import depth_scale, pair_moments, second_moment_slope, single_moments
-
     single = single_moments(f, q)
     chi = weight_variance * single.slope_second_moment
     slope = weight_variance * second_moment_slope(f, q if q > 0 else _SMALLEST)
@@ -247,7 +235,6 @@ def _rows(f: "Activation", weight_variance: float, bias_variance: float, q: floa
 
 def _lower_fixed_point(f: "Activation", weight_variance: float, q: float, chi: float) -> float:
     """v = q − c of the fixed point below correlation 1 that there is for chi > 1, to relative accuracy."""
-    from elutheory.propagation.layer_map import pair_moments
 
     def growth(angle: float) -> float:
         """v'/v − 1: chi − 1 > 0 at angle 0, negative at the right angle, falling in between by convexity."""

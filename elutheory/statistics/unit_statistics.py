@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import pandas
 import torch
 from jaxtyping import Bool, Float
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from elutheory.errors import InputError
 from elutheory.models.data import BATCH_SIZE, batches_of
 from elutheory.models.observers import check_observable, observed_modules, observing_modules
 from elutheory.models.running_moments import Scratch, UnitSums
-from elutheory.output.command_line import check_output, write_whole
+from elutheory.output.files import check_output, write_whole
 from elutheory.statistics.quantiles import UnitQuantiles
 
 if TYPE_CHECKING:
@@ -182,8 +185,6 @@ class LayerStatistics:
     @property
     def table(self) -> "pandas.DataFrame":
         """One row a layer; the columns are described in COLUMNS. Raises InputError if no call was seen."""
-        import pandas
-
         if not self._layers:
             raise InputError("no call of an observed module was seen; run the model on at least one batch.")
         rows = [self._row(site, name) for site, name in self._names().items()]
@@ -192,8 +193,6 @@ class LayerStatistics:
     @property
     def unit_table(self) -> "pandas.DataFrame":
         """One row a layer and unit: layer, of, unit, count and the fields of `UnitStatistics`."""
-        import pandas
-
         if not self._layers:
             raise InputError("no call of an observed module was seen; run the model on at least one batch.")
         parts = []
@@ -298,8 +297,6 @@ class LayerStatistics:
 
     def to_bytes(self) -> bytes:
         """The safetensors file."""
-        from safetensors.torch import save
-
         tensors, layers = {}, []
         for index, (site, layer) in enumerate(self._layers.items()):
             parts = layer.sums.parts() | (layer.quantiles.parts() if self.quantiles else {})
@@ -311,9 +308,6 @@ class LayerStatistics:
     @classmethod
     def from_bytes(cls, content: bytes) -> "LayerStatistics":
         """The inverse of `to_bytes`. Raises InputError for anything else."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
         try:
             header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
             described = json.loads(header["__metadata__"][_FORMAT])

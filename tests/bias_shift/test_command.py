@@ -17,7 +17,7 @@ import pytest
 
 from elutheory.__main__ import main as console_script
 from elutheory.bias_shift import command as bias_shift
-from elutheory.derivations.proof.derivation import VerificationError
+from elutheory.derivations.proof.steps import VerificationError
 from elutheory.output import command_line
 
 FAST = ("--hidden", "8", "--epochs", "2")

@@ -20,8 +20,9 @@ from elutheory.derivations.expectations.integrals import (
 )
 from elutheory.derivations.expectations.normal_form import is_identically_zero, normal_form
 from elutheory.derivations.moments.identities import stein, tilting, truncated_moments
-from elutheory.derivations.proof.derivation import CheckError, Derivation, VerificationError
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import mu, sigma
+from elutheory.derivations.proof.steps import CheckError, VerificationError
 from elutheory.errors import InputError
 from tests.references.mutants import is_same_statement, mutants
 

@@ -21,7 +21,8 @@ from elutheory.derivations.kernels.dual_kernels import dual_kernel_closed_form, 
 from elutheory.derivations.kernels.formulas import dual_kernel_formulas
 from elutheory.derivations.kernels.identities import bivariate_normal, bivariate_tilting, price_theorem
 from elutheory.derivations.kernels.special_cases import at_equality, dual_kernel_limits, zero_mean_dual_kernel
-from elutheory.derivations.proof.derivation import Check, CheckError, Derivation
+from elutheory.derivations.proof.derivation import Derivation
+from elutheory.derivations.proof.steps import Check, CheckError
 from elutheory.errors import InputError
 from tests.derivations.test_expectations import survivors
 

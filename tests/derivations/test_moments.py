@@ -16,8 +16,8 @@ from elutheory.derivations.expectations.integrals import NoClosedForm
 from elutheory.derivations.expectations.normal_form import is_identically_zero
 from elutheory.derivations.moments.deactivation import deactivated, deactivation_limit
 from elutheory.derivations.moments.moments_of_activations import MomentFormulas, activation_moments, moment_formulas
-from elutheory.derivations.proof.derivation import CheckError
 from elutheory.derivations.proof.notation import mu, sigma, unit_variance
+from elutheory.derivations.proof.steps import CheckError
 from elutheory.errors import InputError
 from tests.derivations.test_expectations import survivors
 

@@ -27,8 +27,9 @@ from elutheory.derivations.expectations.layer_notation import (
     weight_variance,
 )
 from elutheory.derivations.expectations.pair_density import in_exponentials
-from elutheory.derivations.proof.derivation import CheckError, Derivation
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import slope_second_moment, unit_mean, unit_second_moment
+from elutheory.derivations.proof.steps import CheckError
 from elutheory.derivations.propagation.backward import (
     batch_normalised_recursion,
     gradient_recursion,

@@ -18,7 +18,8 @@ from elutheory.diagnosis.figure import figure_bytes
 from elutheory.diagnosis.layer import COLUMNS, correction_strength
 from elutheory.errors import InputError
 from elutheory.fisher import Gaussian
-from elutheory.models.recognition import RunningMoments, recognised_activation
+from elutheory.models.recognition import recognised_activation
+from elutheory.models.running_moments import RunningMoments
 from elutheory.moments import gaussian_moments
 from tests.references.plain_fisher import plain_fisher, plain_scores
 

@@ -8,7 +8,7 @@ import pytest
 from flint import arb
 
 from elutheory.activations import activation
-from elutheory.gram.kernel_grids import grid_expectation, has_common_rule
+from elutheory.gram.interpolation import grid_expectation, has_common_rule
 from elutheory.kernels.trapezoid import centred_pair_expectation
 from elutheory.moments import gaussian_moments
 from tests.references.oracle import moments_at, pieces, precision

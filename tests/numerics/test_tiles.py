@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from elutheory.numerics import worker_threads
-from elutheory.numerics.worker_threads import on_all_cores
+from elutheory.numerics import tiles
+from elutheory.numerics.tiles import on_all_cores
 
 
 def test_results_in_order_and_tasks_of_tasks_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_threads, "_cores", lambda: 2)
+    monkeypatch.setattr(tiles, "_cores", lambda: 2)
 
     def inner(task: int) -> tuple[int, int]:
         return task, threading.get_ident()
@@ -29,21 +29,21 @@ def test_results_in_order_and_tasks_of_tasks_on_one_thread(monkeypatch: pytest.M
 
 
 def test_an_error_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_threads, "_cores", lambda: 2)
+    monkeypatch.setattr(tiles, "_cores", lambda: 2)
     with pytest.raises(ZeroDivisionError):
         on_all_cores(lambda task: 1 // task, [1, 0])
 
 
-@pytest.mark.skipif(not hasattr(worker_threads.os, "fork"), reason="no fork on this system")
+@pytest.mark.skipif(not hasattr(tiles.os, "fork"), reason="no fork on this system")
 def test_a_forked_process_has_threads_of_its_own() -> None:
     script = (
         "import os, sys\n"
-        "from elutheory import worker_threads\n"
-        "worker_threads._cores = lambda: 2\n"
-        "worker_threads.on_all_cores(abs, [-1, -2, -3])\n"
+        "from elutheory.numerics import tiles\n"
+        "tiles._cores = lambda: 2\n"
+        "tiles.on_all_cores(abs, [-1, -2, -3])\n"
         "child = os.fork()\n"
         "if not child:\n"
-        "    os._exit(0 if worker_threads.on_all_cores(abs, [-1, -2, -3]) == [1, 2, 3] else 1)\n"
+        "    os._exit(0 if tiles.on_all_cores(abs, [-1, -2, -3]) == [1, 2, 3] else 1)\n"
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from elutheory.output.typeset_numbers import number
+from elutheory.output.figures import number
 
 
 @pytest.mark.parametrize(

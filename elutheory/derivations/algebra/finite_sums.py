@@ -12,9 +12,8 @@ from typing import Any
 
 import sympy
 
-from elutheory.derivations.algebra.entries import RationalNumber
-from elutheory.derivations.algebra.rational_functions import RationalFunction
-from elutheory.derivations.proof.derivation import Check, CheckError
+from elutheory.derivations.algebra.entries import RationalFunction, RationalNumber
+from elutheory.derivations.proof.steps import Check, CheckError
 
 NUMBERS_OF_POINTS = (1, 2, 3)
 LARGEST_RANDOM_NUMBER_OF_POINTS = 6

@@ -11,8 +11,8 @@ from typing import Any
 
 import sympy
 
-from elutheory.derivations.algebra.rational_functions import LARGEST_NUMBER_OF_QUANTITIES, RationalFunction
-from elutheory.derivations.proof.derivation import CheckError
+from elutheory.derivations.algebra.entries import LARGEST_NUMBER_OF_QUANTITIES, RationalFunction
+from elutheory.derivations.proof.steps import CheckError
 
 Letter = tuple[str, str]  # name and kind: "matrix", "inverse", "column", "row"
 Word = tuple[Letter, ...]

@@ -13,11 +13,10 @@ from typing import Any
 import sympy
 from flint import fmpq
 
-from elutheory.derivations.algebra.entries import ExplicitAlgebra, Matrix, RationalNumber
+from elutheory.derivations.algebra.entries import ExplicitAlgebra, Matrix, RationalFunction, RationalNumber
 from elutheory.derivations.algebra.normal_form import Form, NormalFormAlgebra, Word
-from elutheory.derivations.algebra.rational_functions import RationalFunction
 from elutheory.derivations.algebra.statements import Evaluation
-from elutheory.derivations.proof.derivation import Check, CheckError
+from elutheory.derivations.proof.steps import Check, CheckError
 
 _ONE = RationalFunction.constant(1)
 _PHI, _PHI_T = ("Φ", "matrix"), ("Φᵀ", "matrix")

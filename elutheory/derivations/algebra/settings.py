@@ -7,11 +7,10 @@ from functools import cached_property
 
 import sympy
 
-from elutheory.derivations.algebra.entries import ExplicitAlgebra, Matrix, RationalNumber
+from elutheory.derivations.algebra.entries import ExplicitAlgebra, Matrix, RationalFunction, RationalNumber
 from elutheory.derivations.algebra.normal_form import NormalFormAlgebra
-from elutheory.derivations.algebra.rational_functions import RationalFunction
 from elutheory.derivations.algebra.statements import Evaluation
-from elutheory.derivations.proof.derivation import Check, CheckError
+from elutheory.derivations.proof.steps import Check, CheckError
 
 SYMBOLIC_SIZES = (1, 2, 3)
 LARGEST_RANDOM_SIZE = 6

@@ -8,7 +8,7 @@ from sympy.matrices.expressions.blockmatrix import BlockMatrix
 from sympy.matrices.expressions.matexpr import MatrixExpr
 from sympy.printing.precedence import PRECEDENCE
 
-from elutheory.derivations.proof.derivation import CheckError
+from elutheory.derivations.proof.steps import CheckError
 
 
 class InnerProduct(sympy.Expr):

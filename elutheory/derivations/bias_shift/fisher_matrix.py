@@ -6,7 +6,8 @@ from typing import Any
 import sympy
 
 from elutheory.derivations.algebra.finite_sums import SumSetting
-from elutheory.derivations.proof.derivation import Assumption, Check, CheckError, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 
 
 def _indexed(name: str) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
+import mpmath
 import sympy
 
 from elutheory.activations.activation_function import activation
@@ -13,7 +14,7 @@ from elutheory.derivations.algebra.sample_spaces import SampleSpace, as_matrix
 from elutheory.derivations.algebra.settings import MatrixSetting
 from elutheory.derivations.algebra.statements import InnerProduct
 from elutheory.derivations.moments.moments_of_activations import moment_formulas
-from elutheory.derivations.proof.derivation import Assumption, Check, CheckError, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     c,
     k,
@@ -29,6 +30,7 @@ from elutheory.derivations.proof.notation import (
     unit_variance,
     variance_q,
 )
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 
 alpha = sympy.Symbol("alpha", positive=True)
 ones = sympy.MatrixSymbol("ones", n, 1)
@@ -40,8 +42,6 @@ _EXAMPLES = ((1.0, 0.0, 1.0), (1.5, -1.75, 0.75), (0.25, 1.25, 2.25))  # alpha, 
 @cache
 def _moment_by_quadrature(power: int, numbers: tuple[float, float, float]) -> Any:
     """`E f^power` of the activation's own definition at (alpha, mu, sigma), to `_DIGITS` digits and more."""
-    import mpmath
-
     with mpmath.workdps(_DIGITS + 10):
         function = activation("elu", alpha=numbers[0])
         mean, std = map(mpmath.mpf, numbers[1:])
@@ -54,8 +54,6 @@ def _moment_by_quadrature(power: int, numbers: tuple[float, float, float]) -> An
 
 def _matches_quadrature(power: int, statement: sympy.Basic) -> None:
     """Compare the right side with `E f^power` by quadrature."""
-    import mpmath
-
     symbols: dict[sympy.Basic, int] = {unit_mean: 1, unit_second_moment: 2}
     if not isinstance(statement, sympy.Eq) or symbols.get(statement.lhs) != power:
         raise CheckError(f"{statement} does not equate the moment of order {power} with a formula")

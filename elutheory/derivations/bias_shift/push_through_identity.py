@@ -21,8 +21,9 @@ from elutheory.derivations.expectations.layer_notation import (
     input_ones,
     inputs,
 )
-from elutheory.derivations.proof.derivation import Assumption, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import n
+from elutheory.derivations.proof.steps import Assumption, Step, equation
 
 
 def _data_example(entries: Matrix, generator: random.Random) -> Mapping[sympy.Basic, Matrix]:

@@ -13,7 +13,7 @@ from elutheory.derivations.algebra.sample_spaces import SampleSpace, as_matrix
 from elutheory.derivations.algebra.settings import MatrixSetting
 from elutheory.derivations.algebra.statements import InnerProduct
 from elutheory.derivations.bias_shift.partitioned_inverse import BORDERED, INVERSE_BLOCKS
-from elutheory.derivations.proof.derivation import Assumption, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     A,
     K,
@@ -34,6 +34,7 @@ from elutheory.derivations.proof.notation import (
     u,
     variance_q,
 )
+from elutheory.derivations.proof.steps import Assumption, Step, equation
 
 _ONE = sympy.Integer(1)
 _UNIT = sympy.Identity(1)

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any
 
+import mpmath
 import sympy
+from mpmath.calculus.quadrature import GaussLegendre
 
 from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.errors import InputError
@@ -44,8 +46,6 @@ class Phi2(sympy.Function):
         return phi(first) * Phi((second - r * first) / sympy.sqrt(1 - r**2))
 
     def _eval_evalf(self, prec: int) -> sympy.Expr | None:
-        import mpmath
-
         if not all(argument.is_number for argument in self.args):
             return None
         digits = wanted = int(prec * math.log10(2)) + 1
@@ -94,8 +94,6 @@ def bivariate_probability(h: Any, k: Any, r: Any) -> Any:
 
     `Phi(h) Phi(k)` plus the integral of Plackett's slope from correlation 0 to r; raises InputError unless |r| < 1.
     """
-    import mpmath
-
     if not -1 < r < 1:
         raise InputError(f"Phi2 needs a correlation inside (-1, 1), not {mpmath.nstr(r)}.")
     with mpmath.workdps(mpmath.mp.dps + _GUARD_DIGITS):
@@ -106,8 +104,6 @@ def bivariate_probability(h: Any, k: Any, r: Any) -> Any:
 @lru_cache(maxsize=4096)
 def _plackett(h: Any, k: Any, r: Any, digits: int) -> Any:
     """The slope in r integrated from 0 with `r = tanh(v)`, which takes the singularity at r = 1 to infinity."""
-    import mpmath
-
     apart, together, constant = (h - k) ** 2 / 8, (h + k) ** 2 / 8, (h * h + k * k) / 4
 
     def integrand(v: Any) -> Any:
@@ -131,9 +127,6 @@ def _plackett(h: Any, k: Any, r: Any, digits: int) -> Any:
 @cache
 def gauss_legendre(precision: int) -> list[tuple[Any, Any]]:
     """48 nodes and weights on [−1, 1]."""
-    import mpmath
-    from mpmath.calculus.quadrature import GaussLegendre
-
     return GaussLegendre(mpmath.mp).calc_nodes(_LEVEL, precision)
 
 
@@ -142,8 +135,6 @@ def numerical_value(expression: sympy.Expr, values: Mapping[Any, sympy.Rational]
 
     Raises InputError where there is no real value. Sums may cancel: `digits` are relative to their largest term.
     """
-    import mpmath
-
     unknown = expression.free_symbols - values.keys()
     if unknown or expression.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo):
         reason = f"{min(map(str, unknown))} has no value" if unknown else "it is not finite"

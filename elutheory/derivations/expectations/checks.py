@@ -11,14 +11,16 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import mpmath
 import sympy
+from mpmath.calculus.quadrature import GaussLegendre
 
 from elutheory.activations.activation_function import Activation
 from elutheory.activations.pieces import Piece, interior_point
 from elutheory.derivations.expectations.functions import Phi
 from elutheory.derivations.expectations.normal_form import is_identically_zero, normal_form
-from elutheory.derivations.proof.derivation import CheckError
 from elutheory.derivations.proof.notation import mu, sigma
+from elutheory.derivations.proof.steps import CheckError
 
 DIGITS = 50
 _WORKING_DIGITS = 65
@@ -106,8 +108,6 @@ class Node:
 @cache
 def _nodes(activation: Activation, point: Point) -> tuple[Node, ...]:
     """Gauss-Legendre nodes on intervals that end at the breakpoints; f and f' are the activation's own."""
-    import mpmath
-
     exact = point.exact()
     numeric = replace(activation, parameters=(), expression=activation.expression.subs(exact))
     with mpmath.workdps(_WORKING_DIGITS):
@@ -125,9 +125,6 @@ def _nodes(activation: Activation, point: Point) -> tuple[Node, ...]:
 
 @cache
 def _standard_rule() -> list[tuple[Any, Any]]:
-    import mpmath
-    from mpmath.calculus.quadrature import GaussLegendre
-
     return GaussLegendre(mpmath.mp).calc_nodes(_LEVEL, mpmath.mp.prec)
 
 
@@ -139,16 +136,12 @@ def _rule(left: Any, right: Any) -> list[tuple[Any, Any]]:
 @cache
 def quadrature(activation: Activation, point: Point, integrand: Callable[[Node], Any]) -> Any:
     """`E integrand(X)` at a point by Gauss-Legendre quadrature of the activation's own definition, to DIGITS digits."""
-    import mpmath
-
     with mpmath.workdps(_WORKING_DIGITS):
         return mpmath.fsum(node.weight * integrand(node) for node in _nodes(activation, point))
 
 
 def check_value(formula: sympy.Expr, point: Point, integral: Any) -> None:
     """Raise CheckError unless the formula's value at the point agrees with the integral to DIGITS digits."""
-    import mpmath
-
     value: Any = formula.subs(point.exact()).evalf(_WORKING_DIGITS)
     if not value.is_number or not value.is_finite or not value.is_real:
         raise CheckError(f"{formula} has no value at {point}")

@@ -27,8 +27,8 @@ from elutheory.derivations.expectations.layer_notation import (
     weight_variance,
     within_unit_variance,
 )
-from elutheory.derivations.proof.derivation import Check, CheckError
 from elutheory.derivations.proof.notation import slope_second_moment, unit_mean, unit_second_moment
+from elutheory.derivations.proof.steps import Check, CheckError
 
 _FARTHEST = 11.0  # phi(11) < 1e-26
 _PANELS = 14

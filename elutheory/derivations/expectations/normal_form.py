@@ -14,7 +14,7 @@ import sympy
 from sympy.core.function import AppliedUndef
 
 from elutheory.derivations.expectations.functions import Phi, phi
-from elutheory.derivations.proof.derivation import CheckError
+from elutheory.derivations.proof.steps import CheckError
 
 Factors = frozenset[tuple[sympy.Expr, int]]
 Terms = dict[tuple[sympy.Expr, Factors], Any]  # (exponent, functions with their powers) -> coefficient

@@ -13,6 +13,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import mpmath
 import sympy
 from flint import arb, arb_mat
 from flint import ctx as flint_context
@@ -22,7 +23,7 @@ from elutheory.derivations.expectations.checks import Point
 from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.derivations.expectations.pair_normal_form import is_identically_zero
 from elutheory.derivations.expectations.pair_notation import a, b, rho, s1, s2
-from elutheory.derivations.proof.derivation import CheckError
+from elutheory.derivations.proof.steps import CheckError
 from elutheory.errors import InputError
 
 DIGITS = 25
@@ -105,8 +106,6 @@ class _Axis:
 
 def _axis(shift: Any, std: Any) -> _Axis:
     """Gauss-Legendre nodes on intervals that end where the variable is zero."""
-    import mpmath
-
     rule = gauss_legendre(mpmath.mp.prec)
     ends = {mpmath.mpf(-_FARTHEST), -shift, mpmath.mpf(_FARTHEST)}
     scores, weights = [], []
@@ -122,8 +121,6 @@ def _axis(shift: Any, std: Any) -> _Axis:
 @cache
 def _grid(point: Point) -> tuple[_Axis, _Axis, arb_mat]:
     """Both axes, and the bivariate density times the weights (a row an x, a column a y)."""
-    import mpmath
-
     numbers = {symbol: mpmath.mpf(value.p) / value.q for symbol, value in point.values}
     r = numbers[rho]
     complement = 1 - r * r
@@ -147,8 +144,6 @@ def pair_expectation(point: Point, left: Function, right: Function) -> Any:
 
     By tensor Gauss-Legendre quadrature of the definition on each of the four quadrants.
     """
-    import mpmath
-
     with mpmath.workdps(_WORKING_DIGITS), flint_context.workdps(_WORKING_DIGITS):
         first, second, density = _grid(point)
         at_x = arb_mat([[arb(mpmath.mpf(left(x))) for x in first.values]])
@@ -159,8 +154,6 @@ def pair_expectation(point: Point, left: Function, right: Function) -> Any:
 
 def check_number(formula: sympy.Expr, point: Point, reference: Any) -> None:
     """Raise CheckError unless the formula's value at the point agrees with the reference to DIGITS digits."""
-    import mpmath
-
     try:
         value = numerical_value(formula, point.exact(), _WORKING_DIGITS)
     except InputError as error:

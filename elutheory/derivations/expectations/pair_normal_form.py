@@ -16,7 +16,7 @@ from sympy.polys.fields import field
 from elutheory.derivations.expectations.bivariate_gaussian import Phi2
 from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.derivations.expectations.pair_notation import rho
-from elutheory.derivations.proof.derivation import CheckError
+from elutheory.derivations.proof.steps import CheckError
 
 Factors = frozenset[tuple[Any, int]]
 Terms = dict[tuple[Any, Factors], Any]  # (exponent, functions with their powers) -> coefficient

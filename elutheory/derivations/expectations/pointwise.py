@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from elutheory.derivations.proof.derivation import Check, CheckError
+from elutheory.derivations.proof.steps import Check, CheckError
 
 _DIGITS = 40
 _PLACES = 3

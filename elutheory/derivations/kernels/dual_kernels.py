@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
+import mpmath
 import sympy
 
 from elutheory.derivations.expectations.bivariate_gaussian import Phi2, bivariate_density
@@ -43,7 +44,8 @@ from elutheory.derivations.expectations.pair_notation import (
     x,
 )
 from elutheory.derivations.kernels.formulas import SLOPE_PARTS, VALUE_PARTS, above, below, explicit, half_moment
-from elutheory.derivations.proof.derivation import Assumption, Check, CheckError, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 
 _Q = sympy.Rational
 WORKING_DIGITS = 40
@@ -64,16 +66,12 @@ POINTS = tuple(
 
 
 def _numbers(point: Point) -> tuple[Any, Any, Any]:
-    import mpmath
-
     exact = point.exact()
     return tuple(mpmath.mpf(exact[symbol].p) / exact[symbol].q for symbol in (A, B, k))  # pyright: ignore
 
 
 def definition(point: Point, sides: str, slope: bool) -> Callable[[Any], Any]:
     """f or f' for mpmath, restricted to one side of 0 (or "both")."""
-    import mpmath
-
     rise, depth, rate = _numbers(point)
 
     def function(t: Any) -> Any:
@@ -86,8 +84,6 @@ def definition(point: Point, sides: str, slope: bool) -> Callable[[Any], Any]:
 
 @cache
 def _integral(point: Point, quadrant: str, slope: bool) -> Any:
-    import mpmath
-
     with mpmath.workdps(WORKING_DIGITS):
         first, second = quadrant.split("_") if quadrant else ("both", "both")
         return pair_expectation(point, definition(point, first, slope), definition(point, second, slope))
@@ -163,8 +159,6 @@ def _match_half_moment(statement: sympy.Basic) -> None:
 
 @cache
 def _half_moment_by_quadrature(point: Point) -> Any:
-    import mpmath
-
     std = point.exact()[s1]
     with mpmath.workdps(WORKING_DIGITS):
         integral = pair_expectation(point, lambda t: max(t, 0), lambda t: int(t < 0))

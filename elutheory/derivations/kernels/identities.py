@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
+import mpmath
 import sympy
 
 from elutheory.derivations.expectations.bivariate_gaussian import (
@@ -28,7 +29,8 @@ from elutheory.derivations.expectations.pair_checks import (
 )
 from elutheory.derivations.expectations.pair_normal_form import is_identically_zero
 from elutheory.derivations.expectations.pair_notation import a, b, pair_covariance, rho, s1, s2
-from elutheory.derivations.proof.derivation import Assumption, Check, CheckError, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 from elutheory.errors import InputError
 
 _SOURCE = "used for layers of the units of section 3 of arXiv 1511.07289"
@@ -130,8 +132,6 @@ def _match_derivative(left: Any, position: int, statement: sympy.Basic) -> None:
 
 @cache
 def _numerical_derivative(index: int, position: int) -> Any:
-    import mpmath
-
     with mpmath.workdps(_WORKING_DIGITS):
         exact = [_NUMBERS[index][symbol] for symbol in (_h, _k, rho)]
         arguments = [mpmath.mpf(number.p) / number.q for number in exact]
@@ -375,8 +375,6 @@ def _match_covariance(statement: sympy.Basic) -> None:
 
 @cache
 def _covariance_of_sines(index: int) -> Any:
-    import mpmath
-
     point = Point(tuple((symbol, _NUMBERS[index][symbol]) for symbol in (a, b, s1, s2, rho)))
     with mpmath.workdps(_WORKING_DIGITS):
         mean_x = pair_expectation(point, mpmath.sin, lambda y: 1)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
+import mpmath
 import sympy
 
 from elutheory.derivations.expectations.bivariate_gaussian import Phi2
@@ -47,7 +48,8 @@ from elutheory.derivations.kernels.dual_kernels import (
     one_dimensional,
 )
 from elutheory.derivations.kernels.formulas import explicit
-from elutheory.derivations.proof.derivation import Assumption, Check, CheckError, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 
 _complement = sympy.sqrt(1 - rho**2)
 _d1, _d2 = k * s1, k * s2
@@ -204,8 +206,6 @@ def _match_square(left: sympy.Symbol, slope: bool, statement: sympy.Basic) -> No
 
 @cache
 def _square(point: Point, slope: bool) -> Any:
-    import mpmath
-
     exact = point.exact()
     with mpmath.workdps(WORKING_DIGITS):
         function = definition(point, "both", slope)

@@ -14,7 +14,7 @@ from elutheory.derivations.expectations.checks import Node, Point, quadrature
 from elutheory.derivations.expectations.functions import Phi
 from elutheory.derivations.expectations.normal_form import is_identically_zero, normal_form, terms_as_expression
 from elutheory.derivations.moments.moments_of_activations import MomentFormulas, moment_formulas
-from elutheory.derivations.proof.derivation import Assumption, Check, CheckError, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     deactivated_mean,
     deactivated_slope_second_moment,
@@ -23,6 +23,7 @@ from elutheory.derivations.proof.notation import (
     sigma,
     unit_variance,
 )
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 
 _alpha = sympy.Symbol("alpha", positive=True)
 _slope = sympy.Symbol("negative_slope", positive=True)

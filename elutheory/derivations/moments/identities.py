@@ -4,14 +4,16 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
+import mpmath
 import sympy
 from sympy.core.function import AppliedUndef
 
 from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.derivations.expectations.integrals import gaussian_expectation
 from elutheory.derivations.expectations.normal_form import is_identically_zero
-from elutheory.derivations.proof.derivation import Assumption, Check, CheckError, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import mu, sigma
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 
 LARGEST_POWER = 6
 _DIGITS = 40
@@ -182,8 +184,6 @@ def _prove_integral(left: sympy.Symbol, integrand: Any, calculus: Callable[[], A
 
 @cache
 def _integral(integrand: Any, index: int) -> Any:
-    import mpmath
-
     numbers = {symbol: number for symbol, number in _NUMBERS[index].items() if symbol != _x}
     with mpmath.workdps(_DIGITS + 10):
         function = sympy.lambdify(_x, integrand.subs(numbers).rewrite(sympy.exp), "mpmath")
@@ -192,8 +192,6 @@ def _integral(integrand: Any, index: int) -> Any:
 
 
 def _match_integral(left: sympy.Symbol, integrand: Any, statement: sympy.Basic) -> None:
-    import mpmath
-
     formula = _right_side(left, statement)
     for index, numbers in enumerate(_NUMBERS):
         value = formula.subs(numbers).evalf(_DIGITS + 10)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from string import ascii_lowercase
 from typing import Any
 
+import mpmath
 import sympy
 
 from elutheory.activations.activation_function import Activation, activation, as_activation
@@ -20,7 +21,7 @@ from elutheory.derivations.expectations.integrals import (
     gaussian_expectation_of_pieces,
 )
 from elutheory.derivations.expectations.normal_form import is_identically_zero
-from elutheory.derivations.proof.derivation import Assumption, Check, CheckError, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     flat_probability,
     input_value_mean,
@@ -37,6 +38,7 @@ from elutheory.derivations.proof.notation import (
     value_slope_mean,
 )
 from elutheory.derivations.proof.printing import statement_text
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 from elutheory.errors import InputError
 
 _POINTS = 3
@@ -197,8 +199,6 @@ def _is_flat(at: Node) -> Any:
 
 
 def _log_of_slope(at: Node) -> Any:
-    import mpmath
-
     return mpmath.log(at.slope)
 
 

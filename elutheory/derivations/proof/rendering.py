@@ -5,8 +5,9 @@ import textwrap
 
 import sympy
 
-from elutheory.derivations.proof.derivation import Derivation, VerifiedStep
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.printing import NO_BREAK, statement_latex, statement_mathml, statement_text
+from elutheory.derivations.proof.steps import VerifiedStep
 
 TEXT_WIDTH = 80
 _LETTERS = "abcdefghij"

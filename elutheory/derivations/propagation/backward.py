@@ -8,13 +8,20 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
+import mpmath
 import sympy
 from flint import fmpq
 
 from elutheory.activations.activation_function import activation
 from elutheory.derivations.algebra.entries import Matrix
-from elutheory.derivations.algebra.random_layers import RandomLayer, inner_product, moment, vector
-from elutheory.derivations.algebra.sample_spaces import SampleSpace, as_matrix
+from elutheory.derivations.algebra.sample_spaces import (
+    RandomLayer,
+    SampleSpace,
+    as_matrix,
+    inner_product,
+    moment,
+    vector,
+)
 from elutheory.derivations.algebra.settings import MatrixSetting
 from elutheory.derivations.algebra.statements import InnerProduct
 from elutheory.derivations.expectations.checks import DIGITS, Point, check_value, quadrature
@@ -59,8 +66,9 @@ from elutheory.derivations.expectations.normal_form import is_identically_zero
 from elutheory.derivations.expectations.pair_density import NetDensity, PairDensity, in_exponentials
 from elutheory.derivations.expectations.pointwise import pointwise_checks
 from elutheory.derivations.moments.moments_of_activations import moment_formulas
-from elutheory.derivations.proof.derivation import Assumption, Check, CheckError, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import mu, n, sigma, slope_second_moment, unit_mean, unit_second_moment
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 
 _SOURCE = "mean-field theory of random networks (Schoenholz et al., arXiv 1611.01232)"
 _Q = sympy.Rational
@@ -292,8 +300,6 @@ def _prove_normalised_chi(name: str, statement: sympy.Basic) -> None:
 
 
 def _match_normalised_chi(name: str, statement: sympy.Basic) -> None:
-    import mpmath
-
     function = _elu_or_relu(name)
     for alpha in (_Q(1), _Q(5, 4)):
         point = Point(((mu, sympy.Integer(0)), (sigma, sympy.Integer(1)), (_alpha, alpha)))

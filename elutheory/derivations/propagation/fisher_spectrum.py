@@ -8,9 +8,8 @@ import sympy
 from flint import fmpq
 
 from elutheory.derivations.algebra.entries import Matrix, RationalNumber
-from elutheory.derivations.algebra.random_layers import inner_product, vector
 from elutheory.derivations.algebra.resolvents import RectangularSetting
-from elutheory.derivations.algebra.sample_spaces import as_matrix
+from elutheory.derivations.algebra.sample_spaces import as_matrix, inner_product, vector
 from elutheory.derivations.algebra.settings import MatrixSetting
 from elutheory.derivations.algebra.statements import InnerProduct
 from elutheory.derivations.expectations.layer_notation import (
@@ -25,8 +24,9 @@ from elutheory.derivations.expectations.layer_notation import (
     tangent_rest,
     top_eigenvalue,
 )
-from elutheory.derivations.proof.derivation import Assumption, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import n
+from elutheory.derivations.proof.steps import Assumption, Step, equation
 
 
 def _jacobian_example(entries: Matrix, _: random.Random) -> Mapping[sympy.Basic, Matrix]:

@@ -14,8 +14,14 @@ from flint import fmpq
 from elutheory.activations.activation_function import activation
 from elutheory.derivations.algebra.entries import Matrix
 from elutheory.derivations.algebra.finite_sums import SumSetting
-from elutheory.derivations.algebra.random_layers import RandomLayer, inner_product, moment, vector
-from elutheory.derivations.algebra.sample_spaces import SampleSpace, as_matrix
+from elutheory.derivations.algebra.sample_spaces import (
+    RandomLayer,
+    SampleSpace,
+    as_matrix,
+    inner_product,
+    moment,
+    vector,
+)
 from elutheory.derivations.algebra.settings import MatrixSetting
 from elutheory.derivations.algebra.statements import InnerProduct
 from elutheory.derivations.expectations.checks import DIGITS, Point, check_value, quadrature
@@ -57,8 +63,9 @@ from elutheory.derivations.expectations.normal_form import is_identically_zero
 from elutheory.derivations.expectations.pair_density import NetDensity, in_exponentials
 from elutheory.derivations.expectations.pointwise import pointwise_checks
 from elutheory.derivations.moments.moments_of_activations import moment_formulas
-from elutheory.derivations.proof.derivation import Assumption, Check, CheckError, Derivation, Step, equation
+from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import mu, n, sigma, slope_mean, unit_mean, unit_second_moment
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 
 _SOURCE = "mean-field theory of random networks (Poole et al., arXiv 1606.05340)"
 _SOURCE_UNITS = "figure 2a of arXiv 1511.07289, predicted in the limit of infinite width"

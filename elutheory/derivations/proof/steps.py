@@ -1,0 +1,59 @@
+"""The parts of a proof: statements with their machine checks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sympy
+
+
+class CheckError(AssertionError):
+    """A machine check refuted a statement; the message says what was found."""
+
+
+class VerificationError(AssertionError):
+    """A step of a derivation failed its check; the message names derivation, step and check."""
+
+
+def equation(left: sympy.Basic, right: sympy.Basic) -> sympy.Eq:
+    """`left = right` as it is written: sympy is not asked to decide it, the machine checks do."""
+    return sympy.Eq(left, right, evaluate=False)  # pyright: ignore[reportReturnType]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One way to test a statement, and how far the test reaches.
+
+    `scope` says what a pass means, for example "every n (normal form)" or "n = 1, 2, 3 (symbolic entries)"; a check of
+    fixed sizes is never called a proof for every n. `run(statement)` returns nothing or raises `CheckError`.
+    """
+
+    scope: str
+    run: Callable[[sympy.Basic], None]
+    proves: bool = False  # a pass is a proof of the whole statement, not of instances of it
+
+
+@dataclass(frozen=True)
+class Step:
+    """A statement (a sympy equation or inequality), the reason for it in one sentence, and its machine checks."""
+
+    statement: sympy.Basic
+    reason: str
+    checks: tuple[Check, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """What a derivation starts from: a defining equation (or None) and its meaning in words."""
+
+    meaning: str
+    statement: sympy.Basic | None = None
+
+
+@dataclass(frozen=True)
+class VerifiedStep:
+    """A step together with the scopes of the checks it passed."""
+
+    step: Step
+    scopes: tuple[str, ...]
+    proved: bool
