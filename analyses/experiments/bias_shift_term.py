@@ -3,7 +3,8 @@
 The abstract of arXiv 1511.07289 says that the unit natural gradient differs from the gradient by such a term. Hidden
 units of networks at initialisation and after some training, each with its exact Fisher matrix; then the incoming
 activations are translated so that their mean E_q[a] is t times what it is and nothing else changes
-(`analyses.experiments.translated_units`): t = 1 is the network as it is, t = 0 the centred one. The term is the unit natural
+(`analyses.experiments.translated_units`): t = 1 is the network as it is, t = 0 the centred one. The term is the unit
+natural
 gradient less the block-diagonal gradient (A⁻¹g, g0/c), by direct solves; "the bias-shift term" can be its effect on the
 mean net input (Theorem 2), its parts, or what the two theorems take from g and E_p[a]: each is measured. Proportional
 is what has the exponent d ln|term|/d ln t = 1.

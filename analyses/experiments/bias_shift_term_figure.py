@@ -1,4 +1,4 @@
-"""The figure of `analyses.experiments.bias_shift_term`: size and exponent of the term over the mean, by part, layer and mean."""
+"""The figure of the bias-shift term: size and exponent of the term over the mean, by part, layer and mean."""
 
 from typing import Any
 

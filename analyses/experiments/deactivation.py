@@ -6,12 +6,14 @@ much a phenomenon is present, not how much it is absent; and that concepts there
 
 One unit, X ~ N(mean, std²): variance of f(X) in closed form, simulated, and beside its limit for mean → −∞ (M7);
 E ln f' (M6), −∞ where f is constant somewhere: the output has an atom there; and the information through a noisy
-channel (`analyses.experiments.noisy_channel`). Two independent concepts, one present (mean m) and one absent (−m), added by a
+channel (`analyses.experiments.noisy_channel`). Two independent concepts, one present (mean m) and one absent (−m),
+added by a
 reader: the absent one's share of the reader's variance is Var f at −m over the sum of both; and by its degree the
 reader's code of the present one, through the noisy channel, loses information.
 
 Trained classifiers, one learning rate for all, test examples: what passes through the units that are off and through
-those that are on (`analyses.experiments.off_units`), in every hidden layer. Off is net input < 0 whatever the activation: near 0
+those that are on (`analyses.experiments.off_units`), in every hidden layer. Off is net input < 0 whatever the
+activation: near 0
 ELU's slope e^net is near 1, and a leaky ReLU of slope s passes less where ln s < net < 0. Hence also the deep state:
 the tenth of those off with the lowest net inputs.
 """
@@ -256,7 +258,7 @@ COLUMNS = {
     "simulated": "unit: the same, sample variance",
     "simulated_error": "unit: its standard error, from the fourth central moment by quadrature",
     "log_slope": "unit: E ln f' (M6), nats; layer: mean over pairs; -inf: constant somewhere, an atom of the output",
-    "information": "unit: I(X; f(X) + N(0, channel_noise²)), nats; layer: `analyses.experiments.off_units.coded_degree`",
+    "information": "unit: I(X; f(X) + N(0, channel_noise²)), nats; layer: `off_units.coded_degree`",
     "sampled": "unit: the same by nested Monte Carlo, at every fourth mean",
     "sampled_error": "unit: its standard error",
     "interference": "unit, mean m > 0: nats about X that f(X) + f(X') + noise tells less than f(X) + noise; X' at −m",

@@ -1,4 +1,4 @@
-"""The figure of `analyses.experiments.fisher_spectrum`: spectra, the top eigenvalue's share, and descents at and beyond 2/λ."""
+"""The figure of Fisher spectra: spectra, the top eigenvalue's share, and descents at and beyond 2/λ."""
 
 from typing import Any
 

@@ -1,7 +1,8 @@
 """Operations, bytes and time of ELUs against batch normalisation, and the mean activations that each gives (E10).
 
 Networks of E2 (fully connected) and E4 (11 convolutions) with ReLUs and ELUs, each without and with batch normalisation
-before the activation. Work by formulas (`analyses.experiments.operation_counts`) beside torch's counts (`analyses.experiments.torch_counts`);
+before the activation. Work by formulas (`analyses.experiments.operation_counts`) beside torch's counts
+(`analyses.experiments.torch_counts`);
 times of training steps, of evaluation, and of each hidden layer's normalisation and activation alone on N(0, 1) net
 inputs, all four taking turns in one run. All is measured in one cell, so that nothing runs beside a timing, and on one
 thread unless told otherwise: several wait for each other wherever another process takes one of their cores. In

@@ -1,7 +1,8 @@
 """Mean activations layer by layer in deep random networks, measured beside theory with nothing fitted (P1–P6, B5).
 
 Fully connected networks at initialisation, on standardised data, many seeds: `analyses.networks.random` measures,
-`analyses.experiments.layer_predictions` predicts, from two numbers of the data (mean second moment and mean overlap, with bands of
+`analyses.experiments.layer_predictions` predicts, from two numbers of the data (mean second moment and mean overlap,
+with bands of
 finite width) and from its whole Gram matrix (infinite width). Where is ELU's mean nearer zero than ReLU's, and where is
 it not? Networks of one seed have the same standard normal weights whatever the activation; a sign test decides.
 """

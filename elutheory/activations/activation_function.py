@@ -119,7 +119,8 @@ class Activation:
         Allowed are + − * / **, exp, log, sqrt, sin, cos, atan, asinh, sinh, cosh, tanh, erf, erfc, Abs, sign, Max, Min
         and Piecewise, with comparisons of polynomials. At a breakpoint a Piecewise follows its conditions in order;
         Max, Min and Abs take the derivative from the left. Floats are read as the decimals they print as. Digits
-        lost to cancellation in an expression are yours, but for the forms that `elutheory.activations.stable_forms` knows.
+        lost to cancellation in an expression are yours, but for the forms that `elutheory.activations.stable_forms`
+        knows.
         With `symbol` given, other positive symbols are parameters, and evaluation is symbolic only. Raises InputError.
         """
         return _from_expression(expression, symbol, name)

@@ -71,7 +71,8 @@ def test_redrawing_needs_the_record_alone_and_repeats_byte_for_byte(tmp_path: Pa
     pandas.testing.assert_frame_equal(records.redraw(tmp_path, toy.draw), records.load(tmp_path), check_exact=True)
     assert Record.of(tmp_path) == before
     (tmp_path / "figure.svg").unlink()
-    script = "import sys, pathlib; from tests.analyses.framework import toy_analysis as toy; from analyses.framework import records; "
+    script = "import sys, pathlib; from tests.analyses.framework import toy_analysis as toy; "
+    script += "from analyses.framework import records; "
     script += "records.redraw(pathlib.Path(sys.argv[1]), toy.draw)"
     paths = str(Path(records.__file__).parents[2])
     another = {**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "7"}
