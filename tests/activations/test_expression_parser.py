@@ -6,7 +6,7 @@ import time
 
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from elutheory.activations import Activation
@@ -166,7 +166,6 @@ def parses_or_refuses(text: str) -> None:
     assert parsed.free_symbols <= {X}
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(max_size=60), st.lists(TOKENS, max_size=20).map("".join)))
 def test_any_text_parses_or_is_refused(text: str) -> None:
     parses_or_refuses(text)
@@ -187,13 +186,11 @@ def sentences() -> st.SearchStrategy[str]:
     return st.recursive(leaves, extended, max_leaves=5)
 
 
-@settings(max_examples=150, deadline=None)
 @given(sentences())
 def test_well_formed_text_parses_or_is_refused(text: str) -> None:
     parses_or_refuses(text)
 
 
-@settings(max_examples=60, deadline=None)
 @given(sentences())
 def test_what_becomes_an_activation_is_a_real_function(text: str) -> None:
     try:

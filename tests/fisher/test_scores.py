@@ -172,14 +172,14 @@ def convolutions(draw: st.DrawFn) -> tuple[nn.Module, Tensor, str]:
     return model.double(), inputs, draw(st.sampled_from(["0", "2"]))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(derandomize=True, database=None)
 @given(perceptrons(), st.sampled_from(LIKELIHOODS))
 def test_perceptrons_on_vectors_and_sequences(drawn: tuple[nn.Module, Tensor, str], likelihood: Likelihood) -> None:
     check_against_every_label(*drawn, likelihood)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(derandomize=True, database=None)
 @given(convolutions(), st.sampled_from(LIKELIHOODS))
 def test_convolutions(drawn: tuple[nn.Module, Tensor, str], likelihood: Likelihood) -> None:
     check_against_every_label(*drawn, likelihood)

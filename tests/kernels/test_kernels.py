@@ -312,7 +312,7 @@ def test_scaling(quantity: str) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=3e-12, atol=1e-300)
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(
     st.lists(st.lists(st.integers(-6, 6), min_size=3, max_size=3), min_size=2, max_size=6),
     st.integers(-8, 3),

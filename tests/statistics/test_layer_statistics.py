@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -61,7 +61,6 @@ def assert_same_as(statistics: LayerStatistics, layer: str, points: np.ndarray, 
 # --- against all activations together --------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     widths=st.lists(st.integers(1, 7), min_size=1, max_size=3),
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8),
@@ -515,7 +514,6 @@ def test_sketches_merge_with_kept_values() -> None:
 
 
 @given(first=st.integers(1, 89), extremes=st.booleans())
-@settings(deadline=None, max_examples=15)
 def test_two_halves_equal_the_whole(first: int, extremes: bool) -> None:
     model, data = network(), inputs()
     options: dict[str, Any] = {"extremes": extremes, "quantiles": (0.25, 0.5), "batch_size": 13}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyses.data import datasets
@@ -306,7 +306,7 @@ def test_a_file_much_longer_than_its_header_says_is_not_read_to_its_end(tmp_path
     bomb = gzip.compress(header(8, 1, 10) + bytes(2**28), compresslevel=1)
     (tmp_path / "labels").write_bytes(bomb)
     command = (
-        "import resource, sys\nfrom pathlib import Path\nfrom analyses.idx_files import read_idx\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom analyses.data.idx import read_idx\n"
         "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**27,) * 2)\nread_idx(Path(sys.argv[1]), 1)"
     )
@@ -324,7 +324,6 @@ def test_incomplete_and_double_idx_folders_are_refused(tmp_path: Path) -> None:
 SMALL = idx_bytes(pixels(3, 2, 2))
 
 
-@settings(deadline=None, max_examples=300)
 @given(data=st.data(), compressed=st.booleans())
 def test_damaged_idx_files_load_the_same_or_are_refused(
     fuzz_folder: Path, data: st.DataObject, compressed: bool
@@ -482,7 +481,6 @@ def test_images_of_suspicious_size_are_refused_before_they_are_decoded() -> None
             image_files.decode_images([("file", content)], 1, "folder")
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_damaged_image_files_decode_or_are_refused(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from([png(TRAIN_IMAGES[0], kind=kind) for kind in ("PNG", "BMP", "PPM")])))
@@ -552,7 +550,6 @@ def test_wrong_parquet_files_are_refused(tmp_path: Path) -> None:
     refused(write(tmp_path / "test only", {"test.parquet": good}), "begins with train")
 
 
-@settings(deadline=None, max_examples=100)
 @given(data=st.data())
 def test_damaged_parquet_files_load_the_same_or_are_refused(fuzz_folder: Path, data: st.DataObject) -> None:
     good = parquet_bytes(TRAIN_IMAGES[:6], labels(6))
