@@ -1,9 +1,12 @@
 """numpy or torch: which library, and the few operations that they spell differently."""
 
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
+
+Array: TypeAlias = Any
+"""A numpy array or a torch tensor, in `Float[Array, " pairs"]`; a name for both would import torch for everyone."""
 
 
 def library(array: Any) -> Any:
