@@ -11,8 +11,9 @@ from elutheory.activations.activation_function import Activation, as_activation
 from elutheory.errors import InputError
 from elutheory.fisher.scores import layer_scores
 from elutheory.fisher.theorem_checks import LayerRecord, layer_record
+from elutheory.models.data import load_digits
 
-PIXELS, CLASSES = 64, 10
+PIXELS, CLASSES = 64, 10  # of the digits
 MEMORY_LIMIT = 2**30
 
 
@@ -119,14 +120,6 @@ def _measure_layer(model: nn.Module, pixels: Tensor, labels: Tensor, number: int
     name = linear_name(number)
     loss = layer_scores(model, pixels, name, kind="empirical", targets=labels)
     return layer_record(layer_scores(model, pixels, name), loss.gradient(), str(number), damping)
-
-
-def load_digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's digits: pixels (1797, 64), float64 in [0, 1], and labels (1797,), integers 0 to 9."""
-    from sklearn.datasets import load_digits as load
-
-    images, labels = load(return_X_y=True)
-    return torch.tensor(images / 16, dtype=torch.float64), torch.tensor(labels, dtype=torch.int64)
 
 
 def linear_name(number: int) -> str:

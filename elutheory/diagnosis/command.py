@@ -154,13 +154,9 @@ def load_model(name: str) -> "nn.Module":
 
 
 def _data(name: str) -> "tuple[Tensor, Tensor | None]":
-    if name == "digits":
-        from elutheory.bias_shift.digits import load_digits
+    from elutheory.models.data import load_digits, read_data
 
-        return load_digits()
-    from elutheory.models.data import read_data
-
-    return read_data(Path(name))
+    return load_digits() if name == "digits" else read_data(Path(name))
 
 
 def _one_line(error: Exception) -> str:

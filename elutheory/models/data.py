@@ -1,6 +1,7 @@
 """Data as batches: a tensor, a pair (inputs, targets), a mapping of tensors, or any iterable of such batches.
 
-Data sets from files, read without pickle: .npz and .safetensors with `inputs` and, optionally, `targets`.
+Data sets from files, read without pickle: .npz and .safetensors with `inputs` and, optionally, `targets`; and
+scikit-learn's handwritten digits.
 """
 
 import zipfile
@@ -74,6 +75,14 @@ def _cut(inputs: Any, targets: Any, batch_size: int) -> Iterator[tuple[Any, Any]
         else:
             cut = inputs[part]
         yield cut, targets[part] if isinstance(targets, Tensor) else targets
+
+
+def load_digits() -> tuple[Tensor, Tensor]:
+    """scikit-learn's digits: pixels (1797, 64), float64 in [0, 1], and labels (1797,), integers 0 to 9."""
+    from sklearn.datasets import load_digits as load  # noqa: PLC0415  it takes a second to load, for these data alone
+
+    images, labels = load(return_X_y=True)
+    return torch.tensor(images / 16, dtype=torch.float64), torch.tensor(labels, dtype=torch.int64)
 
 
 SUFFIXES = (".npz", ".safetensors")

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from elutheory.activations import activation
-from elutheory.bias_shift.digits import DigitsExperiment, classifier, linear_name, load_digits, measure_digits
+from elutheory.bias_shift.digits import DigitsExperiment, classifier, linear_name, measure_digits
 from elutheory.errors import InputError
 from elutheory.fisher import unit_fisher
+from elutheory.models.data import load_digits
 
 SMALL = DigitsExperiment(hidden=(8,), epochs=1)
 
