@@ -322,7 +322,8 @@ class LayerStatistics:
         return statistics
 
 
-_FORMAT = "elutheory.statistics.unit_statistics.1"
+_FORMAT = "elutheory.layer_statistics.1"
+"""Names the files' format, not a module: it stays as it is while the format does."""
 
 
 @dataclass(eq=False)

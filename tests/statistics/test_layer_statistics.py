@@ -1,6 +1,11 @@
 """Streamed statistics against numpy on all activations together, for drawn nets, splits and kinds of layers."""
 
+import importlib
+import inspect
+import json
 import math
+import pickle
+import pydoc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import elutheory
 import elutheory.models.running_moments
 from elutheory.activations.torch_module import ActivationModule
 from elutheory.errors import InputError
@@ -540,6 +546,22 @@ def test_files_hold_everything(tmp_path: Path) -> None:
         assert loaded.table.equals(statistics.table)
         assert loaded.unit_table.equals(statistics.unit_table)
         assert loaded.merge(statistics).table["count"].tolist() == [180] * 4
+
+
+def test_the_files_name_their_format() -> None:
+    """Files that were written before a module moved are read after it."""
+    content = layer_statistics(network(), inputs()).to_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert [*header["__metadata__"]] == ["elutheory.layer_statistics.1"]
+
+
+@pytest.mark.parametrize("name", ["layer_statistics", "observe_layers"])
+def test_public_functions_are_functions_whatever_was_imported(name: str) -> None:
+    importlib.import_module("elutheory.statistics.unit_statistics")
+    function = getattr(elutheory, name)
+    assert inspect.isfunction(function)
+    assert "activation module's outputs" in pydoc.render_doc(function)
+    assert pickle.loads(pickle.dumps(function)) is function  # noqa: S301
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,140 @@
+"""The layers of a torch model whose units can be studied, and why a layer or a whole model cannot be."""
+
+from typing import cast
+
+import torch
+from torch import nn
+
+from elutheory.errors import InputError
+
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+WeightLayer = nn.Linear | Convolution
+KINDS_OF_LAYER = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+INSTANCE_NORM = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+PASSED_THROUGH = (nn.Identity, *DROPOUT, *BATCH_NORM, *INSTANCE_NORM, nn.GroupNorm, nn.LayerNorm)
+"""Modules between a layer and its activation function whose outputs still hold one number per unit and position."""
+
+_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+# Counted from the end, so that an example without a batch axis has its units in the right place too.
+_UNIT_AXES = {
+    nn.Linear: -1,
+    nn.Bilinear: -1,
+    nn.Conv1d: -2,
+    nn.ConvTranspose1d: -2,
+    nn.Conv2d: -3,
+    nn.ConvTranspose2d: -3,
+    nn.Conv3d: -4,
+    nn.ConvTranspose3d: -4,
+}
+
+
+def layer_names(model: nn.Module) -> list[str]:
+    """Names of the model's `Linear` and `Conv1d/2d/3d` layers, in the order of `named_modules`."""
+    return [name for name, module in model.named_modules() if isinstance(module, KINDS_OF_LAYER)]
+
+
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """The module named `name`. Raises InputError if there is none or if it is not a `Linear` or `Conv1d/2d/3d`."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    allowed = f"the Linear and convolution layers are {', '.join(map(repr, layer_names(model))) or 'none'}"
+    if name not in modules:
+        raise InputError(f"the model has no layer {name!r}; {allowed}.")
+    module = modules[name]
+    if not isinstance(module, KINDS_OF_LAYER):
+        kind = type(module).__name__
+        raise InputError(f"layer {name!r} is a {kind}, not a torch.nn Linear, Conv1d, Conv2d or Conv3d; {allowed}.")
+    return module
+
+
+def unit_axis(module: nn.Module) -> int | None:
+    """The axis of a layer's outputs along which its units lie; None for a module that is no layer with weights."""
+    return next((axis for kind, axis in _UNIT_AXES.items() if isinstance(module, kind)), None)
+
+
+def own_parameters(layer: nn.Module) -> dict[str, nn.Parameter]:
+    """The layer's weight and, if it has one, its bias."""
+    return {name: parameter for name, parameter in layer._parameters.items() if parameter is not None}
+
+
+# --- why not --------------------------------------------------------------------------------------------------------
+
+
+def refusal_of_layer(model: nn.Module, name: str, layer: nn.Module) -> str | None:
+    """Why the layer's scores cannot be had, in one sentence, as far as can be told before a forward pass; else None."""
+    base = next(kind for kind in KINDS_OF_LAYER if isinstance(layer, kind))
+    if nn.utils.parametrize.is_parametrized(layer) or not {"weight", "bias"} <= layer._parameters.keys():
+        return (
+            f"layer {name!r} computes its weight or bias from other parameters (a parametrisation such as weight or "
+            "spectral norm); remove it first, which keeps the effective weight."
+        )
+    if type(layer).forward is not base.forward:
+        return (
+            f"layer {name!r} is a {type(layer).__name__} with a forward pass of its own; {base.__name__}'s is needed."
+        )
+    weight = cast(nn.Parameter, layer._parameters["weight"])
+    if weight.dtype not in (torch.float32, torch.float64):
+        return f"layer {name!r} has weights of {weight.dtype}; torch.float32 or torch.float64 is needed."
+    own = {id(parameter): key for key, parameter in own_parameters(layer).items()}
+    for other_name, other in model.named_modules():
+        if other is layer:
+            continue
+        for key, parameter in other._parameters.items():
+            if id(parameter) in own:
+                return (
+                    f"layer {name!r} shares its {own[id(parameter)]} with {other_name!r} ({type(other).__name__} "
+                    f"{key}); the score of a weight tied between modules is not available, so untie them."
+                )
+    return None
+
+
+def check_observable(model: nn.Module) -> None:
+    """Raise InputError for a model whose forward pass hooks cannot see: compiled, scripted, or spread over devices."""
+    for name, module in model.named_modules():
+        described = f"{type(module).__name__} {name!r}" if name else f"the {type(module).__name__}"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise InputError(f"{described} is a TorchScript module; pass the model as it was before.")
+        if hasattr(module, "_orig_mod"):
+            raise InputError(f"{described} is compiled by torch.compile, where hooks see nothing; pass its ._orig_mod.")
+        if module._compiled_call_impl is not None:
+            raise InputError(f"{described} is compiled in place, where hooks see nothing; do not call its compile().")
+        if isinstance(module, _PARALLEL):
+            raise InputError(f"{described} spreads a model over devices or processes; pass its .module.")
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise InputError for a model that `check_observable` refuses, one in which examples are random or influence one
+    another as far as its modules tell, and one whose parameters have no values."""
+    check_observable(model)
+    for name, module in model.named_modules():
+        described = f"{type(module).__name__} {name!r}"
+        if _is_random(module):
+            raise InputError(
+                f"{described} is in training mode, where the output for an example is random or depends on its batch; "
+                "call model.eval() first."
+            )
+        if isinstance(module, BATCH_NORM) and module.running_mean is None:
+            raise InputError(f"{described} keeps no running statistics, so that examples influence one another.")
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise InputError(f"parameter {name!r} has no values yet; run the model once first.")
+        if parameter.is_meta:
+            raise InputError(f"parameter {name!r} is on the meta device, without values; move the model to a real one.")
+        if parameter.is_inference():
+            raise InputError(f"parameter {name!r} was made in inference mode; make the model outside of it.")
+
+
+def _is_random(module: nn.Module) -> bool:
+    """Whether the module's output is random, or depends on the rest of the batch, or the call changes its state."""
+    if not module.training:
+        return False
+    if isinstance(module, DROPOUT):
+        return module.p > 0
+    if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
+        return module.dropout > 0
+    if isinstance(module, INSTANCE_NORM):
+        return module.track_running_stats
+    return isinstance(module, (*BATCH_NORM, nn.RReLU))
