@@ -24,7 +24,6 @@ from analyses.report.inline_svg import inline_svg
 from analyses.report.ledger import DERIVATIONS, Row, Test, ledger
 from analyses.report.ledger_text import SIGNS
 from elutheory.derivations.catalogue import PROOFS
-from elutheory.derivations.proof.rendering import derivation_html
 from elutheory.errors import InputError
 from elutheory.output.figures import number
 
@@ -108,10 +107,7 @@ def _proofs() -> list[tuple[str, list[tuple[str, str, str]]]]:
     return [
         (
             section,
-            [
-                (each.identifier, f"{each.title} [{each.number}]", derivation_html(each, level=4))
-                for each in derivations
-            ],
+            [(each.identifier, f"{each.title} [{each.number}]", each.to_html(level=4)) for each in derivations],
         )
         for section, derivations in sections.items()
     ]

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from elutheory.derivations.bias_shift.fisher_matrix import fisher_information
-from elutheory.derivations.bias_shift.partitioned_inverse import lemma_1, lemma_2
-from elutheory.derivations.bias_shift.unit_natural_gradient import bias_shift_of_a_unit, centring, theorem_1, theorem_2
-from elutheory.derivations.proof.derivation import Derivation
+from elutheory.derivations.catalogue import DERIVATIONS
 from elutheory.derivations.proof.steps import VerificationError
 from elutheory.errors import InputError
 from elutheory.output.command_line import FAILED, VERIFIED, parse_options, run
@@ -32,24 +29,6 @@ Statement = Literal[
     "gaussian-units",
     "all",
 ]
-
-
-def _gaussian_units() -> Derivation:
-    from elutheory.derivations.bias_shift.gaussian_inputs import gaussian_units
-
-    return gaussian_units()
-
-
-DERIVATIONS: dict[str, Callable[[], Derivation]] = {
-    "lemma-1": lemma_1,
-    "lemma-2": lemma_2,
-    "fisher-information": fisher_information,
-    "theorem-1": theorem_1,
-    "bias-shift": bias_shift_of_a_unit,
-    "theorem-2": theorem_2,
-    "centring": centring,
-    "gaussian-units": _gaussian_units,
-}
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.printing import statement_latex, statement_text
-from elutheory.derivations.proof.rendering import (
-    NO_BREAK,
-    derivation_html,
-    derivation_latex,
-    derivation_markdown,
-    derivation_text,
-    latex_text,
-)
 from elutheory.derivations.proof.steps import VerifiedStep
 from elutheory.output.document import html_page, html_table, latex_table, markdown_table, text_table
+from elutheory.output.latex import NO_BREAK, latex_text
 
 if TYPE_CHECKING:
     from elutheory.bias_shift.digits import DigitsExperiment, NetworkRecord
@@ -169,7 +162,7 @@ def _network_title(network: "NetworkRecord") -> str:
 
 
 def _text(report: Report) -> str:
-    parts = [derivation_text(derivation, TEXT_WIDTH) for derivation in report.derivations]
+    parts = [derivation.to_text(TEXT_WIDTH) for derivation in report.derivations]
     if report.experiment:
         parts.append("\n".join(textwrap.wrap(_introduction(report.experiment), TEXT_WIDTH)) + "\n")
         for network in report.experiment.networks:
@@ -236,7 +229,7 @@ def _json_experiment(experiment: Experiment) -> dict[str, Any]:
 
 
 def _markdown(report: Report) -> str:
-    parts = [f"# {TITLE}\n", *map(derivation_markdown, report.derivations)]
+    parts = [f"# {TITLE}\n", *(derivation.to_markdown() for derivation in report.derivations)]
     if report.experiment:
         parts.append(f"## Measured\n\n{_introduction(report.experiment)}\n")
         for network in report.experiment.networks:
@@ -248,7 +241,7 @@ def _markdown(report: Report) -> str:
 
 
 def _latex(report: Report) -> str:
-    parts = ["% Needs amsmath and amssymb.", *map(derivation_latex, report.derivations)]
+    parts = ["% Needs amsmath and amssymb.", *(derivation.to_latex() for derivation in report.derivations)]
     if report.experiment:
         parts += [r"\subsection*{Measured}", latex_text(_introduction(report.experiment))]
         for network in report.experiment.networks:
@@ -261,7 +254,7 @@ def _latex(report: Report) -> str:
 
 
 def _html(report: Report) -> str:
-    parts = list(map(derivation_html, report.derivations))
+    parts = [derivation.to_html() for derivation in report.derivations]
     if report.experiment:
         introduction = html.escape(_introduction(report.experiment))
         parts += ['<section id="measured">', "<h2>Measured</h2>", f"<p>{introduction}</p>"]

@@ -9,11 +9,11 @@ from typing import Any
 
 from elutheory.activations.activation_function import Activation
 from elutheory.derivations.proof import notation
-from elutheory.derivations.proof.printing import NO_BREAK, statement_latex, statement_mathml, statement_text
-from elutheory.derivations.proof.rendering import latex_text
+from elutheory.derivations.proof.printing import statement_latex, statement_mathml, statement_text
 from elutheory.derivations.proof.steps import equation
 from elutheory.moments.verification import DIGITS_OF_CHECK, SYMBOLS, Proof, Row
 from elutheory.output.document import html_page, html_table, latex_table, markdown_table, text_table
+from elutheory.output.latex import NO_BREAK, latex_text
 
 TEXT_WIDTH = 80
 

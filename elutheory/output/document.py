@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from io import StringIO
 
-from elutheory.derivations.proof.rendering import latex_text
+from elutheory.output.latex import latex_text
 
 Rows = Sequence[Sequence[str]]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from elutheory.activations.activation_function import activation, activation_names
-from elutheory.derivations.proof.rendering import latex_text
 from elutheory.output.document import html_page, html_table, latex_table, markdown_table, text_table
+from elutheory.output.latex import latex_text
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation

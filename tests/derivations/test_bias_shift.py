@@ -9,14 +9,14 @@ from flint import fmpq
 from sympy.matrices.expressions.matexpr import MatrixExpr
 
 import elutheory as et
-from elutheory.bias_shift.command import DERIVATIONS
 from elutheory.derivations.algebra.entries import ExplicitAlgebra, RationalFunction, RationalNumber
 from elutheory.derivations.algebra.normal_form import NormalFormAlgebra
 from elutheory.derivations.algebra.sample_spaces import SampleSpace
-from elutheory.derivations.algebra.statements import Evaluation, InnerProduct
+from elutheory.derivations.algebra.statements import Evaluation
 from elutheory.derivations.bias_shift.unit_natural_gradient import _SETTING
+from elutheory.derivations.catalogue import DERIVATIONS
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.notation import A, K, b, c, g, n, variance_q
+from elutheory.derivations.proof.notation import A, InnerProduct, K, b, c, g, n, variance_q
 from elutheory.derivations.proof.steps import Check, CheckError, Step, VerificationError
 from tests.references.mutants import is_same_statement, mutants
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import sympy
 
-from elutheory.derivations.algebra.statements import InnerProduct
+from elutheory.derivations.proof.notation import InnerProduct
 
 
 def _mutants_at(node: sympy.Basic) -> Iterator[tuple[str, Callable[[], sympy.Basic]]]:

@@ -6,21 +6,9 @@ from typing import Any, Protocol, runtime_checkable
 import sympy
 from sympy.matrices.expressions.blockmatrix import BlockMatrix
 from sympy.matrices.expressions.matexpr import MatrixExpr
-from sympy.printing.precedence import PRECEDENCE
 
+from elutheory.derivations.proof.notation import InnerProduct
 from elutheory.derivations.proof.steps import CheckError
-
-
-class InnerProduct(sympy.Expr):
-    """A 1 x 1 matrix expression, such as `b.T * A.I * b`, read as the commuting scalar that it is."""
-
-    is_commutative = True
-    precedence = PRECEDENCE["Mul"]
-
-    def __new__(cls, matrix: Any) -> "InnerProduct":
-        if getattr(matrix, "shape", None) != (1, 1):
-            raise ValueError(f"only a 1 x 1 matrix is a scalar, {matrix} is not")
-        return super().__new__(cls, matrix)
 
 
 @runtime_checkable

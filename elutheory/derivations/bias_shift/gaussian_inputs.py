@@ -12,10 +12,10 @@ from elutheory.activations.activation_function import activation
 from elutheory.derivations.algebra.entries import Matrix
 from elutheory.derivations.algebra.sample_spaces import SampleSpace, as_matrix
 from elutheory.derivations.algebra.settings import MatrixSetting
-from elutheory.derivations.algebra.statements import InnerProduct
 from elutheory.derivations.moments.moments_of_activations import moment_formulas
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
+    InnerProduct,
     c,
     k,
     mean_p,

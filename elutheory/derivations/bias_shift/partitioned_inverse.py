@@ -9,9 +9,21 @@ import sympy
 from elutheory.derivations.algebra.entries import Matrix
 from elutheory.derivations.algebra.sample_spaces import SampleSpace, as_matrix
 from elutheory.derivations.algebra.settings import MatrixSetting
-from elutheory.derivations.algebra.statements import InnerProduct
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.notation import A, K, b, c, mean, n, other_mean, s, second_moment, u, variance
+from elutheory.derivations.proof.notation import (
+    A,
+    InnerProduct,
+    K,
+    b,
+    c,
+    mean,
+    n,
+    other_mean,
+    s,
+    second_moment,
+    u,
+    variance,
+)
 from elutheory.derivations.proof.steps import Assumption, Step, equation
 
 BORDERED = sympy.BlockMatrix([[A, b], [b.T, c * sympy.Identity(1)]])

@@ -11,7 +11,6 @@ from flint import fmpq
 from elutheory.derivations.algebra.entries import Matrix, RationalNumber
 from elutheory.derivations.algebra.resolvents import RectangularSetting
 from elutheory.derivations.algebra.sample_spaces import as_matrix
-from elutheory.derivations.algebra.statements import InnerProduct
 from elutheory.derivations.expectations.layer_notation import (
     activation_gram,
     activation_mean,
@@ -22,7 +21,7 @@ from elutheory.derivations.expectations.layer_notation import (
     inputs,
 )
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.notation import n
+from elutheory.derivations.proof.notation import InnerProduct, n
 from elutheory.derivations.proof.steps import Assumption, Step, equation
 
 

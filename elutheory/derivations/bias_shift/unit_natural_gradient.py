@@ -11,11 +11,11 @@ from flint import fmpq
 from elutheory.derivations.algebra.entries import Matrix
 from elutheory.derivations.algebra.sample_spaces import SampleSpace, as_matrix
 from elutheory.derivations.algebra.settings import MatrixSetting
-from elutheory.derivations.algebra.statements import InnerProduct
 from elutheory.derivations.bias_shift.partitioned_inverse import BORDERED, INVERSE_BLOCKS
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     A,
+    InnerProduct,
     K,
     b,
     c,

@@ -7,11 +7,14 @@ from typing import Any
 
 import sympy
 
+from elutheory.output.latex import NO_BREAK
+
 
 class Phi(sympy.Function):
     """`Phi(z) = P(Z <= z)` for standard normal Z; `Phi' = phi`."""
 
     nargs = 1
+    is_last_factor = True
 
     @classmethod
     def eval(cls, z: sympy.Expr) -> sympy.Expr | None:
@@ -30,15 +33,22 @@ class Phi(sympy.Function):
     def _eval_evalf(self, prec: int) -> sympy.Expr:
         return self.rewrite(sympy.erfc)._eval_evalf(prec)
 
+    def _statement_text(self, printer: Any) -> str:
+        return applied_text(printer, "Φ", self)
+
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         power = "" if exp is None else f"^{{{exp}}}"
         return rf"\Phi{power}\left({printer._print(self.args[0])}\right)"
+
+    def _mathml_presentation(self, printer: Any) -> Any:
+        return applied_mathml(printer, leaf(printer, "mi", "Φ"), self)
 
 
 class phi(sympy.Function):  # noqa: N801 (the density is written with a small letter)
     """`phi(z) = exp(−z²/2) / sqrt(2 pi)`; `phi' = −z phi`."""
 
     nargs = 1
+    is_last_factor = True
 
     @classmethod
     def eval(cls, z: sympy.Expr) -> sympy.Expr | None:
@@ -56,6 +66,40 @@ class phi(sympy.Function):  # noqa: N801 (the density is written with a small le
     def _eval_evalf(self, prec: int) -> sympy.Expr:
         return self.rewrite(sympy.exp)._eval_evalf(prec)
 
+    def _statement_text(self, printer: Any) -> str:
+        return applied_text(printer, "φ", self)
+
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         power = "" if exp is None else f"^{{{exp}}}"
         return rf"\varphi{power}\left({printer._print(self.args[0])}\right)"
+
+    def _mathml_presentation(self, printer: Any) -> Any:
+        return applied_mathml(printer, leaf(printer, "mi", "φ"), self)
+
+
+# --- how functions print themselves -------------------------------------------------------------------------------
+
+
+def applied_text(printer: Any, name: str, function: Any) -> str:
+    """`name(a, b; c)`, which is not broken over lines."""
+    first, *others = (printer._print(argument) for argument in function.args)
+    inside = "; ".join([", ".join([first, *others[:1]]), *others[1:]])
+    return f"{name}({inside})".replace(" ", NO_BREAK)
+
+
+def applied_mathml(printer: Any, name: Any, function: Any) -> Any:
+    """`name(a, b; c)` as presentation MathML; `name` is an element."""
+    row = printer.dom.createElement("mrow")
+    row.appendChild(name)
+    for sign, argument in zip("(,;", function.args, strict=False):
+        row.appendChild(leaf(printer, "mo", sign))
+        row.appendChild(printer._print(argument))
+    row.appendChild(leaf(printer, "mo", ")"))
+    return row
+
+
+def leaf(printer: Any, tag: str, text: str) -> Any:
+    """A MathML element that holds a sign or a name."""
+    element = printer.dom.createElement(tag)
+    element.appendChild(printer.dom.createTextNode(text))
+    return element

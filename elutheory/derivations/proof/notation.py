@@ -1,6 +1,22 @@
 """The symbols of the derivations, and how each is written in text and in LaTeX."""
 
+from typing import Any
+
 import sympy
+from sympy.printing.precedence import PRECEDENCE
+
+
+class InnerProduct(sympy.Expr):
+    """A 1 x 1 matrix expression, such as `b.T * A.I * b`, read as the commuting scalar that it is."""
+
+    is_commutative = True
+    precedence = PRECEDENCE["Mul"]
+
+    def __new__(cls, matrix: Any) -> "InnerProduct":
+        if getattr(matrix, "shape", None) != (1, 1):
+            raise ValueError(f"only a 1 x 1 matrix is a scalar, {matrix} is not")
+        return super().__new__(cls, matrix)
+
 
 n = sympy.Symbol("n", integer=True, positive=True)
 

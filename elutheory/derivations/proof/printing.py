@@ -15,13 +15,11 @@ from sympy.printing.mathml import MathMLPresentationPrinter
 from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.str import StrPrinter
 
-from elutheory.derivations.algebra.statements import InnerProduct
-from elutheory.derivations.expectations.functions import Phi, phi
-from elutheory.derivations.proof.notation import WRITTEN
+from elutheory.derivations.proof.notation import WRITTEN, InnerProduct
+from elutheory.output.latex import NO_BREAK
 
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _SHORT_BRACKET = 24
-NO_BREAK = "\N{NO-BREAK SPACE}"  # joins factors; a line may be broken only before = + and −
 
 
 class TextPrinter(StrPrinter):
@@ -127,12 +125,6 @@ class TextPrinter(StrPrinter):
     def _print_Exp1(self, expr: Any) -> str:
         return "e"
 
-    def _print_Phi(self, expr: Any) -> str:
-        return self._applied("Φ", expr)
-
-    def _print_phi(self, expr: Any) -> str:
-        return self._applied("φ", expr)
-
     def _print_exp(self, expr: Any) -> str:
         return self._applied("exp", expr)
 
@@ -144,10 +136,10 @@ class TextPrinter(StrPrinter):
 
 
 def _is_last_factor(factor: sympy.Basic) -> bool:
-    """Φ, φ and moments stand after their coefficients."""
+    """Moments, and functions that say so (Φ and φ), stand after their coefficients."""
     if isinstance(factor, sympy.Symbol):
         return WRITTEN.get(factor.name, ("", ""))[0].startswith(("E[", "T"))
-    return isinstance(factor, (Phi, phi))
+    return getattr(factor, "is_last_factor", False)
 
 
 def _positive_terms_first(expression: Any) -> list[Any]:
@@ -361,23 +353,6 @@ class StatementMathmlPrinter(MathMLPresentationPrinter):
         element.appendChild(self._leaf("mi", label))
         element.appendChild(self._leaf("mi", "".join(str(index) for index in expr.indices)))
         return element
-
-    def _print_Phi(self, expr: Any) -> Any:
-        return self._applied("Φ", expr)
-
-    def _print_phi(self, expr: Any) -> Any:
-        return self._applied("φ", expr)
-
-    def _applied(self, name: str, expr: Any) -> Any:
-        row = self.dom.createElement("mrow")
-        for element in (
-            self._leaf("mi", name),
-            self._leaf("mo", "("),
-            self._print(expr.args[0]),
-            self._leaf("mo", ")"),
-        ):
-            row.appendChild(element)
-        return row
 
 
 def statement_text(statement: sympy.Basic) -> str:

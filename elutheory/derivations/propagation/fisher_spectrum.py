@@ -11,7 +11,6 @@ from elutheory.derivations.algebra.entries import Matrix, RationalNumber
 from elutheory.derivations.algebra.resolvents import RectangularSetting
 from elutheory.derivations.algebra.sample_spaces import as_matrix, inner_product, vector
 from elutheory.derivations.algebra.settings import MatrixSetting
-from elutheory.derivations.algebra.statements import InnerProduct
 from elutheory.derivations.expectations.layer_notation import (
     centring_matrix,
     diagonal_sum,
@@ -25,7 +24,7 @@ from elutheory.derivations.expectations.layer_notation import (
     top_eigenvalue,
 )
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.notation import n
+from elutheory.derivations.proof.notation import InnerProduct, n
 from elutheory.derivations.proof.steps import Assumption, Step, equation
 
 

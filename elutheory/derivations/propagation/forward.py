@@ -23,7 +23,6 @@ from elutheory.derivations.algebra.sample_spaces import (
     vector,
 )
 from elutheory.derivations.algebra.settings import MatrixSetting
-from elutheory.derivations.algebra.statements import InnerProduct
 from elutheory.derivations.expectations.checks import DIGITS, Point, check_value, quadrature
 from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.derivations.expectations.layer_checks import quadrature_check
@@ -64,7 +63,7 @@ from elutheory.derivations.expectations.pair_density import NetDensity, in_expon
 from elutheory.derivations.expectations.pointwise import pointwise_checks
 from elutheory.derivations.moments.moments_of_activations import moment_formulas
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.notation import mu, n, sigma, slope_mean, unit_mean, unit_second_moment
+from elutheory.derivations.proof.notation import InnerProduct, mu, n, sigma, slope_mean, unit_mean, unit_second_moment
 from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 
 _SOURCE = "mean-field theory of random networks (Poole et al., arXiv 1606.05340)"

@@ -1,0 +1,61 @@
+"""Running text in LaTeX: its mathematical letters in mathematics."""
+
+NO_BREAK = "\N{NO-BREAK SPACE}"  # joins factors; a line may be broken only before = + and −
+
+_LATEX_TEXT = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": "~",
+    "Δ": r"$\Delta$",
+    "δ": r"$\delta$",
+    "Φ": r"$\Phi$",
+    "φ": r"$\varphi$",
+    "α": r"$\alpha$",
+    "μ": r"$\mu$",
+    "σ": r"$\sigma$",
+    "Σ": r"$\Sigma$",
+    "→": r"$\to$",
+    "∞": r"$\infty$",
+    "±": r"$\pm$",
+    "∂": r"$\partial$",
+    "′": "$'$",
+    "″": "$''$",
+    "³": "$^3$",
+    "≠": r"$\neq$",
+    "√": r"$\surd$",
+    "π": r"$\pi$",
+    NO_BREAK: "~",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "−": "$-$",
+    "⁻¹": "$^{-1}$",
+    "²": "$^2$",
+    "ᵀ": r"$^\top$",
+    "₀": "$_0$",
+    "ã": r"$\tilde a$",
+    "w̃": r"$\tilde w$",
+    "…": r"\ldots{}",
+    "·": r"$\cdot$",
+    "–": "--",
+    "✓": r"$\checkmark$",
+    "✗": r"$\times$",
+    "×": r"$\times$",
+    "*": r"$\ast$",
+    "†": r"$\dagger$",
+}
+
+
+def latex_text(text: str) -> str:
+    """Running text in plain LaTeX, its mathematical letters in mathematics."""
+    result, position = [], 0
+    while position < len(text):
+        size = next(size for size in (2, 1) if size == 1 or text[position : position + 2] in _LATEX_TEXT)
+        piece = text[position : position + size]
+        result.append(_LATEX_TEXT.get(piece, piece))
+        position += size
+    return "".join(result)
