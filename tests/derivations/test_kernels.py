@@ -11,11 +11,10 @@ import pytest
 import sympy
 
 from elutheory.activations import Activation, activation
-from elutheory.derivations.expectations.bivariate_gaussian import Phi2, bivariate_density, bivariate_probability
-from elutheory.derivations.expectations.functions import Phi, phi
+from elutheory.derivations.expectations.functions import Phi, Phi2, bivariate_density, bivariate_probability, phi
 from elutheory.derivations.expectations.integrals import NoClosedForm
 from elutheory.derivations.expectations.pair_checks import check_vanishing
-from elutheory.derivations.expectations.pair_normal_form import is_identically_zero
+from elutheory.derivations.expectations.pair_normal_form import is_zero_at_every_correlation
 from elutheory.derivations.expectations.pair_notation import a, b, rho, s1, s2
 from elutheory.derivations.kernels.dual_kernels import dual_kernel_closed_form, dual_kernel_derivative_closed_form
 from elutheory.derivations.kernels.formulas import dual_kernel_formulas
@@ -117,7 +116,7 @@ def test_each_check_alone_catches_a_dropped_term_of_k1() -> None:
     ],
 )
 def test_identities_with_a_correlation_are_decided(zero: sympy.Expr) -> None:
-    assert is_identically_zero(zero)
+    assert is_zero_at_every_correlation(zero)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ def test_identities_with_a_correlation_are_decided(zero: sympy.Expr) -> None:
     ],
 )
 def test_differences_with_a_correlation_are_not_zero(nonzero: sympy.Expr) -> None:
-    assert not is_identically_zero(nonzero)
+    assert not is_zero_at_every_correlation(nonzero)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +138,7 @@ def test_differences_with_a_correlation_are_not_zero(nonzero: sympy.Expr) -> Non
 )
 def test_normal_form_refuses_what_it_cannot_decide(expression: sympy.Expr) -> None:
     with pytest.raises(CheckError, match="no rule"):
-        is_identically_zero(expression)
+        is_zero_at_every_correlation(expression)
 
 
 def test_decay_is_recognised_on_the_right_side_only() -> None:
@@ -157,7 +156,7 @@ def test_limit_for_equal_inputs_refuses_unequal_ones() -> None:
     assert at_equality(Phi2(a, -b, -rho)) == 0
     for formula in (Phi2(a, b + s2, rho), Phi((a + s1) / q), 1 / q):
         with pytest.raises(CheckError, match=r"limit|no rule"):
-            is_identically_zero(at_equality(formula))
+            is_zero_at_every_correlation(at_equality(formula))
 
 
 # --- Phi2 in numbers ------------------------------------------------------------------------------------------------
@@ -206,8 +205,8 @@ def test_elu_formulas_are_those_of_the_theory() -> None:
     slope = Phi2(a, b, rho) + alpha * e2 * Phi2(a + rho * s2, -b - s2, -rho)
     slope += alpha * e1 * Phi2(b + rho * s1, -a - s1, -rho) + alpha**2 * corner
     formulas = dual_kernel_formulas(activation("elu", alpha=alpha))
-    assert is_identically_zero(formulas.value_mean - value)
-    assert is_identically_zero(formulas.slope_mean - slope)
+    assert is_zero_at_every_correlation(formulas.value_mean - value)
+    assert is_zero_at_every_correlation(formulas.slope_mean - slope)
 
 
 def test_relu_is_the_arc_cosine_kernel() -> None:

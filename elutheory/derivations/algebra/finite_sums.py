@@ -13,7 +13,7 @@ from typing import Any
 import sympy
 
 from elutheory.derivations.algebra.entries import RationalFunction, RationalNumber
-from elutheory.derivations.proof.steps import Check, CheckError
+from elutheory.derivations.proof.steps import Check, CheckError, sides
 
 NUMBERS_OF_POINTS = (1, 2, 3)
 LARGEST_RANDOM_NUMBER_OF_POINTS = 6
@@ -75,10 +75,8 @@ class SumSetting:
         return sums.sum(lambda at: self._value(expression.function.xreplace({bound: at}), sums))
 
     def _equal(self, statement: sympy.Basic, sums: Any, where: str) -> None:
-        if not isinstance(statement, sympy.Eq):
-            raise CheckError(f"{statement} is not an equation")
+        left, right = (self._value(side, sums) for side in sides(statement))
         minus_one: Polynomial = {(): sums.constant(-1)}
-        left, right = self._value(statement.lhs, sums), self._value(statement.rhs, sums)
         difference = _add(left, _multiply(minus_one, right))
         if not all(coefficient.is_zero for coefficient in difference.values()):
             raise CheckError(f"the two sides of {statement} differ {where}")

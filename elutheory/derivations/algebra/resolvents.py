@@ -16,7 +16,7 @@ from flint import fmpq
 from elutheory.derivations.algebra.entries import ExplicitAlgebra, Matrix, RationalFunction, RationalNumber
 from elutheory.derivations.algebra.normal_form import Form, NormalFormAlgebra, Word
 from elutheory.derivations.algebra.statements import Evaluation
-from elutheory.derivations.proof.steps import Check, CheckError
+from elutheory.derivations.proof.steps import Check, CheckError, sides
 
 _ONE = RationalFunction.constant(1)
 _PHI, _PHI_T = ("Φ", "matrix"), ("Φᵀ", "matrix")
@@ -153,8 +153,7 @@ class RectangularSetting:
     sample: Callable[[Matrix, random.Random], Mapping[sympy.Basic, Matrix]]
 
     def _difference(self, statement: sympy.Basic, swaps: bool) -> tuple[Evaluation, Any]:
-        if not isinstance(statement, sympy.Eq):
-            raise CheckError(f"{statement} is not an equation")
+        sides(statement)  # an equation, or CheckError
         evaluation = Evaluation(ResolventAlgebra(self.rectangle, self.ones, self.damping, swaps), self.definitions)
         return evaluation, evaluation.difference(statement)
 
@@ -186,8 +185,7 @@ class RectangularSetting:
             if symbol not in letters
         }
         evaluation = Evaluation(ExplicitAlgebra(shape[0], self.rectangle.shape[0], constant, named), unfolded)
-        if not isinstance(statement, sympy.Eq):
-            raise CheckError(f"{statement} is not an equation")
+        sides(statement)
         if not evaluation.algebra.is_zero(evaluation.difference(_with_sizes(statement, sizes))):
             raise CheckError(f"the two sides of {statement} differ for a {shape[0]} x {shape[1]} matrix")
 

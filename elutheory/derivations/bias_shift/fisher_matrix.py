@@ -7,7 +7,7 @@ import sympy
 
 from elutheory.derivations.algebra.finite_sums import SumSetting
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, sides
 
 
 def _indexed(name: str) -> Any:
@@ -45,23 +45,23 @@ _DEFINITIONS: dict[sympy.Basic, Any] = {
 
 def _differentiate(statement: sympy.Basic) -> None:
     """Differentiate the net input of a unit with 1, 2 and 3 incoming units by each of its weights."""
-    if not isinstance(statement, sympy.Eq):
-        raise CheckError(f"{statement} is not an equation")
+    both = sides(statement)
     size = sympy.Symbol("n", integer=True, positive=True)
     for n in (1, 2, 3):
         weights = {_w[m]: sympy.Symbol(f"w{m}") for m in range(1, n + 1)}
         for m in range(1, n + 1):
             at = {size: sympy.Integer(n), _j: sympy.Integer(m)}
-            sides = []
-            side: Any
-            for side in statement.args:
-                if isinstance(side, sympy.Derivative):
-                    net_input = side.expr.subs(at).doit().xreplace(weights)
-                    sides.append(sympy.diff(net_input, side.variables[0].subs(at).xreplace(weights)))
-                else:
-                    sides.append(side.subs(at).xreplace(weights))
-            if sympy.expand(sides[0] - sides[1]) != 0:
+            left, right = (_at_weights(side, at, weights) for side in both)
+            if sympy.expand(left - right) != 0:
                 raise CheckError(f"{statement} does not hold for n = {n}, j = {m}")
+
+
+def _at_weights(side: Any, at: dict[Any, Any], weights: dict[Any, Any]) -> Any:
+    """One side at a number of units, with symbols for the weights, the derivative by one of them taken."""
+    if isinstance(side, sympy.Derivative):
+        net_input = side.expr.subs(at).doit().xreplace(weights)
+        return sympy.diff(net_input, side.variables[0].subs(at).xreplace(weights))
+    return side.subs(at).xreplace(weights)
 
 
 @cache

@@ -13,11 +13,10 @@ from typing import Any
 
 import mpmath
 import sympy
-from mpmath.calculus.quadrature import GaussLegendre
 
 from elutheory.activations.activation_function import Activation
 from elutheory.activations.pieces import Piece, interior_point
-from elutheory.derivations.expectations.functions import Phi
+from elutheory.derivations.expectations.functions import Phi, gauss_legendre
 from elutheory.derivations.expectations.normal_form import is_identically_zero, normal_form
 from elutheory.derivations.proof.notation import mu, sigma
 from elutheory.derivations.proof.steps import CheckError
@@ -25,8 +24,7 @@ from elutheory.derivations.proof.steps import CheckError
 DIGITS = 50
 _WORKING_DIGITS = 65
 _FARTHEST = 21  # phi(21) < 1e-96
-_WIDEST = 6
-_LEVEL = 5  # 48 Gauss-Legendre nodes on an interval of at most _WIDEST standard deviations
+_WIDEST = 6  # standard deviations of an interval, with 48 Gauss-Legendre nodes
 
 
 # --- the heat equation --------------------------------------------------------------------------------------------
@@ -123,14 +121,9 @@ def _nodes(activation: Activation, point: Point) -> tuple[Node, ...]:
         return tuple(nodes)
 
 
-@cache
-def _standard_rule() -> list[tuple[Any, Any]]:
-    return GaussLegendre(mpmath.mp).calc_nodes(_LEVEL, mpmath.mp.prec)
-
-
 def _rule(left: Any, right: Any) -> list[tuple[Any, Any]]:
     half, middle = (right - left) / 2, (right + left) / 2
-    return [(middle + half * node, half * weight) for node, weight in _standard_rule()]
+    return [(middle + half * node, half * weight) for node, weight in gauss_legendre(mpmath.mp.prec)]
 
 
 @cache

@@ -14,7 +14,7 @@ import sympy
 
 from elutheory.activations.pieces import Piece, pieces_of
 from elutheory.derivations.expectations.functions import Phi, phi
-from elutheory.derivations.expectations.normal_form import in_exponentials
+from elutheory.derivations.expectations.normal_form import hyperbolics_as_exponentials
 from elutheory.derivations.proof.notation import mu, sigma
 from elutheory.errors import InputError
 
@@ -33,7 +33,7 @@ class NoClosedForm(InputError):  # noqa: N818 (it is a fact about the function)
 
 def exponential_polynomial(expression: sympy.Expr, symbol: sympy.Symbol) -> Terms:
     """The terms `c x^k e^{r x}` of an expression, as {r: {k: c}}; raises NoClosedForm where there are others."""
-    return _terms(in_exponentials(expression), symbol, expression)
+    return _terms(hyperbolics_as_exponentials(expression), symbol, expression)
 
 
 def _terms(expression: Any, symbol: sympy.Symbol, whole: sympy.Expr) -> Terms:

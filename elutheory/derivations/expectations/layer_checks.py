@@ -28,7 +28,7 @@ from elutheory.derivations.expectations.layer_notation import (
     within_unit_variance,
 )
 from elutheory.derivations.proof.notation import slope_second_moment, unit_mean, unit_second_moment
-from elutheory.derivations.proof.steps import Check, CheckError
+from elutheory.derivations.proof.steps import Check, CheckError, sides
 
 _FARTHEST = 11.0  # phi(11) < 1e-26
 _PANELS = 14
@@ -196,15 +196,13 @@ def _number(signal: Signal, symbol: sympy.Basic) -> float:
 
 
 def _match(signals: tuple[Signal, ...], digits: int, statement: sympy.Basic) -> None:
-    if not isinstance(statement, sympy.Eq):
-        raise CheckError(f"{statement} is not an equation")
+    both = sides(statement)
     for signal in signals:
         symbols = statement.free_symbols
         if missing := symbols - signal.numbers.keys():
             raise CheckError(f"{missing} in {statement} has no value")
         values = {symbol: sympy.Float(_number(signal, symbol), 17) for symbol in symbols}
-        sides: Any = statement.args
-        left, right = (side.xreplace(values).evalf(17) for side in sides)
+        left, right = (side.xreplace(values).evalf(17) for side in both)
         if not (left.is_real and right.is_real and abs(left - right) <= sympy.Float(10) ** -digits * (1 + abs(right))):
             raise CheckError(f"the two sides of {statement} are {left} and {right} for {signal}")
 

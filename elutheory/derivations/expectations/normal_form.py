@@ -28,12 +28,12 @@ def normal_form(expression: sympy.Expr, expand_density: bool = True) -> Terms:
 
     Raises CheckError for an expression that is not a polynomial in Phi, phi, exp and undefined functions.
     """
-    terms = _terms(in_exponentials(expression), expand_density)
+    terms = _terms(hyperbolics_as_exponentials(expression), expand_density)
     expanded = {key: sympy.expand(coefficient) for key, coefficient in terms.items()}
     return {key: coefficient for key, coefficient in expanded.items() if not _is_zero(coefficient)}
 
 
-def in_exponentials(expression: Any) -> Any:
+def hyperbolics_as_exponentials(expression: Any) -> Any:
     """Hyperbolic sines and cosines as exponentials."""
     expression = expression.replace(sympy.sinh, lambda u: (sympy.exp(u) - sympy.exp(-u)) / 2)
     return expression.replace(sympy.cosh, lambda u: (sympy.exp(u) + sympy.exp(-u)) / 2)

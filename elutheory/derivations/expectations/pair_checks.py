@@ -18,10 +18,9 @@ import sympy
 from flint import arb, arb_mat
 from flint import ctx as flint_context
 
-from elutheory.derivations.expectations.bivariate_gaussian import Phi2, gauss_legendre, numerical_value
 from elutheory.derivations.expectations.checks import Point
-from elutheory.derivations.expectations.functions import Phi, phi
-from elutheory.derivations.expectations.pair_normal_form import is_identically_zero
+from elutheory.derivations.expectations.functions import Phi, Phi2, gauss_legendre, numerical_value, phi
+from elutheory.derivations.expectations.pair_normal_form import is_zero_at_every_correlation
 from elutheory.derivations.expectations.pair_notation import a, b, rho, s1, s2
 from elutheory.derivations.proof.steps import CheckError
 from elutheory.errors import InputError
@@ -39,9 +38,9 @@ Function = Callable[[Any], Any]
 
 def check_slope_and_start(formula: sympy.Expr, slope: sympy.Expr, start: sympy.Expr) -> None:
     """Prove that the formula is `start` at rho = 0 and grows by `slope` in rho, or raise CheckError."""
-    if not is_identically_zero(sympy.diff(formula, rho) - slope):
+    if not is_zero_at_every_correlation(sympy.diff(formula, rho) - slope):
         raise CheckError(f"the derivative of {formula} by rho is not {slope}")
-    if not is_identically_zero(formula.subs(rho, 0) - start):
+    if not is_zero_at_every_correlation(formula.subs(rho, 0) - start):
         raise CheckError(f"{formula} is not {start} at rho = 0")
 
 
@@ -83,13 +82,6 @@ def _is_tame(factor: Any, variable: sympy.Symbol) -> bool:
     if isinstance(factor, sympy.exp):
         return sympy.diff(factor.args[0], variable, 2) == 0
     return bool(factor.is_polynomial(variable))
-
-
-def right_side(statement: Any, left: Any) -> Any:
-    """The right side of an equation for `left`; CheckError if it is an equation for anything else."""
-    if not isinstance(statement, sympy.Eq) or statement.lhs != left:
-        raise CheckError(f"{statement} does not equate {left} with a formula")
-    return statement.rhs
 
 
 # --- quadrature ---------------------------------------------------------------------------------------------------
@@ -139,7 +131,7 @@ def _grid(point: Point) -> tuple[_Axis, _Axis, arb_mat]:
     return first, second, arb_mat(rows)
 
 
-def pair_expectation(point: Point, left: Function, right: Function) -> Any:
+def quadrature_in_the_plane(point: Point, left: Function, right: Function) -> Any:
     """`E left(X) right(Y)` at exact numbers of a, b, s1, s2 and rho, to DIGITS digits; kinks and jumps at 0 only.
 
     By tensor Gauss-Legendre quadrature of the definition on each of the four quadrants.

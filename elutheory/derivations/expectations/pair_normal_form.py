@@ -13,8 +13,7 @@ import sympy
 from sympy.core.function import AppliedUndef
 from sympy.polys.fields import field
 
-from elutheory.derivations.expectations.bivariate_gaussian import Phi2
-from elutheory.derivations.expectations.functions import Phi, phi
+from elutheory.derivations.expectations.functions import Phi, Phi2, phi
 from elutheory.derivations.expectations.pair_notation import rho
 from elutheory.derivations.proof.steps import CheckError
 
@@ -30,7 +29,7 @@ _FUNCTIONS = (sympy.exp, sympy.E, Phi, phi, Phi2, AppliedUndef, sympy.Derivative
 _LARGEST_POWER = 16
 
 
-def is_identically_zero(expression: sympy.Expr) -> bool:
+def is_zero_at_every_correlation(expression: sympy.Expr) -> bool:
     """Whether every coefficient of the normal form vanishes: a proof for every rho in (−1, 1).
 
     Raises CheckError for an expression that is not a polynomial in Phi2, Phi, phi, exp and undefined functions with

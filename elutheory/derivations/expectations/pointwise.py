@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from elutheory.derivations.proof.steps import Check, CheckError
+from elutheory.derivations.proof.steps import Check, CheckError, sides
 
 _DIGITS = 40
 _PLACES = 3
@@ -19,9 +19,7 @@ def _unchanged(expression: Any) -> Any:
 
 
 def _difference(statement: sympy.Basic, explicit: Explicit) -> Any:
-    if not isinstance(statement, sympy.Eq):
-        raise CheckError(f"{statement} is not an equation")
-    left, right = (explicit(side) for side in statement.args)
+    left, right = (explicit(side) for side in sides(statement))
     return (left - right).doit()
 
 

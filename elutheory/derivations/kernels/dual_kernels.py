@@ -13,18 +13,17 @@ from typing import Any
 import mpmath
 import sympy
 
-from elutheory.derivations.expectations.bivariate_gaussian import Phi2, bivariate_density
 from elutheory.derivations.expectations.checks import Point
+from elutheory.derivations.expectations.functions import Phi2, bivariate_density
 from elutheory.derivations.expectations.integrals import gaussian_expectation
 from elutheory.derivations.expectations.pair_checks import (
     DIGITS,
     check_number,
     check_slope_and_start,
     check_vanishing,
-    pair_expectation,
-    right_side,
+    quadrature_in_the_plane,
 )
-from elutheory.derivations.expectations.pair_normal_form import is_identically_zero
+from elutheory.derivations.expectations.pair_normal_form import is_zero_at_every_correlation
 from elutheory.derivations.expectations.pair_notation import (
     QUADRANTS,
     A,
@@ -45,7 +44,7 @@ from elutheory.derivations.expectations.pair_notation import (
 )
 from elutheory.derivations.kernels.formulas import SLOPE_PARTS, VALUE_PARTS, above, below, explicit, half_moment
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side
 
 _Q = sympy.Rational
 WORKING_DIGITS = 40
@@ -86,7 +85,7 @@ def definition(point: Point, sides: str, slope: bool) -> Callable[[Any], Any]:
 def _integral(point: Point, quadrant: str, slope: bool) -> Any:
     with mpmath.workdps(WORKING_DIGITS):
         first, second = quadrant.split("_") if quadrant else ("both", "both")
-        return pair_expectation(point, definition(point, first, slope), definition(point, second, slope))
+        return quadrature_in_the_plane(point, definition(point, first, slope), definition(point, second, slope))
 
 
 def match_quadrature(
@@ -110,7 +109,7 @@ def _prove_slope_part(quadrant: str, statement: sympy.Basic) -> None:
     mixed = sympy.diff(by_x, b) / s2 - rates[1] * by_x
     density = bivariate_density(a, b, rho) / (s1 * s2)
     signs = [_SIGNS[side] for side in sides]
-    if not is_identically_zero(mixed - sympy.Mul(*signs, *ends) * density):
+    if not is_zero_at_every_correlation(mixed - sympy.Mul(*signs, *ends) * density):
         raise CheckError(f"the mixed derivative of {statement} by the means is not the integrand's")
     for variable, sign in zip((a, b), signs, strict=True):
         check_vanishing(formula, variable, -sign)
@@ -139,14 +138,14 @@ def _prove_value(left: sympy.Symbol, quadrant: str, statement: sympy.Basic) -> N
 
 
 def _prove_slope_sum(statement: sympy.Basic) -> None:
-    if not is_identically_zero(explicit(right_side(statement, slope_mean)) - explicit(slope_mean)):
+    if not is_zero_at_every_correlation(explicit(right_side(statement, slope_mean)) - explicit(slope_mean)):
         raise CheckError(f"{statement} is not the sum of the quadrants")
 
 
 def _prove_half_moment(statement: sympy.Basic) -> None:
     """Its derivative by a is P(Z1 > −a, Z2 < −b), and it vanishes for a -> −∞."""
     formula = explicit(right_side(statement, G(a, b)))
-    if not is_identically_zero(sympy.diff(formula, a) - Phi2(a, -b, -rho)):
+    if not is_zero_at_every_correlation(sympy.diff(formula, a) - Phi2(a, -b, -rho)):
         raise CheckError(f"the derivative of {statement} by a is not the quadrant's probability")
     check_vanishing(formula, a, -1)
 
@@ -161,7 +160,7 @@ def _match_half_moment(statement: sympy.Basic) -> None:
 def _half_moment_by_quadrature(point: Point) -> Any:
     std = point.exact()[s1]
     with mpmath.workdps(WORKING_DIGITS):
-        integral = pair_expectation(point, lambda t: max(t, 0), lambda t: int(t < 0))
+        integral = quadrature_in_the_plane(point, lambda t: max(t, 0), lambda t: int(t < 0))
         return integral / mpmath.mpf(std.p) * std.q
 
 

@@ -14,8 +14,7 @@ from typing import Any
 import sympy
 
 from elutheory.activations.activation_function import Activation, as_activation
-from elutheory.derivations.expectations.bivariate_gaussian import Phi2, bivariate_density, numerical_value
-from elutheory.derivations.expectations.functions import Phi, phi
+from elutheory.derivations.expectations.functions import Phi, Phi2, bivariate_density, numerical_value, phi
 from elutheory.derivations.expectations.integrals import NoClosedForm, exponential_polynomial
 from elutheory.derivations.expectations.pair_notation import (
     QUADRANTS,

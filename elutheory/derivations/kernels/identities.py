@@ -11,26 +11,26 @@ from typing import Any
 import mpmath
 import sympy
 
-from elutheory.derivations.expectations.bivariate_gaussian import (
+from elutheory.derivations.expectations.checks import Point
+from elutheory.derivations.expectations.functions import (
+    Phi,
     Phi2,
     bivariate_density,
     bivariate_probability,
     numerical_value,
+    phi,
 )
-from elutheory.derivations.expectations.checks import Point
-from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.derivations.expectations.pair_checks import (
     DIGITS,
     check_number,
     check_slope_and_start,
     check_vanishing,
-    pair_expectation,
-    right_side,
+    quadrature_in_the_plane,
 )
-from elutheory.derivations.expectations.pair_normal_form import is_identically_zero
+from elutheory.derivations.expectations.pair_normal_form import is_zero_at_every_correlation
 from elutheory.derivations.expectations.pair_notation import a, b, pair_covariance, rho, s1, s2
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side, sides
 from elutheory.errors import InputError
 
 _SOURCE = "used for layers of the units of section 3 of arXiv 1511.07289"
@@ -66,21 +66,15 @@ class DefiniteIntegral(sympy.Integral):
 # --- checks -------------------------------------------------------------------------------------------------------
 
 
-def _sides(statement: Any) -> tuple[Any, Any]:
-    if not isinstance(statement, sympy.Eq):
-        raise CheckError(f"{statement} is not an equation")
-    return statement.lhs, statement.rhs
-
-
 def _prove_identity(statement: sympy.Basic) -> None:
-    left, right = _sides(statement)
-    if not is_identically_zero(sympy.Add(left, -right).doit()):
+    left, right = sides(statement)
+    if not is_zero_at_every_correlation(sympy.Add(left, -right).doit()):
         raise CheckError(f"the two sides of {statement} differ")
 
 
 def _match_numbers(statement: sympy.Basic) -> None:
     """The undefined functions f, g and h become the sine, the exponential and the sine of x + 2 y."""
-    concrete = [side.replace(_f, sympy.sin).replace(_g, sympy.exp) for side in _sides(statement)]
+    concrete = [side.replace(_f, sympy.sin).replace(_g, sympy.exp) for side in sides(statement)]
     concrete = [side.replace(_function, lambda x, y: sympy.sin(x + 2 * y)).doit() for side in concrete]
     for numbers in _NUMBERS:
         values = {symbol: numbers[symbol] for symbol in numbers}
@@ -113,7 +107,7 @@ def _prove_derivative(left: Any, variable: sympy.Symbol, statement: sympy.Basic)
     else:
         difference = sympy.diff(right, _h) - sympy.diff(_LAST, variable)
         check_vanishing(_with_density(right), _h, -1)
-    if not is_identically_zero(difference):
+    if not is_zero_at_every_correlation(difference):
         raise CheckError(f"{statement} is not the derivative of the integral by {variable}")
 
 
@@ -141,7 +135,7 @@ def _numerical_derivative(index: int, position: int) -> Any:
 
 def _prove_from_independence(statement: sympy.Basic) -> None:
     """Equal at rho = 0, and equal slopes in rho."""
-    left, right = _sides(statement)
+    left, right = sides(statement)
     check_slope_and_start(left, sympy.diff(right, rho), right.subs(rho, 0))
 
 
@@ -151,7 +145,7 @@ def _match_quadrant(left: Any, first: Any, second: Any, statement: sympy.Basic) 
     for numbers in _NUMBERS[:_QUADRANT_POINTS]:
         h, k = (sympy.sympify(u).subs(numbers) for u in (first, second))
         point = Point(((a, -h), (b, -k), (s1, _Q(1)), (s2, _Q(1)), (rho, sympy.sympify(left.args[2]).subs(numbers))))
-        check_number(right, Point(tuple(numbers.items())), pair_expectation(point, _is_negative, _is_negative))
+        check_number(right, Point(tuple(numbers.items())), quadrature_in_the_plane(point, _is_negative, _is_negative))
 
 
 def _is_negative(x: Any) -> int:
@@ -278,7 +272,7 @@ def _density(x: Any, y: Any, mean_x: Any = _m1, mean_y: Any = _m2, r: Any = rho)
 
 
 def _with_densities(check: Callable[[sympy.Basic], None], statement: sympy.Basic) -> None:
-    check(equation(*(side.replace(_pair_density, _density) for side in _sides(statement))))
+    check(equation(*(side.replace(_pair_density, _density) for side in sides(statement))))
 
 
 def _density_checks(variables: str) -> tuple[Check, ...]:
@@ -352,9 +346,9 @@ def bivariate_tilting() -> Derivation:
 def _prove_covariance(statement: sympy.Basic) -> None:
     """Its slope in rho is Price's, and it is zero at rho = 0."""
     right = right_side(statement, pair_covariance)
-    if not is_identically_zero(sympy.diff(right, rho) - s1 * s2 * _slopes(rho)):
+    if not is_zero_at_every_correlation(sympy.diff(right, rho) - s1 * s2 * _slopes(rho)):
         raise CheckError(f"the derivative of {statement} by rho is not Price's")
-    if not is_identically_zero(right.subs(rho, 0).doit()):
+    if not is_zero_at_every_correlation(right.subs(rho, 0).doit()):
         raise CheckError(f"{statement} is not zero for independent variables")
 
 
@@ -377,9 +371,9 @@ def _match_covariance(statement: sympy.Basic) -> None:
 def _covariance_of_sines(index: int) -> Any:
     point = Point(tuple((symbol, _NUMBERS[index][symbol]) for symbol in (a, b, s1, s2, rho)))
     with mpmath.workdps(_WORKING_DIGITS):
-        mean_x = pair_expectation(point, mpmath.sin, lambda y: 1)
-        mean_y = pair_expectation(point, lambda x: 1, mpmath.sin)
-        return pair_expectation(point, lambda x: mpmath.sin(x) - mean_x, lambda y: mpmath.sin(y) - mean_y)
+        mean_x = quadrature_in_the_plane(point, mpmath.sin, lambda y: 1)
+        mean_y = quadrature_in_the_plane(point, lambda x: 1, mpmath.sin)
+        return quadrature_in_the_plane(point, lambda x: mpmath.sin(x) - mean_x, lambda y: mpmath.sin(y) - mean_y)
 
 
 @cache

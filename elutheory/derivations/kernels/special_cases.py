@@ -10,11 +10,14 @@ from typing import Any
 import mpmath
 import sympy
 
-from elutheory.derivations.expectations.bivariate_gaussian import Phi2
 from elutheory.derivations.expectations.checks import Point
-from elutheory.derivations.expectations.functions import Phi, phi
-from elutheory.derivations.expectations.pair_checks import DIGITS, check_number, right_side
-from elutheory.derivations.expectations.pair_normal_form import half_angle, is_identically_zero, rational_in_half_angle
+from elutheory.derivations.expectations.functions import Phi, Phi2, phi
+from elutheory.derivations.expectations.pair_checks import DIGITS, check_number
+from elutheory.derivations.expectations.pair_normal_form import (
+    half_angle,
+    is_zero_at_every_correlation,
+    rational_in_half_angle,
+)
 from elutheory.derivations.expectations.pair_notation import (
     QUADRANTS,
     A,
@@ -49,7 +52,7 @@ from elutheory.derivations.kernels.dual_kernels import (
 )
 from elutheory.derivations.kernels.formulas import explicit
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side
 
 _complement = sympy.sqrt(1 - rho**2)
 _d1, _d2 = k * s1, k * s2
@@ -72,7 +75,7 @@ def _special(formula: Any, case: Case) -> Any:
 
 def _prove_case(left: sympy.Symbol, general: sympy.Symbol, case: Case, statement: sympy.Basic) -> None:
     right = _special(right_side(statement, left), case)
-    if not is_identically_zero(right - _special(general, case)):
+    if not is_zero_at_every_correlation(right - _special(general, case)):
         raise CheckError(f"{statement} is not what the general formula becomes")
 
 
@@ -194,7 +197,7 @@ def at_equality(formula: Any) -> Any:
 
 
 def _prove_equality(left: sympy.Symbol, general: sympy.Symbol, statement: sympy.Basic) -> None:
-    if not is_identically_zero(right_side(statement, left) - at_equality(explicit(general))):
+    if not is_zero_at_every_correlation(right_side(statement, left) - at_equality(explicit(general))):
         raise CheckError(f"{statement} is not the limit for equal inputs")
 
 

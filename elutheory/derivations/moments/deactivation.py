@@ -10,10 +10,10 @@ from typing import Any
 import sympy
 
 from elutheory.activations.activation_function import Activation, activation
-from elutheory.derivations.expectations.checks import Node, Point, quadrature
+from elutheory.derivations.expectations.checks import Point, quadrature
 from elutheory.derivations.expectations.functions import Phi
 from elutheory.derivations.expectations.normal_form import is_identically_zero, normal_form, terms_as_expression
-from elutheory.derivations.moments.moments_of_activations import MomentFormulas, moment_formulas
+from elutheory.derivations.moments.moments_of_activations import INTEGRANDS, MomentFormulas, moment_formulas
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     deactivated_mean,
@@ -23,7 +23,7 @@ from elutheory.derivations.proof.notation import (
     sigma,
     unit_variance,
 )
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side
 
 _alpha = sympy.Symbol("alpha", positive=True)
 _slope = sympy.Symbol("negative_slope", positive=True)
@@ -52,43 +52,33 @@ def _tends_to_one(function: sympy.Expr) -> bool:
     return isinstance(function, Phi) and bool(slope.is_negative)
 
 
-def _right_side(statement: sympy.Basic, left: sympy.Symbol) -> Any:
-    if not isinstance(statement, sympy.Eq) or statement.lhs != left:
-        raise CheckError(f"{statement} does not equate {left} with a formula")
-    return statement.rhs
-
-
 def _prove(formula: sympy.Expr, left: sympy.Symbol, statement: sympy.Basic) -> None:
-    if not is_identically_zero(deactivated(formula) - _right_side(statement, left)):
+    if not is_identically_zero(deactivated(formula) - right_side(statement, left)):
         raise CheckError(f"{statement}: for mu -> -oo there remains {deactivated(formula)}")
 
 
 def _prove_at_zero(formula: sympy.Expr, left: sympy.Symbol, statement: sympy.Basic) -> None:
-    if not is_identically_zero(formula.subs(mu, 0) - _right_side(statement, left)):
+    if not is_identically_zero(formula.subs(mu, 0) - right_side(statement, left)):
         raise CheckError(f"{statement} is not the formula at mu = 0")
 
 
 @cache
 def _integral(function: Activation, name: str, point: Point) -> Any:
     """The moment by quadrature of the definition; the variance as E (f − E f)², without cancellation."""
-    mean = quadrature(function, point, _value)
+    mean = quadrature(function, point, INTEGRANDS["mean"])
     integrands = {
-        deactivated_mean.name: _value,
-        deactivated_slope_second_moment.name: lambda at: at.slope**2,
+        deactivated_mean.name: INTEGRANDS["mean"],
+        deactivated_slope_second_moment.name: INTEGRANDS["slope_second_moment"],
         deactivated_variance.name: lambda at: (at.value - mean) ** 2,
         unit_variance.name: lambda at: (at.value - mean) ** 2,
     }
     return quadrature(function, point, integrands[name])
 
 
-def _value(at: Node) -> Any:
-    return at.value
-
-
 def _match_quadrature(
     function: Activation, left: sympy.Symbol, points: tuple[Point, ...], statement: sympy.Basic
 ) -> None:
-    right = _right_side(statement, left)
+    right = right_side(statement, left)
     for point in points:
         integral = _integral(function, left.name, point)
         ratio: Any = right.subs(point.exact()).evalf(2 * _DIGITS) / sympy.Float(integral, 2 * _DIGITS)

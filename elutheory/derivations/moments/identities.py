@@ -13,7 +13,7 @@ from elutheory.derivations.expectations.integrals import gaussian_expectation
 from elutheory.derivations.expectations.normal_form import is_identically_zero
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import mu, sigma
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side, sides
 
 LARGEST_POWER = 6
 _DIGITS = 40
@@ -46,11 +46,9 @@ def _probability_below(at: Any) -> Any:
 # --- identities between functions ---------------------------------------------------------------------------------
 
 
-def _difference(statement: Any) -> Any:
-    if not isinstance(statement, sympy.Eq):
-        raise CheckError(f"{statement} is not an equation")
-    left, right = statement.args
-    return sympy.Add(left, -right).doit()  # pyright: ignore
+def _difference(statement: sympy.Basic) -> Any:
+    left, right = sides(statement)
+    return sympy.Add(left, -right).doit()
 
 
 def _prove_identity(statement: sympy.Basic) -> None:
@@ -164,16 +162,16 @@ def _moment(power: int, rate: Any = sympy.Integer(0)) -> Any:  # noqa: B008 - sy
 _CLOSED = {_T[power]: partial(_moment, power) for power in range(len(_T))}
 
 
-def _right_side(left: sympy.Symbol, statement: sympy.Basic) -> Any:
-    if not isinstance(statement, sympy.Eq) or statement.lhs != left:
-        raise CheckError(f"{statement} does not equate {left} with a formula")
-    symbols = statement.rhs.free_symbols - {left}
-    return statement.rhs.xreplace({symbol: _CLOSED[symbol]() for symbol in symbols if symbol in _CLOSED})
+def _formula(statement: sympy.Basic, left: sympy.Symbol) -> Any:
+    """The right side of an equation for `left`, truncated moments of lower order replaced by their closed forms."""
+    right = right_side(statement, left)
+    lower = right.free_symbols - {left}
+    return right.xreplace({symbol: _CLOSED[symbol]() for symbol in lower if symbol in _CLOSED})
 
 
 def _prove_integral(left: sympy.Symbol, integrand: Any, calculus: Callable[[], Any], statement: sympy.Basic) -> None:
     """Zero at b = a, derivative by b equal to the integrand at b; and it is what the calculus gives."""
-    formula = _right_side(left, statement)
+    formula = _formula(statement, left)
     if not is_identically_zero(formula.subs(_b, _a)):
         raise CheckError(f"{statement} is not zero for a = b")
     if not is_identically_zero(sympy.diff(formula, _b) - integrand.subs(_x, _b)):
@@ -192,7 +190,7 @@ def _integral(integrand: Any, index: int) -> Any:
 
 
 def _match_integral(left: sympy.Symbol, integrand: Any, statement: sympy.Basic) -> None:
-    formula = _right_side(left, statement)
+    formula = _formula(statement, left)
     for index, numbers in enumerate(_NUMBERS):
         value = formula.subs(numbers).evalf(_DIGITS + 10)
         if not value.is_number or not value.is_finite:

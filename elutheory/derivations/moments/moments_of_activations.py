@@ -38,7 +38,7 @@ from elutheory.derivations.proof.notation import (
     value_slope_mean,
 )
 from elutheory.derivations.proof.printing import statement_text
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side
 from elutheory.errors import InputError
 
 _POINTS = 3
@@ -145,7 +145,7 @@ def _moment_formulas(function: Activation) -> MomentFormulas:
         return gaussian_expectation_of_pieces(pieces, function.symbol)
 
     try:
-        moments = {name: expectation(_pieces(function, integrand)) for name, integrand in _INTEGRANDS.items()}
+        moments = {name: expectation(_pieces(function, integrand)) for name, integrand in INTEGRANDS.items()}
     except NoClosedForm as error:
         raise NoClosedForm(f"{function}: {error}") from error
     value_jumps = _jumps(function, lambda piece: piece.expression)
@@ -184,7 +184,7 @@ def _log_slope(function: Activation, flat: sympy.Expr) -> tuple[sympy.Expr | Non
 
 
 # The six polynomial moments: one function of (x, f, f'), for sympy and for mpmath alike.
-_INTEGRANDS: Mapping[str, Callable[[Node], Any]] = {
+INTEGRANDS: Mapping[str, Callable[[Node], Any]] = {
     "mean": lambda at: at.value,
     "second_moment": lambda at: at.value**2,
     "slope_mean": lambda at: at.slope,
@@ -228,12 +228,11 @@ _SYMBOLS: Mapping[str, sympy.Symbol] = {
 # --- machine checks -----------------------------------------------------------------------------------------------
 
 
-def _right_side(statement: Any, left: sympy.Symbol, formulas: MomentFormulas) -> Any:
-    """The right side with moments of lower steps replaced by their formulas; CheckError if the left is not `left`."""
-    if not isinstance(statement, sympy.Eq) or statement.lhs != left:
-        raise CheckError(f"{statement} does not equate {left} with a formula")
+def _formula(statement: sympy.Basic, left: sympy.Symbol, formulas: MomentFormulas) -> Any:
+    """The right side of an equation for `left`, the other moments replaced by their formulas."""
+    right = right_side(statement, left)
     lower = {symbol: getattr(formulas, name) for name, symbol in _SYMBOLS.items() if symbol != left}
-    return statement.rhs.xreplace({symbol: formula for symbol, formula in lower.items() if formula is not None})
+    return right.xreplace({symbol: formula for symbol, formula in lower.items() if formula is not None})
 
 
 def _prove_expectation(
@@ -242,13 +241,13 @@ def _prove_expectation(
     pieces: Callable[[Activation], tuple[Piece, ...]],
     statement: sympy.Basic,
 ) -> None:
-    right = _right_side(statement, left, moment_formulas(function))
+    right = _formula(statement, left, moment_formulas(function))
     check_heat_equation(right, pieces(function), function.symbol)
 
 
 def _prove_derivative(function: Activation, left: sympy.Symbol, variable: sympy.Symbol, statement: sympy.Basic) -> None:
     formulas = moment_formulas(function)
-    if not is_identically_zero(_right_side(statement, left, formulas) - sympy.diff(formulas.mean, variable)):
+    if not is_identically_zero(_formula(statement, left, formulas) - sympy.diff(formulas.mean, variable)):
         raise CheckError(f"{statement} is not the derivative of E f by {variable}")
 
 
@@ -257,7 +256,7 @@ def _prove_variance(function: Activation, statement: sympy.Basic) -> None:
     formulas, constant = moment_formulas(function), sympy.Dummy("m", real=True)
     squares = _pieces(function, lambda at: (at.value - constant) ** 2)
     deviation = gaussian_expectation_of_pieces(squares, function.symbol)
-    right = _right_side(statement, unit_variance, formulas)
+    right = _formula(statement, unit_variance, formulas)
     if not is_identically_zero(right - deviation.subs(constant, formulas.mean)):
         raise CheckError(f"{statement} is not E (f − E f)²")
 
@@ -270,7 +269,7 @@ def _match_quadrature(
     points: tuple[Point, ...],
     statement: sympy.Basic,
 ) -> None:
-    right = _right_side(statement, left, moment_formulas(function))
+    right = _formula(statement, left, moment_formulas(function))
     for point in points:
         check_value(right, point, integral(numeric, point))
 
@@ -281,7 +280,7 @@ def _expectation_integral(integrand: Callable[[Node], Any], function: Activation
 
 @cache
 def _variance_integral(function: Activation, point: Point) -> Any:
-    mean = quadrature(function, point, _INTEGRANDS["mean"])
+    mean = quadrature(function, point, INTEGRANDS["mean"])
     return quadrature(function, point, lambda at: (at.value - mean) ** 2)
 
 
@@ -337,7 +336,7 @@ def _match_limit(
     function: Activation, name: str, parameter: sympy.Symbol, becomes: str, statement: sympy.Basic
 ) -> None:
     limit = getattr(moment_formulas(activation(becomes)), name)
-    right = _right_side(statement, _SYMBOLS[name], moment_formulas(function)).subs(parameter, sympy.Rational(1, 10**8))
+    right = _formula(statement, _SYMBOLS[name], moment_formulas(function)).subs(parameter, sympy.Rational(1, 10**8))
     for point in _points(function, {}):
         values = {symbol: number for symbol, number in point.values if symbol != parameter}
         difference: Any = (right - limit).subs(values).evalf(DIGITS)
@@ -348,7 +347,7 @@ def _match_limit(
 def _match_special_case(
     function: Activation, name: str, parameter: sympy.Symbol, value: int, becomes: str, statement: sympy.Basic
 ) -> None:
-    right = _right_side(statement, _SYMBOLS[name], moment_formulas(function)).subs(parameter, value)
+    right = _formula(statement, _SYMBOLS[name], moment_formulas(function)).subs(parameter, value)
     if not is_identically_zero(right - getattr(moment_formulas(activation(becomes)), name)):
         raise CheckError(f"{statement} at {parameter} = {value} is not the formula of {becomes}")
 
@@ -434,7 +433,7 @@ def _activation_moments(function: Activation) -> Derivation:
         return step(name, right, proof, partial(_expectation_integral, integrand))
 
     def moment(name: str, right: sympy.Expr) -> Step:
-        return expectation(name, right, _INTEGRANDS[name], partial(_pieces, integrand=_INTEGRANDS[name]))
+        return expectation(name, right, INTEGRANDS[name], partial(_pieces, integrand=INTEGRANDS[name]))
 
     def derivative(name: str, right: sympy.Expr, variable: sympy.Symbol, score: Callable[[Node], Any]) -> Step:
         prove = partial(_prove_derivative, function, _SYMBOLS[name], variable)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import sympy
 
@@ -17,6 +18,20 @@ class VerificationError(AssertionError):
 def equation(left: sympy.Basic, right: sympy.Basic) -> sympy.Eq:
     """`left = right` as it is written: sympy is not asked to decide it, the machine checks do."""
     return sympy.Eq(left, right, evaluate=False)  # pyright: ignore[reportReturnType]
+
+
+def sides(statement: sympy.Basic) -> tuple[Any, Any]:
+    """Left and right side of an equation; raises CheckError for anything else."""
+    if not isinstance(statement, sympy.Eq):
+        raise CheckError(f"{statement} is not an equation")
+    return statement.lhs, statement.rhs
+
+
+def right_side(statement: sympy.Basic, left: sympy.Basic) -> Any:
+    """The right side of an equation for `left`; raises CheckError if it is an equation for anything else."""
+    if not isinstance(statement, sympy.Eq) or statement.lhs != left:
+        raise CheckError(f"{statement} does not equate {left} with a formula")
+    return statement.rhs
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from elutheory.derivations.algebra.sample_spaces import (
 )
 from elutheory.derivations.algebra.settings import MatrixSetting
 from elutheory.derivations.expectations.checks import DIGITS, Point, check_value, quadrature
-from elutheory.derivations.expectations.functions import Phi
+from elutheory.derivations.expectations.functions import NetDensity, PairDensity, Phi, densities_written_out
 from elutheory.derivations.expectations.layer_checks import quadrature_check
 from elutheory.derivations.expectations.layer_notation import (
     batch_variance,
@@ -62,9 +62,8 @@ from elutheory.derivations.expectations.layer_notation import (
     width,
 )
 from elutheory.derivations.expectations.normal_form import is_identically_zero
-from elutheory.derivations.expectations.pair_density import NetDensity, PairDensity, in_exponentials
 from elutheory.derivations.expectations.pointwise import pointwise_checks
-from elutheory.derivations.moments.moments_of_activations import moment_formulas
+from elutheory.derivations.moments.moments_of_activations import INTEGRANDS, moment_formulas
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     InnerProduct,
@@ -75,7 +74,7 @@ from elutheory.derivations.proof.notation import (
     unit_mean,
     unit_second_moment,
 )
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side
 
 _SOURCE = "mean-field theory of random networks (Schoenholz et al., arXiv 1611.01232)"
 _Q = sympy.Rational
@@ -118,11 +117,9 @@ def _outgoing_example(size: int, generator: random.Random) -> Mapping[sympy.Basi
 
 def _prove_elu_slope(statement: sympy.Basic) -> None:
     """The derivative by q = sigma² of M4 at mu = 0."""
-    if not isinstance(statement, sympy.Eq) or statement.lhs != second_moment_slope:
-        raise CheckError(f"{statement} does not equate {second_moment_slope} with a formula")
+    right = right_side(statement, second_moment_slope)
     second_moment: Any = moment_formulas(activation("elu", alpha=_alpha)).second_moment.subs(mu, 0)
     by_q = sympy.diff(second_moment, sigma) / (2 * sigma)
-    right: Any = statement.rhs
     if not is_identically_zero(sympy.expand(right.subs(q, sigma**2)) - weight_variance * by_q):
         raise CheckError(f"{statement} is not the derivative of M4 by q")
 
@@ -146,7 +143,7 @@ def gradient_recursion() -> Derivation:
     pair, one = PairDensity(_u, _v, q, c), NetDensity(_x, q)
     flow = (c * _u - q * _v) / (q**2 - c**2) * pair
     slope_u, slope_v, slope_x = (sympy.Derivative(_f(at), at) for at in (_u, _v, _x))
-    on_pairs = pointwise_checks(pair, _PLACES, in_exponentials)
+    on_pairs = pointwise_checks(pair, _PLACES, densities_written_out)
     numbers = quadrature_check(11)
     elu = _Q(1, 2) + 2 * _alpha**2 * sympy.exp(2 * q) * Phi(-2 * sympy.sqrt(q))
     elu -= _alpha**2 * sympy.exp(q / 2) * Phi(-sympy.sqrt(q))
@@ -210,7 +207,7 @@ def gradient_recursion() -> Derivation:
                 _x * _f(_x) * slope_x * one / q - sympy.Derivative(_x * _f(_x) ** 2 * one / (2 * q), _x),
             ),
             "With the density p(x, q) of N(0, q); integrated over the line: ∂E[f²]/∂q = E[U f f′]/q.",
-            pointwise_checks(one, _PLACES, in_exponentials),
+            pointwise_checks(one, _PLACES, densities_written_out),
             "scaling",
         ),
         Step(
@@ -286,12 +283,6 @@ def _equal_units_example(size: int, generator: random.Random) -> Mapping[sympy.B
     }
 
 
-def _chi_right_side(statement: sympy.Basic) -> Any:
-    if not isinstance(statement, sympy.Eq) or statement.lhs != chi:
-        raise CheckError(f"{statement} does not equate {chi} with a formula")
-    return statement.rhs
-
-
 def _elu_or_relu(name: str) -> Any:
     return activation(name, alpha=_alpha) if name == "elu" else activation(name)
 
@@ -300,7 +291,7 @@ def _prove_normalised_chi(name: str, statement: sympy.Basic) -> None:
     """The right side times Var f is E f'², both by M3 and M4 at mu = 0, sigma = 1."""
     moments = moment_formulas(_elu_or_relu(name))
     standard: dict[Any, Any] = {mu: sympy.Integer(0), sigma: sympy.Integer(1)}
-    numerator, denominator = sympy.fraction(sympy.together(_chi_right_side(statement)))
+    numerator, denominator = sympy.fraction(sympy.together(right_side(statement, chi)))
     difference = numerator * moments.variance.subs(standard) - denominator * moments.slope_second_moment.subs(standard)
     if not is_identically_zero(difference):
         raise CheckError(f"{statement} is not E f'² / Var f of a standard normal net input")
@@ -310,22 +301,11 @@ def _match_normalised_chi(name: str, statement: sympy.Basic) -> None:
     function = _elu_or_relu(name)
     for alpha in (_Q(1), _Q(5, 4)):
         point = Point(((mu, sympy.Integer(0)), (sigma, sympy.Integer(1)), (_alpha, alpha)))
-        mean, square, slopes = (quadrature(function, point, of) for of in (_value, _value_square, _slope_square))
+        moments = (INTEGRANDS[name] for name in ("mean", "second_moment", "slope_second_moment"))
+        mean, square, slopes = (quadrature(function, point, of) for of in moments)
         with mpmath.workdps(2 * DIGITS):
             ratio = slopes / (square - mean**2)
-        check_value(_chi_right_side(statement), point, ratio)
-
-
-def _value(at: Any) -> Any:
-    return at.value
-
-
-def _value_square(at: Any) -> Any:
-    return at.value**2
-
-
-def _slope_square(at: Any) -> Any:
-    return at.slope**2
+        check_value(right_side(statement, chi), point, ratio)
 
 
 @cache

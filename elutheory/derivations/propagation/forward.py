@@ -24,7 +24,7 @@ from elutheory.derivations.algebra.sample_spaces import (
 )
 from elutheory.derivations.algebra.settings import MatrixSetting
 from elutheory.derivations.expectations.checks import DIGITS, Point, check_value, quadrature
-from elutheory.derivations.expectations.functions import Phi, phi
+from elutheory.derivations.expectations.functions import NetDensity, Phi, densities_written_out, phi
 from elutheory.derivations.expectations.layer_checks import quadrature_check
 from elutheory.derivations.expectations.layer_notation import (
     below,
@@ -59,12 +59,11 @@ from elutheory.derivations.expectations.layer_notation import (
     within_unit_variance,
 )
 from elutheory.derivations.expectations.normal_form import is_identically_zero
-from elutheory.derivations.expectations.pair_density import NetDensity, in_exponentials
 from elutheory.derivations.expectations.pointwise import pointwise_checks
-from elutheory.derivations.moments.moments_of_activations import moment_formulas
+from elutheory.derivations.moments.moments_of_activations import INTEGRANDS, moment_formulas
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import InnerProduct, mu, n, sigma, slope_mean, unit_mean, unit_second_moment
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
+from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side
 
 _SOURCE = "mean-field theory of random networks (Poole et al., arXiv 1606.05340)"
 _SOURCE_UNITS = "figure 2a of arXiv 1511.07289, predicted in the limit of infinite width"
@@ -268,15 +267,9 @@ def _inputs_example(size: int, generator: random.Random) -> Mapping[sympy.Basic,
     }
 
 
-def _right_side(left: sympy.Symbol, statement: sympy.Basic) -> Any:
-    if not isinstance(statement, sympy.Eq) or statement.lhs != left:
-        raise CheckError(f"{statement} does not equate {left} with a formula")
-    return statement.rhs
-
-
 def _prove_increasing(name: str, statement: sympy.Basic) -> None:
     """The right side is ∂M/∂mu of the closed form M3, and no term of it can be zero or negative."""
-    right = _right_side(slope_mean, statement)
+    right = right_side(statement, slope_mean)
     if not is_identically_zero(sympy.diff(_closed_form(name), mu) - right):
         raise CheckError(f"{statement} is not the derivative of the mean activation")
     for term in sympy.Add.make_args(right):
@@ -293,17 +286,13 @@ def _closed_form(name: str) -> Any:
 def _match_slope(name: str, statement: sympy.Basic) -> None:
     function = activation(name, alpha=_alpha) if name == "elu" else activation(name)
     for point in _MOMENT_POINTS:
-        check_value(_right_side(slope_mean, statement), point, quadrature(function, point, _slope))
-
-
-def _slope(at: Any) -> Any:
-    return at.slope
+        check_value(right_side(statement, slope_mean), point, quadrature(function, point, INTEGRANDS["slope_mean"]))
 
 
 def _prove_median(name: str, statement: sympy.Basic) -> None:
     """The right side is M3 at mu = 0, sigma² = q − c; M is increasing by the steps before."""
     std = sympy.Symbol("std", positive=True)
-    right = _right_side(median_over_units, statement).subs(q, c + std**2)
+    right = right_side(statement, median_over_units).subs(q, c + std**2)
     if not is_identically_zero(right - _closed_form(name).subs({mu: 0, sigma: std})):
         raise CheckError(f"{statement} is not the mean activation at mean 0 and variance q − c")
 
@@ -381,7 +370,7 @@ def unit_mean_median() -> Derivation:
         Step(
             equation(two, NetDensity(_x, c + _v) * NetDensity(_m - c * _x / (c + _v), c * _v / (c + _v))),
             "With v = q − c: integrated over m, N(m, v) averaged over m = √c Y is N(0, q).",
-            pointwise_checks(two, _PLACES, in_exponentials),
+            pointwise_checks(two, _PLACES, densities_written_out),
             "tower",
         ),
         Step(
@@ -391,7 +380,7 @@ def unit_mean_median() -> Derivation:
                 - sympy.Derivative(_f(_x) * NetDensity(_x - mu, _v), _x),
             ),
             "Integrated over x: ∂M/∂μ = E[f′(X)], X with mean μ and variance v; positive wherever f is increasing.",
-            pointwise_checks(NetDensity(_x - mu, _v), _PLACES, in_exponentials),
+            pointwise_checks(NetDensity(_x - mu, _v), _PLACES, densities_written_out),
             "monotone",
         ),
         Step(equation(slope_mean, elu_slope), "ELU: ∂M/∂μ is a sum of positive terms.", increasing("elu"), "ELU rises"),
