@@ -4,21 +4,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from elutheory.activations.activation_function import Activation
 from elutheory.fisher.correction import bias_shift_correction
 from elutheory.fisher.scores import LayerScores
 from elutheory.fisher.unit_fisher_matrix import UnitFisher
-from elutheory.models.recognition import ActivationRecord
+from elutheory.models.observers import ActivationRecord
 from elutheory.models.running_moments import RunningMoments
 from elutheory.moments.floating_point import gaussian_moments
-
-if TYPE_CHECKING:
-    from elutheory.activations.activation_function import Activation
 
 STRENGTH_POINTS = 1024
 """The strength of the correction (B5) is that over at most so many points, a point being an example and position."""
@@ -232,7 +229,7 @@ def _outgoing(record: ActivationRecord | None) -> dict[str, str | float | None]:
     )
 
 
-def gaussian_closure(function: "Activation", nets: RunningMoments) -> Float[Tensor, " units"]:
+def gaussian_closure(function: Activation, nets: RunningMoments) -> Float[Tensor, " units"]:
     """E f(X) of every unit, X ~ N(mean, variance) of its net input (M3)."""
     mean, std = nets.mean.cpu().numpy(), nets.variance.sqrt().cpu().numpy()
     return torch.as_tensor(gaussian_moments(function, mean, std).mean).to(nets.mean.device)

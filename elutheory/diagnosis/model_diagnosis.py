@@ -5,7 +5,7 @@ Run as `python -m elutheory.diagnosis package.module:factory --data digits`.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas
 import torch
@@ -16,14 +16,10 @@ from elutheory.diagnosis.results import Diagnosis
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Likelihood, as_likelihood
 from elutheory.fisher.scores import Kind, ModelScores, model_scores
-from elutheory.models.captures import KINDS_OF_LAYER, layer_names
 from elutheory.models.data import BATCH_SIZE, batches_of
-from elutheory.models.recognition import observing
+from elutheory.models.layers import KINDS_OF_LAYER, layer_names
+from elutheory.models.observers import observing
 from elutheory.numerics.arguments import check_damping
-
-if TYPE_CHECKING:
-    import pandas
-
 
 EXACT_OUTPUTS = 64
 """Without a choice of `kind`: exact Fisher matrices for models of up to so many outputs an example."""
@@ -220,7 +216,7 @@ def _drop(sums: dict[str, LayerSums], refused: dict[str, str], found: ModelScore
         raise InputError(next(iter(refused.values())))
 
 
-def _table(rows: list[dict[str, Any]]) -> "pandas.DataFrame":
+def _table(rows: list[dict[str, Any]]) -> pandas.DataFrame:
     table = pandas.DataFrame(rows, columns=list(COLUMNS))
     texts = ("layer", "kind", "activation")
     whole = ("units", "fan_in", "measured_units", "dead_units")

@@ -1,6 +1,6 @@
 """Unit natural gradient as a torch optimizer, and the centring that does part of its work (sections F and B)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -15,7 +15,7 @@ from elutheory.fisher.scores import Kind, LayerScores, WeightSharing
 from elutheory.fisher.solves import cholesky_solution, solve_on_range, solve_positive_definite
 from elutheory.fisher.training_scores import ScoreChoices, TrainingScores
 from elutheory.fisher.unit_fisher_matrix import RANK_THRESHOLD
-from elutheory.models.captures import KINDS_OF_LAYER, WeightLayer, refusal_of_layer
+from elutheory.models.layers import KINDS_OF_LAYER, WeightLayer, check_observable, refusal_of_layer
 from elutheory.numerics.arguments import check_damping, check_number, check_whole
 
 _CHUNK_BYTES = 2**25
@@ -97,7 +97,7 @@ class UnitNaturalGradient(torch.optim.Optimizer):
             raise InputError(f"weight_sharing {weight_sharing!r} is not available; 'exact' and 'positionwise' are.")
         if centred not in ("p", "q", True, False):
             raise InputError(f"centred is {centred!r}; False, 'p' (or True) and 'q' are available.")
-        _check_model(model)
+        check_observable(model)
         self.centred: Literal["p", "q"] | None = "p" if centred is True else cast(Any, centred or None)
         self.kind, self.likelihood = kind, chosen
         self.relative, self.update_interval = relative, update_interval
@@ -409,17 +409,3 @@ def _refusal(model: nn.Module, name: str, layer: WeightLayer) -> str | None:
 
 def _has_bias(layer: WeightLayer) -> bool:
     return layer.bias is not None and layer.bias.requires_grad
-
-
-def _check_model(model: nn.Module) -> None:
-    for name, module in _unusable(model):
-        raise InputError(
-            f"{type(module).__name__} {name!r} is compiled, scripted or spread over devices; give the plain model."
-        )
-
-
-def _unusable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    kinds = (torch.jit.ScriptModule, nn.DataParallel, nn.parallel.DistributedDataParallel)
-    for name, module in model.named_modules():
-        if isinstance(module, kinds) or hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
-            yield name, module

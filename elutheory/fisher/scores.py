@@ -1,6 +1,6 @@
 """Per-example activations and score factors of a torch model's layers: what unit Fisher matrices are made of."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Likelihood, as_likelihood
-from elutheory.models.captures import (
-    Capture,
+from elutheory.models.captures import Capture, capturing
+from elutheory.models.layers import (
     WeightLayer,
-    capturing,
     check_model,
     find_layer,
     layer_names,
@@ -152,7 +151,7 @@ def model_scores(
       "monte_carlo";
     - `likelihood`: "categorical", "bernoulli", or a likelihood object such as `Gaussian(variance)`.
 
-    One backward pass a column. Everything keeps the model's dtype and device; no parameter's `.grad` is touched,
+    One backward pass per column. Everything keeps the model's dtype and device; no parameter's `.grad` is touched,
     `requires_grad` is as before, frozen parameters included. Every example must be computed by itself: the model may
     draw no random numbers, and the first example is run alone and must get the outputs it gets within the batch.
     Layers refused (`ModelScores.refused`): never executed, weights used without calling the module or tied to another
@@ -186,7 +185,7 @@ def model_scores(
         refused |= _refused_flow(captures_alone, alone)
         captures = {name: capture for name, capture in captures.items() if name not in refused}
         columns = _columns(chosen, outputs.detach(), kind, targets, samples, generator)
-        deltas = _pull_back(captures, outputs, columns)
+        deltas = _deltas(captures, outputs, columns)
     scores = {
         name: LayerScores(
             capture.activations(),
@@ -256,7 +255,11 @@ def _random_state(inputs: Tensor | Mapping[str, Any]) -> Tensor:
 
 
 def _outputs(model: nn.Module, inputs: Tensor | Mapping[str, Any]) -> Tensor:
-    returned = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    return outputs_of(model(**inputs) if isinstance(inputs, Mapping) else model(inputs))
+
+
+def outputs_of(returned: Any) -> Tensor:
+    """The tensor of outputs in what a model returned: that itself, or its `logits`. Raises InputError for all else."""
     outputs = returned if isinstance(returned, Tensor) else getattr(returned, "logits", None)
     if not isinstance(outputs, Tensor):
         kind = type(returned).__name__
@@ -294,27 +297,34 @@ def _check_independent_examples(outputs: Tensor, alone: Tensor) -> None:
         )
 
 
+def refusal_of_calls(name: str, capture: Capture, examples: int) -> str | None:
+    """Why a layer's calls have no scores: examples not on the first axis, or not the weights' dtype; else None."""
+    linear = isinstance(capture.layer, nn.Linear)
+    axes = 2 if linear else capture.layer.weight.ndim
+    for incoming, net in zip(capture.incoming, capture.nets, strict=True):
+        if incoming.is_nested or incoming.layout != torch.strided:
+            return f"layer {name!r} receives a nested or sparse tensor; a dense one is needed."
+        if len(incoming) != examples or (incoming.ndim < axes if linear else incoming.ndim != axes):
+            return (
+                f"layer {name!r} receives activations of shape {tuple(incoming.shape)} for {examples} example"
+                f"{'s' * (examples > 1)}; the examples must be the first of {axes}{' or more' * linear} axes."
+            )
+        if net.dtype != capture.layer.weight.dtype:
+            return (
+                f"layer {name!r} has weights of {capture.layer.weight.dtype} but returned {net.dtype}; leave the "
+                "autocast context."
+            )
+    return None
+
+
 def _refused_calls(captures: Mapping[str, Capture], examples: int) -> dict[str, str]:
-    """Layers never executed, or whose calls do not have the examples on the first axis or the weights' dtype."""
+    """Layers that were never executed, and those of `refusal_of_calls`."""
     refused = {}
     for name, capture in captures.items():
-        linear = isinstance(capture.layer, nn.Linear)
-        axes = 2 if linear else capture.layer.weight.ndim
         if not capture.nets:
             refused[name] = f"layer {name!r} is never executed in a forward pass; name a layer that is."
-        for incoming, net in zip(capture.incoming, capture.nets, strict=True):
-            if incoming.is_nested or incoming.layout != torch.strided:
-                refused[name] = f"layer {name!r} receives a nested or sparse tensor; a dense one is needed."
-            elif len(incoming) != examples or (incoming.ndim < axes if linear else incoming.ndim != axes):
-                refused[name] = (
-                    f"layer {name!r} receives activations of shape {tuple(incoming.shape)} for {examples} example"
-                    f"{'s' * (examples > 1)}; the examples must be the first of {axes}{' or more' * linear} axes."
-                )
-            elif net.dtype != capture.layer.weight.dtype:
-                refused[name] = (
-                    f"layer {name!r} has weights of {capture.layer.weight.dtype} but returned {net.dtype}; leave the "
-                    "autocast context."
-                )
+        elif (why := refusal_of_calls(name, capture, examples)) is not None:
+            refused[name] = why
     return refused
 
 
@@ -361,25 +371,35 @@ def _columns(
     return 1, iter([likelihood.score(outputs, cast(Tensor, targets))])
 
 
-def _pull_back(
+def pull_back(
+    captures: Mapping[str, Capture], outputs: Tensor, columns: Iterable[Tensor], count: int | None = None
+) -> Iterator[dict[str, list[Float[Tensor, "examples positions units"]]]]:
+    """One backward pass per column: vᵀ d outputs / d net for every call of every layer.
+
+    The graph goes with the last of `count` columns; None: it stays, for a backward pass that follows.
+    """
+    nets = [net for capture in captures.values() for net in capture.nets]
+    for number, column in enumerate(columns, start=1):
+        keep = count is None or number < count
+        pulled = iter(
+            torch.autograd.grad(outputs, nets, column, retain_graph=keep, allow_unused=True, materialize_grads=True)
+        )
+        yield {name: [capture.by_position(next(pulled)) for _ in capture.nets] for name, capture in captures.items()}
+
+
+def _deltas(
     captures: Mapping[str, Capture], outputs: Tensor, columns: tuple[int, Iterator[Tensor]]
 ) -> dict[str, Float[Tensor, "columns examples positions units"]]:
-    """One backward pass a column."""
+    """All columns pulled back, every layer's in one tensor."""
     if not captures:
         return {}
     count, cotangents = columns
-    nets = [net for capture in captures.values() for net in capture.nets]
     deltas: dict[str, Tensor] = {}
     for name, capture in captures.items():
         shapes = [capture.by_position(net).shape for net in capture.nets]
         positions = sum(shape[1] for shape in shapes)
         deltas[name] = capture.nets[0].new_empty(count, len(outputs), positions, shapes[0][2])
-    for column, cotangent in enumerate(cotangents):
-        pulled = torch.autograd.grad(
-            outputs, nets, cotangent, retain_graph=column + 1 < count, allow_unused=True, materialize_grads=True
-        )
-        rest = iter(pulled)
-        for name, capture in captures.items():
-            parts = [capture.by_position(next(rest)) for _ in capture.nets]
+    for column, pulled in enumerate(pull_back(captures, outputs, cotangents, count)):
+        for name, parts in pulled.items():
             torch.cat(parts, dim=1, out=deltas[name][column])
     return deltas

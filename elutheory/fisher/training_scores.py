@@ -2,7 +2,9 @@
 
 import weakref
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,16 +14,10 @@ from torch.utils.hooks import RemovableHandle
 
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Likelihood
-from elutheory.fisher.scores import Kind, LayerScores, WeightSharing
-from elutheory.models import captures as layer_capture
-from elutheory.models.captures import Capture, WeightLayer
-
-_BATCH_STATISTICS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-)
+from elutheory.fisher.scores import Kind, LayerScores, WeightSharing, outputs_of, pull_back, refusal_of_calls
+from elutheory.models.captures import Capture, is_captured
+from elutheory.models.hooks import hooked, on_calls
+from elutheory.models.layers import BATCH_NORM, WeightLayer
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,9 @@ class TrainingScores:
         self._checked: set[str] = set()
         self._calls: dict[str, list[tuple[Tensor, Tensor]]] | None = None
         self._passes: list[_Pass] = []
-        self.close = weakref.finalize(self, _remove, _hooks(weakref.ref(self), model, layers))
+        placed = ExitStack()
+        placed.enter_context(hooked(_hooks(weakref.ref(self), model, layers)))
+        self.close = weakref.finalize(self, placed.close)
 
     @property
     def examples(self) -> int:
@@ -102,33 +100,30 @@ class TrainingScores:
     # ------------------------------------------------------------------------------------------- called by the hooks
 
     def start(self, model: nn.Module) -> None:
-        counts = self.due and model.training and torch.is_grad_enabled() and not _is_captured(model)
+        """Before a forward pass: from here on calls are noted, if the pass counts."""
+        counts = self.due and model.training and torch.is_grad_enabled() and not is_captured(model)
         self._calls = {} if counts else None
 
-    def note(self, name: str, incoming: Tensor, net: Tensor) -> bool:
-        """Whether the call was noted."""
+    def note(self, name: str, incoming: Tensor, net: Tensor) -> Tensor | None:
+        """One call of a layer: its net input if the call is noted, else None."""
         if self._calls is None or name in self.refused or not self._layers[name].weight.requires_grad:
-            return False
+            return None
         self._calls.setdefault(name, []).append((incoming.detach(), net))
-        return True
+        return net
 
     def finish(self, model: nn.Module, returned: Any) -> None:
+        """After a forward pass: checks what the model returned and its layers' calls, and gathers their scores."""
         calls, self._calls = self._calls, None  # closed first: a checkpointed model calls its layers again from here
         if not calls:
             return
-        outputs: Any = returned if isinstance(returned, Tensor) else getattr(returned, "logits", None)
-        if not isinstance(outputs, Tensor):
-            raise InputError(
-                f"the model returned a {type(returned).__name__}; a tensor of outputs, or an object with such logits, "
-                "is needed."
-            )
+        outputs = outputs_of(returned)
         self._choices.likelihood.check_outputs(outputs.detach())
         if self._choices.deltas and self._choices.kind == "exact":
             _refuse_batch_statistics(model)
         captures = {}
         for name, noted in calls.items():
-            capture = Capture(self._layers[name], tuple(call[0] for call in noted), tuple(call[1] for call in noted))
-            why = _refusal_of_calls(name, capture, len(outputs))
+            capture = Capture.of_calls(self._layers[name], noted)
+            why = _refusal_without_gradients(name, capture) or refusal_of_calls(name, capture, len(outputs))
             if why is None and name not in self._checked:
                 why = _refusal_of_gradient(name, capture, outputs)
                 self._checked.add(name)
@@ -146,7 +141,7 @@ class TrainingScores:
                 _listen(captures, one)
             else:
                 unsummed = self._choices.weight_sharing == "positionwise"
-                one.deltas = _pull_back(captures, outputs, self._columns(outputs.detach()), unsummed)
+                one.deltas = _deltas(captures, outputs, self._columns(outputs.detach()), unsummed)
         self._passes.append(one)
 
     def _columns(self, outputs: Tensor) -> Iterator[Tensor]:
@@ -158,7 +153,7 @@ class TrainingScores:
 
 def _hooks(
     own: "weakref.ref[TrainingScores]", model: nn.Module, layers: dict[str, WeightLayer]
-) -> list[RemovableHandle]:
+) -> Iterator[RemovableHandle]:
     """The hooks know the gatherer weakly, so that it goes when its optimizer does."""
 
     def before(module: nn.Module, _arguments: tuple[Any, ...]) -> None:
@@ -169,60 +164,29 @@ def _hooks(
         if (gatherer := own()) is not None:
             gatherer.finish(module, returned)
 
-    def after_layer(name: str) -> Any:
-        def hook(_module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Tensor) -> Any:
-            gatherer = own()
-            incoming = arguments[0] if arguments else keywords["input"]
-            noted = gatherer is not None and gatherer.note(name, incoming, output)
-            return output.clone() if noted else None  # a copy, so that an in-place activation function may follow
+    def note(name: str, incoming: Tensor, output: Tensor) -> Tensor | None:
+        gatherer = own()
+        return None if gatherer is None else gatherer.note(name, incoming, output)
 
-        return hook
-
-    handles = [
-        layer.register_forward_hook(after_layer(name), prepend=True, with_kwargs=True) for name, layer in layers.items()
-    ]
-    return [*handles, model.register_forward_pre_hook(before), model.register_forward_hook(after)]
-
-
-def _remove(handles: list[RemovableHandle]) -> None:
-    for handle in handles:
-        handle.remove()
-
-
-def _is_captured(model: nn.Module) -> bool:
-    """Whether the pass is one of `model_scores`, not of the training loop."""
-    return any(
-        getattr(hook, "__module__", None) == layer_capture.__name__
-        for module in model.modules()
-        for hook in module._forward_pre_hooks.values()
-    )
+    for name, layer in layers.items():
+        yield on_calls(layer, partial(note, name))
+    yield model.register_forward_pre_hook(before)
+    yield model.register_forward_hook(after)
 
 
 def _refuse_batch_statistics(model: nn.Module) -> None:
     for name, module in model.named_modules():
-        if isinstance(module, _BATCH_STATISTICS) and module.training:
+        if isinstance(module, BATCH_NORM) and module.training:
             raise InputError(
                 f"{type(module).__name__} {name!r} in training mode couples the examples of a batch, for which kind "
                 "'exact' is not available; choose kind 'monte_carlo' or put that module into eval mode."
             )
 
 
-def _refusal_of_calls(name: str, capture: Capture, examples: int) -> str | None:
-    linear = isinstance(capture.layer, nn.Linear)
-    axes = 2 if linear else capture.layer.weight.ndim
-    for incoming, net in zip(capture.incoming, capture.nets, strict=True):
-        if not net.requires_grad:
-            return f"layer {name!r} runs without gradients (under no_grad, or reentrant checkpointing)."
-        if incoming.is_nested or incoming.layout != torch.strided:
-            return f"layer {name!r} receives a nested or sparse tensor; a dense one is needed."
-        if len(incoming) != examples or (incoming.ndim < axes if linear else incoming.ndim != axes):
-            return (
-                f"layer {name!r} receives activations of shape {tuple(incoming.shape)} for {examples} examples; the "
-                f"examples must be the first of {axes}{' or more' * linear} axes."
-            )
-        if net.dtype != capture.layer.weight.dtype:
-            return f"layer {name!r} has weights of {capture.layer.weight.dtype} but returned {net.dtype} (autocast)."
-    return None
+def _refusal_without_gradients(name: str, capture: Capture) -> str | None:
+    if all(net.requires_grad for net in capture.nets):
+        return None
+    return f"layer {name!r} runs without gradients (under no_grad, or reentrant checkpointing)."
 
 
 def _refusal_of_gradient(name: str, capture: Capture, outputs: Tensor) -> str | None:
@@ -246,18 +210,14 @@ def _refusal_of_gradient(name: str, capture: Capture, outputs: Tensor) -> str | 
     return f"layer {name!r} has its weight used without the module being called, or in another module as well."
 
 
-def _pull_back(
+def _deltas(
     captures: dict[str, Capture], outputs: Tensor, columns: Iterator[Tensor], unsummed: bool
 ) -> dict[str, Float[Tensor, "columns examples positions units"]]:
-    """One backward pass a column. Without a sum over positions all columns become one, √Σ_c delta_c²: the same F."""
-    nets = [net for capture in captures.values() for net in capture.nets]
+    """All columns pulled back. Without a sum over positions they become one, √Σ_c delta_c², of the same F."""
     columns_of: dict[str, list[Tensor]] = {name: [] for name in captures}
-    for column in columns:
-        pulled = iter(
-            torch.autograd.grad(outputs, nets, column, retain_graph=True, allow_unused=True, materialize_grads=True)
-        )
-        for name, capture in captures.items():
-            delta = torch.cat([capture.by_position(next(pulled)) for _ in capture.nets], dim=1)
+    for pulled in pull_back(captures, outputs, columns):
+        for name, parts in pulled.items():
+            delta = torch.cat(parts, dim=1)
             if not (unsummed or delta.shape[1] == 1):
                 columns_of[name].append(delta)
             elif columns_of[name]:

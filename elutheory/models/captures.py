@@ -1,6 +1,17 @@
-"""Which layers of a torch model can be captured, and what goes in and out of them during a forward pass."""
+"""What goes in and out of a model's layers during a forward pass, in the one layout that all scores have.
 
-from collections.abc import Callable, Iterator
+A layer multiplies its weights with incoming activations a, once per position. Whatever the kind of layer and however
+often it is called, they are laid out as (examples, groups, positions, fan_in), and its net inputs as
+(examples, positions, units):
+
+- `Linear(3, 4)` on (8, 3): a is (8, 1, 1, 3), the nets are (8, 1, 4);
+- `Linear(3, 4)` on a sequence (8, 5, 3): a is (8, 1, 5, 3), the nets are (8, 5, 4);
+- the same layer called twice on (8, 3), as in a recurrent network: a is (8, 1, 2, 3), call after call;
+- `Conv2d(2, 4, 3)` on images (8, 2, 6, 6), which have 4 × 4 patches of 2 × 3 × 3 numbers: a is (8, 1, 16, 18), the
+  nets are (8, 16, 4); with `groups=2` a is (8, 2, 16, 9), units 0 and 1 being those of group 0.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,16 +21,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from elutheory.errors import InputError
-from elutheory.models.convolution_patches import Convolution, convolution_patches
-
-WeightLayer = nn.Linear | Convolution
-KINDS_OF_LAYER = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_INSTANCE_NORM = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+from elutheory.models.hooks import hooked, on_calls
+from elutheory.models.layers import Convolution, WeightLayer, own_parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,11 @@ class Capture:
     layer: WeightLayer
     incoming: tuple[Tensor, ...]
     nets: tuple[Tensor, ...]
+
+    @classmethod
+    def of_calls(cls, layer: WeightLayer, calls: Sequence[tuple[Tensor, Tensor]]) -> "Capture":
+        """From pairs of what a call received and what it returned."""
+        return cls(layer, tuple(call[0] for call in calls), tuple(call[1] for call in calls))
 
     def activations(self) -> Float[Tensor, "examples groups positions fan_in"]:
         """Incoming activations of all calls: a convolution's patches, a sequence's positions, call after call."""
@@ -51,6 +59,47 @@ def _activations(layer: WeightLayer, incoming: Tensor) -> Tensor:
     return convolution_patches(layer, incoming)
 
 
+def convolution_patches(
+    convolution: Convolution, inputs: Float[Tensor, "examples channels *space"]
+) -> Float[Tensor, "examples groups positions fan_in"]:
+    """Patches a with output = weight.flatten(1) · a + bias at every position; stride, padding, dilation and groups.
+
+    fan_in = channels / groups × kernel size, in the order of `weight.flatten(1)`; positions in the order of
+    `output.flatten(2)`. Group of output channel u: u // (output channels / groups).
+    """
+    mode = "constant" if convolution.padding_mode == "zeros" else convolution.padding_mode
+    patches = nn.functional.pad(inputs, _padding(convolution), mode=mode)
+    kernel = convolution.kernel_size
+    for axis, (size, stride, dilation) in enumerate(
+        zip(kernel, convolution.stride, convolution.dilation, strict=True), start=2
+    ):
+        patches = patches.unfold(axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
+    examples, channels, *rest = patches.shape  # then one axis of positions and one of the kernel for each space axis
+    space = rest[: len(kernel)]
+    grouped = patches.reshape(examples, convolution.groups, channels // convolution.groups, *rest)
+    last = 3 + len(kernel)
+    order = (0, 1, *range(3, last), 2, *range(last, last + len(kernel)))
+    fan_in = convolution.weight[0].numel()
+    return grouped.permute(order).reshape(examples, convolution.groups, torch.Size(space).numel(), fan_in)
+
+
+def _padding(convolution: Convolution) -> list[int]:
+    """The padding as `torch.nn.functional.pad` takes it: before and after, the last axis first."""
+    if convolution.padding == "valid":
+        sides = [(0, 0) for _ in convolution.kernel_size]
+    elif convolution.padding == "same":
+        totals = [
+            dilation * (size - 1) for size, dilation in zip(convolution.kernel_size, convolution.dilation, strict=True)
+        ]
+        sides = [(total // 2, total - total // 2) for total in totals]
+    else:
+        sides = [(int(size), int(size)) for size in convolution.padding]
+    return [size for side in reversed(sides) for size in side]
+
+
+# --- recording a forward pass -----------------------------------------------------------------------------------------
+
+
 class Recorder:
     """Notes the calls of layers while `record` runs."""
 
@@ -66,13 +115,10 @@ class Recorder:
             calls = self._calls
         finally:
             self._calls = None  # the further calls of a checkpointed model, in the backward pass, are not kept
-        return result, {
-            name: Capture(layer, tuple(call[0] for call in calls[name]), tuple(call[1] for call in calls[name]))
-            for name, layer in self._layers.items()
-        }
+        return result, {name: Capture.of_calls(layer, calls[name]) for name, layer in self._layers.items()}
 
     def note(self, name: str, incoming: Tensor, net: Tensor) -> None:
-        """Called by the hooks."""
+        """Keeps one call of a layer, if `record` is running."""
         if self._calls is not None:
             self._calls[name].append((incoming.detach().clone(), net))  # a copy: the model may change it in place
 
@@ -87,126 +133,45 @@ def capturing(model: nn.Module, layers: dict[str, WeightLayer]) -> Iterator[Reco
     required = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     own = {name: own_parameters(layer) for name, layer in layers.items()}
     recorder = Recorder(layers)
-    handles = []
     try:
         for parameter, _ in required:
             parameter.requires_grad_(False)
-        for name, layer in layers.items():
-            for parameter in own[name].values():
+        for parameters in own.values():
+            for parameter in parameters.values():
                 parameter.requires_grad_(True)
-            handles += _hooks(name, layer, own[name], recorder)
-        yield recorder
+        with hooked(handle for name, layer in layers.items() for handle in _hooks(name, layer, own[name], recorder)):
+            yield recorder
     finally:
-        for handle in handles:
-            handle.remove()
         for name, layer in layers.items():
             layer._parameters.update(own[name])
         for parameter, requires_grad in required:
             parameter.requires_grad_(requires_grad)
 
 
-def own_parameters(layer: nn.Module) -> dict[str, nn.Parameter]:
-    """The layer's weight and, if it has one, its bias."""
-    return {name: parameter for name, parameter in layer._parameters.items() if parameter is not None}
+def is_captured(model: nn.Module) -> bool:
+    """Whether `capturing` notes the calls of the model's layers now: a forward pass is not the user's own."""
+    hooks = (hook for module in model.modules() for hook in module._forward_pre_hooks.values())
+    return any(isinstance(hook, _ParametersDetached) for hook in hooks)
 
 
-def _hooks(name: str, layer: WeightLayer, own: dict[str, nn.Parameter], recorder: Recorder) -> list[RemovableHandle]:
-    def before(_module: nn.Module, _arguments: tuple[Any, ...]) -> None:
-        layer._parameters.update({key: cast(nn.Parameter, parameter.detach()) for key, parameter in own.items()})
+class _ParametersDetached:
+    """The hook before a call: inside of the call the layer has its parameters' values, and no gradient reaches them."""
 
-    def after(_module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Tensor) -> Tensor:
+    def __init__(self, own: dict[str, nn.Parameter]) -> None:
+        self._own = own
+
+    def __call__(self, layer: nn.Module, _arguments: tuple[Any, ...]) -> None:
+        layer._parameters.update({key: cast(nn.Parameter, parameter.detach()) for key, parameter in self._own.items()})
+
+
+def _hooks(
+    name: str, layer: WeightLayer, own: dict[str, nn.Parameter], recorder: Recorder
+) -> Iterator[RemovableHandle]:
+    def note(incoming: Tensor, output: Tensor) -> Tensor:
         layer._parameters.update(own)
         net = output if output.requires_grad else output.detach().requires_grad_()
-        recorder.note(name, arguments[0] if arguments else keywords["input"], net)
-        return net.clone()  # a copy, so that an in-place activation function may follow
+        recorder.note(name, incoming, net)
+        return net
 
-    return [
-        layer.register_forward_pre_hook(before),  # after all of the user's
-        layer.register_forward_hook(after, prepend=True, with_kwargs=True),  # before all of the user's
-    ]
-
-
-def layer_names(model: nn.Module) -> list[str]:
-    """Names of the model's `Linear` and `Conv1d/2d/3d` layers, in the order of `named_modules`."""
-    return [name for name, module in model.named_modules() if isinstance(module, KINDS_OF_LAYER)]
-
-
-def find_layer(model: nn.Module, name: str) -> nn.Module:
-    """The module named `name`. Raises InputError if there is none or if it is not a `Linear` or `Conv1d/2d/3d`."""
-    modules = dict(model.named_modules(remove_duplicate=False))
-    allowed = f"the Linear and convolution layers are {', '.join(map(repr, layer_names(model))) or 'none'}"
-    if name not in modules:
-        raise InputError(f"the model has no layer {name!r}; {allowed}.")
-    module = modules[name]
-    if not isinstance(module, KINDS_OF_LAYER):
-        kind = type(module).__name__
-        raise InputError(f"layer {name!r} is a {kind}, not a torch.nn Linear, Conv1d, Conv2d or Conv3d; {allowed}.")
-    return module
-
-
-def refusal_of_layer(model: nn.Module, name: str, layer: nn.Module) -> str | None:
-    """Why the layer's scores cannot be had, in one sentence, as far as can be told before a forward pass; else None."""
-    base = next(kind for kind in KINDS_OF_LAYER if isinstance(layer, kind))
-    if nn.utils.parametrize.is_parametrized(layer) or not {"weight", "bias"} <= layer._parameters.keys():
-        return (
-            f"layer {name!r} computes its weight or bias from other parameters (a parametrisation such as weight or "
-            "spectral norm); remove it first, which keeps the effective weight."
-        )
-    if type(layer).forward is not base.forward:
-        return (
-            f"layer {name!r} is a {type(layer).__name__} with a forward pass of its own; {base.__name__}'s is needed."
-        )
-    weight = cast(nn.Parameter, layer._parameters["weight"])
-    if weight.dtype not in (torch.float32, torch.float64):
-        return f"layer {name!r} has weights of {weight.dtype}; torch.float32 or torch.float64 is needed."
-    own = {id(parameter): key for key, parameter in layer._parameters.items() if parameter is not None}
-    for other_name, other in model.named_modules():
-        if other is layer:
-            continue
-        for key, parameter in other._parameters.items():
-            if id(parameter) in own:
-                return (
-                    f"layer {name!r} shares its {own[id(parameter)]} with {other_name!r} ({type(other).__name__} "
-                    f"{key}); the score of a weight tied between modules is not available, so untie them."
-                )
-    return None
-
-
-def check_model(model: nn.Module) -> None:
-    """Raise InputError for a model in which examples are random or influence one another, as far as modules tell, and
-    for wrapped models and models whose parameters have no values."""
-    for name, module in model.named_modules():
-        described = f"{type(module).__name__} {name!r}"
-        if hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
-            raise InputError(f"{described} is compiled by torch.compile; pass the model as it was before.")
-        if isinstance(module, torch.jit.ScriptModule):
-            raise InputError(f"{described} is a TorchScript module; pass the model as it was before.")
-        if isinstance(module, _PARALLEL):
-            raise InputError(f"{described} spreads a model over devices or processes; pass its .module.")
-        if _is_random(module):
-            raise InputError(
-                f"{described} is in training mode, where the output for an example is random or depends on its batch; "
-                "call model.eval() first."
-            )
-        if isinstance(module, _BATCH_NORM) and module.running_mean is None:
-            raise InputError(f"{described} keeps no running statistics, so that examples influence one another.")
-    for name, parameter in model.named_parameters():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise InputError(f"parameter {name!r} has no values yet; run the model once first.")
-        if parameter.is_meta:
-            raise InputError(f"parameter {name!r} is on the meta device, without values; move the model to a real one.")
-        if parameter.is_inference():
-            raise InputError(f"parameter {name!r} was made in inference mode; make the model outside of it.")
-
-
-def _is_random(module: nn.Module) -> bool:
-    """Whether the module's output is random, or depends on the rest of the batch, or the call changes its state."""
-    if not module.training:
-        return False
-    if isinstance(module, _DROPOUT):
-        return module.p > 0
-    if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
-        return module.dropout > 0
-    if isinstance(module, _INSTANCE_NORM):
-        return module.track_running_stats
-    return isinstance(module, (*_BATCH_NORM, nn.RReLU))
+    yield layer.register_forward_pre_hook(_ParametersDetached(own))  # after all of the user's
+    yield on_calls(layer, note)

@@ -1,6 +1,11 @@
-"""Count, mean and variance of every unit over points that come in batches, with float64 accumulators (Chan's merge)."""
+"""Count, mean and variance of every unit over points that come in batches, with float64 accumulators.
+
+`RunningMoments` sums every batch about its own mean; `UnitSums` never makes an accelerator wait, so that it can watch a
+training loop. Both merge the parts by one formula, `Moments.merged`.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -15,6 +20,55 @@ SHIFT_SHARE = 16
 
 
 _MOST_EXACT = 2**24  # whole numbers that float32 holds
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Of some points: how many they are, every unit's mean, and Σ(x − mean)², both in float64."""
+
+    count: int
+    mean: Float[Tensor, " units"]
+    squares: Float[Tensor, " units"]
+
+    def merged(self, other: "Moments") -> "Moments":
+        """Those of both parts' points together (Chan, Golub, LeVeque 1979): nothing cancels far from zero."""
+        if not self.count:
+            return other
+        total = self.count + other.count
+        offset = other.mean - self.mean
+        return Moments(
+            total,
+            self.mean + offset * (other.count / total),
+            self.squares + other.squares + offset.square() * (self.count * other.count / total),
+        )
+
+
+class RunningMoments:
+    """Mean and variance of every unit over points that come in batches, no digit lost far from zero."""
+
+    def __init__(self) -> None:
+        self._moments = Moments(0, torch.empty(0), torch.empty(0))
+
+    @property
+    def count(self) -> int:
+        """The number of points so far."""
+        return self._moments.count
+
+    @property
+    def mean(self) -> Float[Tensor, " units"]:
+        """The mean over the points, in float64; empty before the first."""
+        return self._moments.mean
+
+    @property
+    def variance(self) -> Float[Tensor, " units"]:
+        """The mean squared distance from the mean, in float64."""
+        return self._moments.squares / self._moments.count
+
+    def add(self, values: Float[Tensor, "points units"]) -> None:
+        """Merges further points."""
+        mean = values.mean(0)
+        squares = (values - mean).square_().sum(0)
+        self._moments = self._moments.merged(Moments(len(values), mean.double(), squares.double()))
 
 
 class Scratch:
@@ -53,7 +107,7 @@ class UnitSums:
 
     @property
     def count(self) -> int:
-        """Points."""
+        """The number of points so far."""
         return self._count + len(self._waiting) * self._waiting_count
 
     def add(self, values: Tensor, axis: int) -> None:
@@ -72,7 +126,7 @@ class UnitSums:
             self._fold()
 
     def merge(self, other: "UnitSums") -> None:
-        """The other's points too."""
+        """Adds the other's points; the other is left as it is."""
         parts = other.parts()
         if parts:
             self._merge(other.count, parts)
@@ -108,18 +162,14 @@ class UnitSums:
         if not self._count:
             self._count, self._folded = count, parts
             return
-        total = self._count + count
         old = {name: part.to(parts["mean"].device) for name, part in self._folded.items()}
-        offset = parts["mean"] - old["mean"]
-        merged = {
-            "mean": old["mean"] + offset * (count / total),
-            "squares": old["squares"] + parts["squares"] + offset.square() * (self._count * count / total),
-        }
+        own = Moments(self._count, old["mean"], old["squares"])
+        both = own.merged(Moments(count, parts["mean"], parts["squares"]))
+        self._count, self._folded = both.count, {"mean": both.mean, "squares": both.squares}
         if self.extremes:
-            merged["minimum"] = torch.minimum(old["minimum"], parts["minimum"])
-            merged["maximum"] = torch.maximum(old["maximum"], parts["maximum"])
-            merged["nonpositive"] = old["nonpositive"] + parts["nonpositive"]
-        self._count, self._folded = total, merged
+            self._folded["minimum"] = torch.minimum(old["minimum"], parts["minimum"])
+            self._folded["maximum"] = torch.maximum(old["maximum"], parts["maximum"])
+            self._folded["nonpositive"] = old["nonpositive"] + parts["nonpositive"]
 
 
 def _sums(values: Tensor, others: list[int], scratch: Tensor) -> tuple[Tensor, ...]:
@@ -143,31 +193,3 @@ def _accumulator(columns: Sequence[Tensor]) -> Float[Tensor, "batches units"]:
     """In float64, on the batches' device if it has that (Apple's has not)."""
     stacked = torch.stack(list(columns))
     return stacked.to("cpu" if stacked.device.type == "mps" else stacked.device, torch.float64)
-
-
-class RunningMoments:
-    """Mean and variance of every column over rows that come in batches, in float64; no cancellation far from zero."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean: Float[Tensor, " columns"] = torch.empty(0)
-        self._squares = torch.empty(0)  # sum of (value − mean)²
-
-    @property
-    def variance(self) -> Float[Tensor, " columns"]:
-        """Mean squared distance from the mean."""
-        return self._squares / self.count
-
-    def add(self, values: Float[Tensor, "rows columns"]) -> None:
-        """Merges further rows."""
-        mean = values.mean(0)
-        squares = (values - mean).square_().sum(0).double()
-        mean = mean.double()
-        if not self.count:
-            self.mean, self._squares, self.count = mean, squares, len(values)
-            return
-        total = self.count + len(values)
-        offset = mean - self.mean
-        self._squares = self._squares + squares + offset.square() * (self.count * len(values) / total)
-        self.mean = self.mean + offset * (len(values) / total)
-        self.count = total

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas
 import torch
@@ -17,18 +17,14 @@ from torch import Tensor, nn
 
 from elutheory.errors import InputError
 from elutheory.models.data import BATCH_SIZE, batches_of
-from elutheory.models.observers import check_observable, observed_modules, observing_modules
+from elutheory.models.layers import check_observable
+from elutheory.models.observers import Of, Source, observed_modules, observing_modules
 from elutheory.models.running_moments import Scratch, UnitSums
 from elutheory.output.files import check_output, write_whole
 from elutheory.statistics.quantiles import UnitQuantiles
 
-if TYPE_CHECKING:
-    import pandas
-
 MEMORY = 2**28
 """Bytes of activations that are kept for exact quantiles; beyond, all layers' values go to sketches."""
-
-Of = Literal["output", "input"]
 
 COLUMNS = {
     "layer": "the module's name; where several layers feed it, name@layer that feeds it",
@@ -183,7 +179,7 @@ class LayerStatistics:
         raise InputError(f"no {of} of a layer {layer!r} was seen; the layers are {', '.join(map(repr, self.layers))}.")
 
     @property
-    def table(self) -> "pandas.DataFrame":
+    def table(self) -> pandas.DataFrame:
         """One row a layer; the columns are described in COLUMNS. Raises InputError if no call was seen."""
         if not self._layers:
             raise InputError("no call of an observed module was seen; run the model on at least one batch.")
@@ -191,7 +187,7 @@ class LayerStatistics:
         return pandas.DataFrame(rows, columns=[*COLUMNS, *map(_quantile_column, self.quantiles)])
 
     @property
-    def unit_table(self) -> "pandas.DataFrame":
+    def unit_table(self) -> pandas.DataFrame:
         """One row a layer and unit: layer, of, unit, count and the fields of `UnitStatistics`."""
         if not self._layers:
             raise InputError("no call of an observed module was seen; run the model on at least one batch.")
@@ -408,8 +404,8 @@ def observe_layers(
     observed = observed_modules(model, layers)
     kinds = {name: type(module).__name__ for name, module in observed.items()}
 
-    def receive(module: str, fed_by: str, of: Any, values: Tensor, axis: int) -> None:
-        statistics.add(module, kinds[module], fed_by, of, values, axis)
+    def receive(module: str, of: Of, values: Tensor, source: Source) -> None:
+        statistics.add(module, kinds[module], source.layer, of, values, source.axis)
 
     with observing_modules(model, observed, receive, pre_activations):
         yield statistics

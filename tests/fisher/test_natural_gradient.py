@@ -589,8 +589,6 @@ def test_bad_use() -> None:
         empirical.step()
     with pytest.raises(InputError, match="no parameters to train"):
         unlimited(nn.Sequential(nn.ELU()), RATE)
-    with pytest.raises(InputError, match="spread over devices"):
-        unlimited(nn.DataParallel(network()), RATE)
 
     class Dictionary(nn.Module):
         def __init__(self) -> None:

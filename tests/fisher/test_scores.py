@@ -515,12 +515,6 @@ def infinite() -> nn.Module:
     return model
 
 
-def compiled_inside() -> nn.Module:
-    model = network()
-    model[2].compile(backend="eager")
-    return model
-
-
 SEQUENCE = torch.randn(5, 5, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 REFUSED = {
     "unknown": (network, data(), "7", r"no layer '7'; the Linear and convolution layers are '0', '2', '4'"),
@@ -581,14 +575,6 @@ REFUSED = {
         "weights of torch.complex64",
     ),
     "meta": (lambda: network().to("meta"), data(), "2", "parameter '0.weight' is on the meta device"),
-    "compiled": (
-        lambda: torch.compile(network(), backend="eager"),
-        data(),
-        "_orig_mod.2",
-        "is compiled by torch.compile",
-    ),
-    "compiled inside": (compiled_inside, data(), "2", "Linear '2' is compiled by torch.compile"),
-    "parallel": (lambda: nn.DataParallel(network()), data(), "module.2", "DataParallel '' spreads a model"),
     "time first": (lambda: TimeFirst(1).double(), SEQUENCE, "first", r"shape \(5, 1, 5\) for 1 example;"),
     "tokens in the batch": (
         lambda: TokensInTheBatch(1).double(),
