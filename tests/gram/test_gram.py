@@ -245,9 +245,9 @@ def test_a_wrong_interpolant_is_found_out(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_wrong_map_of_the_angle_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A jump of 1e-9 that no series resolves: neither interpolant passes, and `method` says so."""
     gram = gram_of(inputs(10, equal_norms=True))
-    for module in ("equal_norm_layers", "kernel_interpolation"):
+    for module in ("equal_norms", "interpolation"):
         monkeypatch.setattr(
-            f"elutheory.{module}.centred_pair_expectation",
+            f"elutheory.gram.{module}.centred_pair_expectation",
             lambda *arguments: centred_pair_expectation(*arguments) * (1.0 + 1e-9 * (arguments[4] > 0.123)),
         )
     found = propagate_gram("elu", gram, 2, 1.37, 0.11)
