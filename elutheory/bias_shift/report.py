@@ -1,16 +1,27 @@
 """The report of `python -m elutheory.bias_shift`: derivations and measurements as text, JSON, Markdown, LaTeX, HTML."""
 
-import html
-import json
-import textwrap
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.printing import statement_latex, statement_text
 from elutheory.derivations.proof.steps import VerifiedStep
-from elutheory.output.document import html_page, html_table, latex_table, markdown_table, text_table
-from elutheory.output.latex import NO_BREAK, latex_text
+from elutheory.output.document import (
+    Block,
+    Definitions,
+    Document,
+    Heading,
+    Items,
+    Paragraph,
+    Section,
+    Table,
+    Verdict,
+    json_text,
+    power_of_ten,
+    shortened,
+)
+from elutheory.output.latex import NO_BREAK
 
 if TYPE_CHECKING:
     from elutheory.bias_shift.digits import DigitsExperiment, NetworkRecord
@@ -65,25 +76,22 @@ class Report:
 
 def render(report: Report, format: str) -> str:
     """The report in one of the formats text, json, markdown, latex, html."""
-    return {"text": _text, "json": _json, "markdown": _markdown, "latex": _latex, "html": _html}[format](report)
+    if format == "json":
+        return json_text(_json(report))
+    return Document(TITLE, tuple(_blocks(report)), is_collection=True).written(format, TEXT_WIDTH)
 
 
 def _number(value: float | None, mark: str = "") -> str:
     """Two significant digits, at most seven characters before the mark; a dash where there is no number."""
     if value is None:
         return "–"
-    if value == 0 or 1e-2 <= abs(value) < 1e3:
-        return f"{value:.2g}" + mark if abs(value) < 100 else f"{value:.0f}" + mark
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa}e{int(exponent)}{mark}"
+    plain = ".0f" if abs(value) >= 100 else ".2g"
+    return shortened(value, plain, ".1e", between=(1e-2, 1e3)) + mark
 
 
-def _power_of_ten(value: float | None, mark: str) -> str:
-    """One significant digit, such as 3e-11."""
-    if value is None:
-        return "–"
-    mantissa, exponent = f"{value:.0e}".split("e")
-    return f"{mantissa}e{int(exponent)}{mark}"
+def _one_digit(value: float | None, mark: str) -> str:
+    """One significant digit, such as 3e-11; a dash where there is no number."""
+    return "–" if value is None else power_of_ten(value, ".0e") + mark
 
 
 def _row(layer: "LayerRecord") -> list[str]:
@@ -95,13 +103,9 @@ def _row(layer: "LayerRecord") -> list[str]:
         *(_number(value, mark) for value in (layer.s_times_c, layer.k, layer.shift_without, layer.shift_with)),
         _number(layer.cosine, mark),
         _ranks(layer),
-        _power_of_ten(layer.condition_number_largest, mark),
-        _power_of_ten(layer.largest_deviation, mark),
+        _one_digit(layer.condition_number_largest, mark),
+        _one_digit(layer.largest_deviation, mark),
     ]
-
-
-def _rows(network: "NetworkRecord") -> list[list[str]]:
-    return [_row(layer) for layer in network.layers]
 
 
 def _ranks(layer: "LayerRecord") -> str:
@@ -131,7 +135,7 @@ def _notes(layer: "LayerRecord") -> list[str]:
         notes.append(f"✗ layer {layer.layer}: no unit could be solved, nothing was checked")
     else:
         sign, relation = ("✓", "below") if layer.passed else ("✗", "NOT below")
-        share = _power_of_ten(layer.share_of_bound, "")
+        share = _one_digit(layer.share_of_bound, "")
         notes.append(f"{sign} layer {layer.layer}: every deviation is {relation} its bound (at most {share} of it)")
     return notes
 
@@ -161,22 +165,43 @@ def _network_title(network: "NetworkRecord") -> str:
     )
 
 
-def _text(report: Report) -> str:
-    parts = [derivation.to_text(TEXT_WIDTH) for derivation in report.derivations]
+@dataclass(frozen=True)
+class _Derived(Block):
+    """A derivation with its steps, verified."""
+
+    derivation: Derivation
+
+    def text(self, width: int) -> str:
+        """Aligned lines."""
+        return self.derivation.to_text(width).rstrip("\n")
+
+    def markdown(self) -> str:
+        """A heading, and a list of steps."""
+        return self.derivation.to_markdown().rstrip("\n")
+
+    def latex(self) -> str:
+        """A subsection, and an empty line."""
+        return self.derivation.to_latex()
+
+    def html(self) -> str:
+        """A section, and an empty line."""
+        return self.derivation.to_html()
+
+
+def _blocks(report: Report) -> Iterator[Block]:
+    yield from map(_Derived, report.derivations)
     if report.experiment:
-        parts.append("\n".join(textwrap.wrap(_introduction(report.experiment), TEXT_WIDTH)) + "\n")
-        for network in report.experiment.networks:
-            notes = [line for layer in network.layers for note in _notes(layer) for line in _hanging(note)]
-            lines = [_network_title(network), "", text_table(HEADINGS, _rows(network), TEXT_WIDTH), "", *notes]
-            parts.append("\n".join(lines) + "\n")
-        meanings = [f"{heading:<7} {meaning}" for heading, meaning in COLUMNS]
-        parts.append("\n".join([*meanings, BOUND]) + "\n")
-    parts.append(_verdict(report) + "\n")
-    return "\n".join(parts)
+        yield Section("Measured", tuple(_measured(report.experiment)))
+    yield Verdict(_verdict(report))
 
 
-def _hanging(note: str) -> list[str]:
-    return textwrap.wrap(note, TEXT_WIDTH, subsequent_indent="    ")
+def _measured(experiment: Experiment) -> Iterator[Block]:
+    yield Paragraph(_introduction(experiment))
+    for network in experiment.networks:
+        yield Heading(_network_title(network), 3)
+        yield Table(HEADINGS, [_row(layer) for layer in network.layers])
+        yield Items([note for layer in network.layers for note in _notes(layer)], hanging=4)
+    yield Definitions(COLUMNS, BOUND)
 
 
 def _verdict(report: Report) -> str:
@@ -190,9 +215,9 @@ def _verdict(report: Report) -> str:
     return f"{'✓' if report.passed else '✗'} {words}."
 
 
-def _json(report: Report) -> str:
+def _json(report: Report) -> dict[str, Any]:
     """See `elutheory/bias_shift.schema.json` for the shape."""
-    document = {
+    return {
         "format": JSON_FORMAT,
         "version": JSON_VERSION,
         "passed": report.passed,
@@ -209,7 +234,6 @@ def _json(report: Report) -> str:
         ],
         "experiment": _json_experiment(report.experiment) if report.experiment else None,
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _json_step(verified: VerifiedStep) -> dict[str, Any]:
@@ -226,42 +250,3 @@ def _json_step(verified: VerifiedStep) -> dict[str, Any]:
 def _json_experiment(experiment: Experiment) -> dict[str, Any]:
     networks = [asdict(network) for network in experiment.networks]
     return {"data": "scikit-learn digits", "settings": asdict(experiment.settings), "networks": networks}
-
-
-def _markdown(report: Report) -> str:
-    parts = [f"# {TITLE}\n", *(derivation.to_markdown() for derivation in report.derivations)]
-    if report.experiment:
-        parts.append(f"## Measured\n\n{_introduction(report.experiment)}\n")
-        for network in report.experiment.networks:
-            notes = [f"- {note}".replace("*", r"\*") for layer in network.layers for note in _notes(layer)]
-            table = markdown_table(HEADINGS, _rows(network))
-            parts.append("\n".join([f"### {_network_title(network)}", "", table, "", *notes]) + "\n")
-        parts.append("\n".join([*(f"- **{heading}**: {meaning}" for heading, meaning in COLUMNS), f"- {BOUND}"]) + "\n")
-    return "\n".join([*parts, _verdict(report)]) + "\n"
-
-
-def _latex(report: Report) -> str:
-    parts = ["% Needs amsmath and amssymb.", *(derivation.to_latex() for derivation in report.derivations)]
-    if report.experiment:
-        parts += [r"\subsection*{Measured}", latex_text(_introduction(report.experiment))]
-        for network in report.experiment.networks:
-            parts.append(rf"\paragraph{{{latex_text(_network_title(network))}}}")
-            parts.append(latex_table(HEADINGS, _rows(network)) + r"\par")
-            parts += [latex_text(note) + r"\par" for layer in network.layers for note in _notes(layer)]
-        parts.append(r"\par ".join(latex_text(f"{heading}: {meaning}.") for heading, meaning in COLUMNS))
-        parts.append(latex_text(BOUND) + r"\par")
-    return "\n".join([*parts, latex_text(_verdict(report))]) + "\n"
-
-
-def _html(report: Report) -> str:
-    parts = [derivation.to_html() for derivation in report.derivations]
-    if report.experiment:
-        introduction = html.escape(_introduction(report.experiment))
-        parts += ['<section id="measured">', "<h2>Measured</h2>", f"<p>{introduction}</p>"]
-        for network in report.experiment.networks:
-            notes = [f"<li>{html.escape(note)}</li>" for layer in network.layers for note in _notes(layer)]
-            parts += [f"<h3>{html.escape(_network_title(network))}</h3>", html_table(HEADINGS, _rows(network))]
-            parts += ["<ul>", *notes, "</ul>"]
-        meanings = [f"<dt>{html.escape(heading)}</dt><dd>{html.escape(meaning)}</dd>" for heading, meaning in COLUMNS]
-        parts += ["<dl>", *meanings, "</dl>", f"<p>{html.escape(BOUND)}</p>", "</section>"]
-    return html_page(TITLE, [*parts, f"<p><strong>{html.escape(_verdict(report))}</strong></p>"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from elutheory.diagnosis.figure import figure_bytes
 from elutheory.diagnosis.layer import COLUMNS
 from elutheory.fisher.scores import Kind
-from elutheory.output.document import html_page, html_table, text_table
+from elutheory.output.document import Heading, Table, html_page, shortened
 
 if TYPE_CHECKING:
     import pandas
@@ -82,7 +82,7 @@ def text_report(diagnosis: "Diagnosis", width: int) -> str:
     """Every part of the table under its heading; then what the columns mean and what is not covered."""
     blocks = [TITLE, "\n".join(textwrap.fill(line, width) for line in _settings(diagnosis))]
     for heading, columns in _PARTS:
-        blocks.append(f"{heading}\n{text_table(*_part(diagnosis, columns), width)}")
+        blocks.append(f"{heading}\n{_part(diagnosis, columns).text(width)}")
     blocks.append("\n".join(["Columns", *(f"  {column}: {meaning}" for column, meaning in COLUMNS.items())]))
     blocks.append("\n".join(["Parameters not covered", *_uncovered(diagnosis)]))
     return "\n\n".join(blocks) + "\n"
@@ -97,7 +97,7 @@ def html_report(diagnosis: "Diagnosis") -> str:
         f"{svg[svg.index('<svg') :]}</figure>"
     )
     for heading, columns in _PARTS:
-        parts.append(f"<h2>{html.escape(heading)}</h2>{html_table(*_part(diagnosis, columns))}")
+        parts.append(Heading(heading).html() + _part(diagnosis, columns).html())
     meanings = "".join(
         f"<dt><code>{html.escape(column)}</code></dt><dd>{html.escape(meaning)}</dd>"
         for column, meaning in COLUMNS.items()
@@ -122,9 +122,9 @@ def _settings(diagnosis: "Diagnosis") -> list[str]:
     ]
 
 
-def _part(diagnosis: "Diagnosis", columns: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+def _part(diagnosis: "Diagnosis", columns: Sequence[str]) -> Table:
     rows = diagnosis.table[["layer", *columns]].itertuples(index=False)
-    return ["layer", *columns], [[_cell(value) for value in row] for row in rows]
+    return Table(["layer", *columns], [[_cell(value) for value in row] for row in rows])
 
 
 def _cell(value: Any) -> str:
@@ -132,7 +132,7 @@ def _cell(value: Any) -> str:
         return value
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return shortened(value, ".3g", ".3g", between=(0, math.inf)) if isinstance(value, float) else str(value)
 
 
 def _uncovered(diagnosis: "Diagnosis") -> list[str]:

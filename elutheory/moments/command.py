@@ -15,7 +15,7 @@ from elutheory.activations.activation_function import Activation, activation
 from elutheory.derivations.proof.steps import VerificationError
 from elutheory.errors import InputError
 from elutheory.moments.figure import check_figure, draw
-from elutheory.moments.report import RENDERINGS
+from elutheory.moments.report import Report, render
 from elutheory.moments.typed_numbers import typed_numbers
 from elutheory.moments.verification import Proof, measured_rows
 from elutheory.output.command_line import FAILED, VERIFIED, parse_options, run
@@ -77,7 +77,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     except VerificationError as failure:
         print(f"elutheory: {failure}.", file=sys.stderr)
         return FAILED
-    text = RENDERINGS[options.format](function, rows, method, proof, options.digits)
+    text = render(Report(function, rows, method, proof, options.digits), options.format)
     if options.figure is not None:
         draw(function, rows, options.figure)
     if options.output is not None:

@@ -1,10 +1,9 @@
 """The report on moments as text, JSON, Markdown, LaTeX or HTML."""
 
-import html
-import json
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from elutheory.activations.activation_function import Activation
@@ -12,13 +11,63 @@ from elutheory.derivations.proof import notation
 from elutheory.derivations.proof.printing import statement_latex, statement_mathml, statement_text
 from elutheory.derivations.proof.steps import equation
 from elutheory.moments.verification import DIGITS_OF_CHECK, SYMBOLS, Proof, Row
-from elutheory.output.document import html_page, html_table, latex_table, markdown_table, text_table
-from elutheory.output.latex import NO_BREAK, latex_text
+from elutheory.output.document import (
+    Block,
+    Document,
+    Formula,
+    Items,
+    Paragraph,
+    Table,
+    html_of,
+    json_number,
+    json_text,
+    latex_of,
+    markdown_of,
+    shortened,
+)
+from elutheory.output.latex import NO_BREAK
 
 TEXT_WIDTH = 80
 
 
-def _formulas(proof: Proof) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Report:
+    """What the command found for one activation function: its moments at every point, and what was verified.
+
+    `digits`: to how many digits the moments of `rows` were certified; None if that was not asked for.
+    """
+
+    function: Activation
+    rows: list[Row]
+    method: str
+    proof: Proof
+    digits: int | None
+
+
+def render(report: Report, format: str) -> str:
+    """The report as text, json, markdown, latex or html."""
+    if format == "json":
+        return json_text(_json(report))
+    return Document(_title(report), tuple(_blocks(report))).written(format, TEXT_WIDTH)
+
+
+def _title(report: Report) -> str:
+    if len(report.rows) == 1:
+        (row,) = report.rows
+        return f"{report.function} of X ~ N({row.mean.text}, {row.std.text}²)"
+    return f"{report.function} of X ~ N(mean, std²)"
+
+
+def _blocks(report: Report) -> Iterator[Block]:
+    yield _Moments(report.function, report.rows, _formulas(report.proof))
+    if report.digits is not None:
+        for row in report.rows:
+            moments = [(SYMBOLS[moment.name], moment.text(report.digits)) for moment in row.certified or ()]
+            yield _CertifiedDigits(f"at mean {row.mean.text}, std {row.std.text}:", moments)
+    yield Items(_remarks(report))
+
+
+def _formulas(proof: Proof) -> dict[str, Formula]:
     """Name of a moment -> its equation, closed forms only."""
     left = {
         "mean": notation.unit_mean,
@@ -32,18 +81,20 @@ def _formulas(proof: Proof) -> dict[str, Any]:
     for name, symbol in left.items():
         formula = getattr(proof.formulas, name) if proof.formulas is not None else None
         if formula is not None and formula.is_finite is not False:
-            found[name] = equation(symbol, formula)
+            statement = equation(symbol, formula)
+            found[name] = Formula(statement_text(statement), statement_latex(statement), statement_mathml(statement))
     return found
 
 
-def _remarks(function: Activation, rows: list[Row], method: str, proof: Proof) -> list[str]:
+def _remarks(report: Report) -> list[str]:
+    proof = report.proof
     if proof.formulas is None:
-        remarks = [f"no closed form: {function} is not piecewise polynomial × exponential"]
+        remarks = [f"no closed form: {report.function} is not piecewise polynomial × exponential"]
     else:
         remarks = [f"✓ closed forms: {proof.steps} steps derived and machine-checked"]
         if proof.formulas.log_slope_reason:
             remarks.append(f"E ln f': {proof.formulas.log_slope_reason}")
-    remarks.append(f"values: {method}")
+    remarks.append(f"values: {report.method}")
     if proof.deviations:
         sign = "✓" if proof.passed else "✗"
         largest = max(proof.deviations.values())
@@ -51,138 +102,119 @@ def _remarks(function: Activation, rows: list[Row], method: str, proof: Proof) -
     if proof.confirmed is not None:
         sign = "✓" if proof.confirmed else "✗"
         remarks.append(f"{sign} certified twice, by closed form and by rigorous integration, {DIGITS_OF_CHECK} digits")
-    if rows[0].certified is not None:
+    if report.digits is not None:
         remarks.append("digits: proved by ball arithmetic (Arb), for mean and std exactly as typed")
     return remarks
+
+
+@dataclass(frozen=True)
+class _Moments(Block):
+    """The closed forms and the values: as text, each value of a single point under its formula; else a table."""
+
+    function: Activation
+    rows: list[Row]
+    formulas: dict[str, Formula]
+
+    @property
+    def table(self) -> Table:
+        """A row per point, a column per moment."""
+        rows = [[row.mean.text, row.std.text, *(_short(row.values[name]) for name in SYMBOLS)] for row in self.rows]
+        return Table(["mean", "std", *SYMBOLS.values()], rows, wider=20)
+
+    def text(self, width: int) -> str:
+        """Formulas and values of a single point; the table of several."""
+        if len(self.rows) > 1:
+            return self.table.text(width)
+        lines = []
+        for name, symbol in SYMBOLS.items():
+            value = f"= {_value(self.rows[0].values[name])}"
+            if name in self.formulas:
+                right = self.formulas[name].as_text.split(f"={NO_BREAK}", 1)[1]
+                wrapped = textwrap.wrap(right, width - 10, break_long_words=False)
+                lines += [f"{symbol:<7} = {wrapped[0]}", *(" " * 10 + line for line in wrapped[1:])]
+                lines.append(f"{'':<7} {value}")
+            else:
+                lines.append(f"{symbol:<7} {value}")
+        return "\n".join(lines)
+
+    def markdown(self) -> str:
+        """Formulas, and the table of values."""
+        return markdown_of([*self.formulas.values(), self.table])
+
+    def latex(self) -> str:
+        """The definition, formulas, and the table of values."""
+        return f"\\[f(x) = {self.function.latex}\\]\n{latex_of([*self.formulas.values(), self.table])}"
+
+    def html(self) -> str:
+        """Formulas, and the table of values."""
+        return html_of([*self.formulas.values(), self.table])
+
+
+@dataclass(frozen=True)
+class _CertifiedDigits(Block):
+    """The certified digits of every moment at one point, of which `point` tells in words."""
+
+    point: str
+    moments: list[tuple[str, str]]
+
+    def text(self, width: int) -> str:
+        """A line per moment, however long."""
+        lines = [f"{symbol:<7} = {digits}" for symbol, digits in self.moments]
+        return "\n".join([f"certified digits {self.point}", *lines])
+
+    def markdown(self) -> str:
+        """A list."""
+        return markdown_of([self._caption, self._items])
+
+    def latex(self) -> str:
+        """A paragraph per moment."""
+        return latex_of([Items([self._caption.words]), self._items])
+
+    def html(self) -> str:
+        """A table."""
+        return html_of([self._caption, Table(["moment", "digits"], self.moments)])
+
+    @property
+    def _caption(self) -> Paragraph:
+        return Paragraph(f"Certified digits {self.point}")
+
+    @property
+    def _items(self) -> Items:
+        return Items([f"{symbol} = {digits}" for symbol, digits in self.moments])
 
 
 def _value(value: float) -> str:
     return "−∞" if value == -math.inf else "undefined" if math.isnan(value) else repr(value)
 
 
-def _headings() -> list[str]:
-    return ["mean", "std", *SYMBOLS.values()]
-
-
-def _table(rows: list[Row]) -> list[list[str]]:
-    return [[row.mean.text, row.std.text, *(_short(row.values[name]) for name in SYMBOLS)] for row in rows]
-
-
 def _short(value: float) -> str:
     """At most nine characters."""
-    if not math.isfinite(value):
-        return _value(value)[:9]
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.5g}"
-    mantissa, exponent = f"{value:.3e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
+    return shortened(value, ".5g", ".3e") if math.isfinite(value) else _value(value)
 
 
-def _title(function: Activation, rows: list[Row]) -> str:
-    if len(rows) == 1:
-        return f"{function} of X ~ N({rows[0].mean.text}, {rows[0].std.text}²)"
-    return f"{function} of X ~ N(mean, std²)"
-
-
-def _digit_lines(row: Row, digits: int) -> list[tuple[str, str]]:
-    return [(SYMBOLS[moment.name], moment.text(digits)) for moment in row.certified or ()]
-
-
-def _text(function: Activation, rows: list[Row], method: str, proof: Proof, digits: int | None) -> str:
-    lines = [_title(function, rows), ""]
-    formulas = _formulas(proof)
-    if len(rows) == 1:
-        for name, symbol in SYMBOLS.items():
-            if name in formulas:
-                right = statement_text(formulas[name]).split(f"={NO_BREAK}", 1)[1]
-                wrapped = textwrap.wrap(right, TEXT_WIDTH - 10, break_long_words=False)
-                lines += [f"{symbol:<7} = {wrapped[0]}", *(" " * 10 + line for line in wrapped[1:])]
-                lines.append(f"{'':<7} = {_value(rows[0].values[name])}")
-            else:
-                lines.append(f"{symbol:<7} = {_value(rows[0].values[name])}")
-    else:
-        lines.append(text_table(_headings(), _table(rows), TEXT_WIDTH + 20))
-    for row in rows if digits is not None else ():
-        lines += ["", f"certified digits at mean {row.mean.text}, std {row.std.text}:"]
-        for symbol, text in _digit_lines(row, digits or 0):
-            lines.append(f"{symbol:<7} = {text}")
-    lines.append("")
-    for remark in _remarks(function, rows, method, proof):
-        lines += textwrap.wrap(remark, TEXT_WIDTH, subsequent_indent="  ")
-    return "\n".join(lines).replace(NO_BREAK, " ") + "\n"
-
-
-def _json(function: Activation, rows: list[Row], method: str, proof: Proof, digits: int | None) -> str:
-    def number(value: float) -> float | str | None:
-        return value if math.isfinite(value) else None if math.isnan(value) else ("-inf" if value < 0 else "inf")
-
-    document = {
+def _json(report: Report) -> dict[str, Any]:
+    return {
         "format": "elutheory/moments",
         "version": 1,
-        "activation": str(function),
-        "definition": str(function.expression),
-        "passed": proof.passed,
-        "method": method,
-        "verified_steps": proof.steps,
+        "activation": str(report.function),
+        "definition": str(report.function.expression),
+        "passed": report.proof.passed,
+        "method": report.method,
+        "verified_steps": report.proof.steps,
         "closed_forms": {
-            name: {"text": statement_text(formula).replace(NO_BREAK, " "), "latex": statement_latex(formula)}
-            for name, formula in _formulas(proof).items()
+            name: {"text": formula.as_text.replace(NO_BREAK, " "), "latex": formula.as_latex}
+            for name, formula in _formulas(report.proof).items()
         },
-        "largest_relative_deviation": max(proof.deviations.values(), default=None),
+        "largest_relative_deviation": max(report.proof.deviations.values(), default=None),
         "rows": [
             {
-                "mean": number(row.mean.value),
-                "std": number(row.std.value),
-                "moments": {name: number(value) for name, value in row.values.items()},
+                "mean": json_number(row.mean.value),
+                "std": json_number(row.std.value),
+                "moments": {name: json_number(value) for name, value in row.values.items()},
                 "certified_digits": None
                 if row.certified is None
-                else {moment.name: moment.text(digits or 0) for moment in row.certified},
+                else {moment.name: moment.text(report.digits or 0) for moment in row.certified},
             }
-            for row in rows
+            for row in report.rows
         ],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _markdown(function: Activation, rows: list[Row], method: str, proof: Proof, digits: int | None) -> str:
-    lines = [f"# {_title(function, rows)}", ""]
-    for formula in _formulas(proof).values():
-        lines += [f"$${statement_latex(formula)}$$", ""]
-    lines += [markdown_table(_headings(), _table(rows)), ""]
-    for row in rows if digits is not None else ():
-        lines += [f"Certified digits at mean {row.mean.text}, std {row.std.text}:", ""]
-        lines += [*(f"- {symbol} = {text}" for symbol, text in _digit_lines(row, digits or 0)), ""]
-    return "\n".join([*lines, *(f"- {remark}" for remark in _remarks(function, rows, method, proof))]) + "\n"
-
-
-def _latex(function: Activation, rows: list[Row], method: str, proof: Proof, digits: int | None) -> str:
-    lines = ["% Needs amsmath and amssymb.", rf"\subsection*{{{latex_text(_title(function, rows))}}}"]
-    lines += [rf"\[f(x) = {function.latex}\]"]
-    for formula in _formulas(proof).values():
-        lines += [r"\begin{equation*}", statement_latex(formula), r"\end{equation*}"]
-    lines.append(latex_table(_headings(), _table(rows)) + r"\par")
-    for row in rows if digits is not None else ():
-        lines.append(latex_text(f"Certified digits at mean {row.mean.text}, std {row.std.text}:") + r"\par")
-        lines += [latex_text(f"{symbol} = {text}") + r"\par" for symbol, text in _digit_lines(row, digits or 0)]
-    lines += [latex_text(remark) + r"\par" for remark in _remarks(function, rows, method, proof)]
-    return "\n".join(lines) + "\n"
-
-
-def _html(function: Activation, rows: list[Row], method: str, proof: Proof, digits: int | None) -> str:
-    parts = [statement_mathml(formula) for formula in _formulas(proof).values()]
-    parts.append(html_table(_headings(), _table(rows)))
-    for row in rows if digits is not None else ():
-        certified = [[symbol, text] for symbol, text in _digit_lines(row, digits or 0)]
-        parts.append(f"<p>Certified digits at mean {row.mean.text}, std {row.std.text}:</p>")
-        parts.append(html_table(["moment", "digits"], certified))
-    remarks = [f"<li>{html.escape(remark)}</li>" for remark in _remarks(function, rows, method, proof)]
-    return html_page(_title(function, rows), [*parts, "<ul>", *remarks, "</ul>"])
-
-
-RENDERINGS: dict[str, Callable[[Activation, list[Row], str, Proof, int | None], str]] = {
-    "text": _text,
-    "json": _json,
-    "markdown": _markdown,
-    "latex": _latex,
-    "html": _html,
-}

@@ -146,7 +146,8 @@ def _initialisations(options: Options) -> tuple[str, ...]:
 
 
 def _group(options: Options, name: str, functions: "tuple[Activation, ...]") -> "Group":
-    from elutheory.propagation.deep_network import Initialisation, initialisation, propagate
+    from elutheory.propagation.deep_network import propagate
+    from elutheory.propagation.initialisations import Initialisation, initialisation
     from elutheory.propagation.report import Group
 
     propagations = []

@@ -1,16 +1,23 @@
 """The report of `python -m elutheory.propagation` in every format: one table an initialisation."""
 
-import html
-import json
 import math
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from elutheory.activations.activation_function import activation, activation_names
-from elutheory.output.document import html_page, html_table, latex_table, markdown_table, text_table
-from elutheory.output.latex import latex_text
+from elutheory.output.document import (
+    Block,
+    Document,
+    Heading,
+    Items,
+    Table,
+    html_of,
+    json_number,
+    json_text,
+    markdown_of,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -73,17 +80,49 @@ def label(function: "Activation") -> str:
 
 def render(report: Report, format: str) -> str:
     """The report as text, json, markdown, latex or html."""
-    return _RENDER[format](report)
+    if format == "json":
+        return json_text(_json(report))
+    return Document(report.title, tuple(_blocks(report))).written(format, TEXT_WIDTH)
+
+
+def _blocks(report: Report) -> Iterator[Block]:
+    for group in report.groups:
+        yield _Variances(group.name, group.caption())
+        yield Table(["activation", *COLUMNS.values()], _rows(report, group), wider=40)
+    yield Items((*LEGEND, *report.remarks))
+
+
+@dataclass(frozen=True)
+class _Variances(Block):
+    """The name of an initialisation and its variances: on a page a list under a heading, else one sentence."""
+
+    name: str
+    variances: list[str]
+
+    def text(self, width: int) -> str:
+        """One sentence."""
+        return self._sentence.text(width)
+
+    def markdown(self) -> str:
+        """A list under a heading."""
+        return markdown_of([Heading(self.name), Items(self.variances)])
+
+    def latex(self) -> str:
+        """One sentence."""
+        return self._sentence.latex()
+
+    def html(self) -> str:
+        """A list under a heading."""
+        return html_of([Heading(self.name), Items(self.variances)])
+
+    @property
+    def _sentence(self) -> Items:
+        return Items([f"{self.name}: {'; '.join(self.variances)}"])
 
 
 def short(value: float) -> str:
-    """At most nine characters."""
-    if not math.isfinite(value):
-        return "undefined" if math.isnan(value) else ("∞" if value > 0 else "−∞")
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.4g}" if value != int(value) or abs(value) >= 1e4 else str(int(value))
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
+    """At most nine characters; zero has no sign."""
+    return shortened(value + 0.0, ".4g", ".2e")
 
 
 def _cell(row: Any, column: str) -> str:
@@ -94,10 +133,6 @@ def _cell(row: Any, column: str) -> str:
         if f"{column}_std" in row and not math.isnan(value):
             return f"{round(value, 3) + 0.0:.3f}±{row[f'{column}_std']:.3f}"
     return short(value)
-
-
-def _headings() -> list[str]:
-    return ["activation", *COLUMNS.values()]
 
 
 def _records(table: Any) -> list[dict[str, Any]]:
@@ -113,23 +148,8 @@ def _rows(report: Report, group: Group) -> list[list[str]]:
     return rows
 
 
-def _text(report: Report) -> str:
-    lines = [*textwrap.wrap(report.title, TEXT_WIDTH), ""]
-    for group in report.groups:
-        lines += textwrap.wrap(f"{group.name}: {'; '.join(group.caption())}", TEXT_WIDTH, subsequent_indent="  ")
-        lines += ["", text_table(_headings(), _rows(report, group), TEXT_WIDTH + 40), ""]
-    for remark in (*LEGEND, *report.remarks):
-        lines += textwrap.wrap(remark, TEXT_WIDTH, subsequent_indent="  ")
-    return "\n".join(lines) + "\n"
-
-
-def _json(report: Report) -> str:
-    def number(value: Any) -> Any:
-        if isinstance(value, int) or math.isfinite(value):
-            return value
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-
-    document = {
+def _json(report: Report) -> dict[str, Any]:
+    return {
         "format": "elutheory/propagation",
         "version": 1,
         "title": report.title,
@@ -140,49 +160,12 @@ def _json(report: Report) -> str:
                 "definition": str(p.activation.expression),
                 "weight_variance": p.weight_variance,
                 "bias_variance": p.bias_variance,
-                "layers": [{key: number(value) for key, value in row.items()} for row in _records(p.table)],
+                "layers": [{key: json_number(value) for key, value in row.items()} for row in _records(p.table)],
             }
             for group in report.groups
             for p in group.propagations
         ],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _markdown(report: Report) -> str:
-    lines = [f"# {report.title}", ""]
-    for group in report.groups:
-        lines += [f"## {group.name}", "", *(f"- {entry}" for entry in group.caption()), ""]
-        lines += [markdown_table(_headings(), _rows(report, group)), ""]
-    return "\n".join([*lines, *(f"- {remark}" for remark in (*LEGEND, *report.remarks))]) + "\n"
-
-
-def _latex(report: Report) -> str:
-    lines = ["% Needs amsmath and amssymb.", rf"\subsection*{{{latex_text(report.title)}}}"]
-    for group in report.groups:
-        lines.append(latex_text(f"{group.name}: {'; '.join(group.caption())}") + r"\par")
-        lines.append(latex_table(_headings(), _rows(report, group)) + r"\par")
-    lines += [latex_text(remark) + r"\par" for remark in (*LEGEND, *report.remarks)]
-    return "\n".join(lines) + "\n"
-
-
-def _html(report: Report) -> str:
-    parts = []
-    for group in report.groups:
-        parts.append(f"<h2>{html.escape(group.name)}</h2>")
-        parts += ["<ul>", *(f"<li>{html.escape(entry)}</li>" for entry in group.caption()), "</ul>"]
-        parts.append(html_table(_headings(), _rows(report, group)))
-    remarks = [f"<li>{html.escape(remark)}</li>" for remark in (*LEGEND, *report.remarks)]
-    return html_page(report.title, [*parts, "<ul>", *remarks, "</ul>"])
-
-
-_RENDER: dict[str, Callable[[Report], str]] = {
-    "text": _text,
-    "json": _json,
-    "markdown": _markdown,
-    "latex": _latex,
-    "html": _html,
-}
 
 
 def shown_layers(depth: int, wanted: Sequence[int] = ()) -> tuple[int, ...]:
