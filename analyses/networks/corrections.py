@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from analyses.data.datasets import Split
 from elutheory.fisher import LayerScores, UnitFisher, model_scores
-from elutheory.fisher.solves import solve_damped_rows, solve_positive_definite
+from elutheory.fisher.correction import damped_for_every_unit, uncoupled_natural_gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +97,9 @@ def _corrections(at_targets: LayerScores, at_model: LayerScores, centred: bool, 
     dead = torch.full_like(diagonal, math.nan)
     if not alive.any():
         return UnitCorrections(share, *[dead] * 6)
-    negligible = 1e-14 * damping * float(diagonal[alive].min())  # so that dead units can be solved
-    damped = fisher.damped(damping, relative=True).damped(negligible)
+    damped = damped_for_every_unit(fisher, damping)
     natural = damped.natural_gradient(gradient)
-    uncoupled = torch.cat([gradient[:, :1] / damped.c[:, None], _solve_weights(damped, gradient[:, 1:])], dim=1)
+    uncoupled = uncoupled_natural_gradient(damped, gradient)
     incoming = at_targets.incoming[:, 0, 0]
     of_gradient, without, coupled = (incoming @ step[:, 1:].mT + step[:, 0] for step in (gradient, uncoupled, natural))
     values = (
@@ -110,15 +109,3 @@ def _corrections(at_targets: LayerScores, at_model: LayerScores, centred: bool, 
         *(effect.mean(0).square() / effect.square().mean(0) for effect in (of_gradient, without, coupled)),
     )
     return UnitCorrections(share, *(value.where(alive, math.nan) for value in values))
-
-
-def _solve_weights(damped: UnitFisher, right: Float[Tensor, "units fan_in"]) -> Float[Tensor, "units fan_in"]:
-    """A⁻¹ right, A = E[delta² a aᵀ] + λI."""
-    solved = torch.empty_like(right)
-    for units in damped.unit_chunks():
-        rows = damped.rows_of(units)
-        if rows is None or damped.damping is None:
-            solved[units] = solve_positive_definite(damped.matrix_of(units)[:, 1:, 1:], right[units])
-        else:
-            solved[units] = solve_damped_rows(rows[:, :, 1:], damped.damping[units], right[units])
-    return solved

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from elutheory.activations.activation_function import Activation
-from elutheory.fisher.correction import bias_shift_correction
+from elutheory.fisher.correction import bias_shift_correction, damped_for_every_unit
 from elutheory.fisher.scores import LayerScores
 from elutheory.fisher.unit_fisher_matrix import UnitFisher
 from elutheory.models.observers import ActivationRecord
@@ -194,10 +194,8 @@ _CORRECTION = ("s_times_c", "k", "shift_without", "shift_with")
 
 
 def _correction(fisher: UnitFisher, gradient: Tensor, damping: float) -> dict[str, Tensor]:
-    """B1-B3 of F + λI; F with a dead unit cannot be solved, so that all units get a negligible λ more."""
-    diagonal = fisher.mean_diagonal
-    negligible = 1e-14 * damping * float(diagonal[diagonal > 0].min())
-    damped = fisher.damped(damping, relative=True).damped(negligible)
+    """B1-B3 of F + λI, λ = `damping` × the mean diagonal, absolute values of the shifts."""
+    damped = damped_for_every_unit(fisher, damping)
     correction = bias_shift_correction(damped, gradient)
     values = (correction.s * damped.c, correction.k, correction.shift_without.abs(), correction.shift_with.abs())
     return dict(zip(_CORRECTION, values, strict=True))

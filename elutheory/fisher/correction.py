@@ -11,6 +11,14 @@ from torch import Tensor
 from elutheory.fisher.solves import solve_damped_rows, solve_positive_definite
 from elutheory.fisher.unit_fisher_matrix import UnitFisher
 
+NEGLIGIBLE_SHARE = 1e-14
+"""What dead units are damped with, relative to the least damped live unit; every unit gets it.
+
+It moves the results of the live units by at most its own size (1e-12 would move them by 1e-12), which is what rounding
+does to them; only where it underflows, below 1e-300, are dead units singular again. Guarded by
+`test_dead_units_change_nothing_for_the_others`.
+"""
+
 Solve = Callable[[Tensor], Tensor]
 
 
@@ -53,13 +61,36 @@ def bias_shift_correction(
     return BiasShiftCorrection(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
+def damped_for_every_unit(F: UnitFisher, damping: float) -> UnitFisher:
+    """F + λI, λ being `damping` × the unit's mean diagonal, such that dead units (c = 0), too, can be solved.
+
+    Their own λ is 0, so that they remain singular, which refuses the whole layer: all units get NEGLIGIBLE_SHARE of the
+    smallest λ of a live unit more. At least one unit must be alive, and `damping` above zero.
+    """
+    diagonal = F.mean_diagonal
+    negligible = NEGLIGIBLE_SHARE * damping * float(diagonal[diagonal > 0].min())
+    return F.damped(damping, relative=True).damped(negligible)
+
+
+def uncoupled_natural_gradient(
+    F: UnitFisher, gradient: Float[Tensor, "units coordinates"]
+) -> Float[Tensor, "units coordinates"]:
+    """(g0/c, A⁻¹g): the natural gradient without the coupling b of bias and weights (B2), the bias first.
+
+    In chunks of units. A and c are those of a damped F where F is; they must not be singular.
+    """
+    weights = [_weight_solver(F, units, F.rows_of(units))(gradient[units, 1:]) for units in F.unit_chunks()]
+    return torch.cat([gradient[:, :1] / F.c[:, None], torch.cat(weights)], dim=1)
+
+
 def _chunk(
     F: UnitFisher, gradient: Tensor, units: slice, b: Tensor, c: Tensor, m_p: Tensor, m_q: Tensor
 ) -> tuple[Tensor, ...]:
     """s, k, shift_without, shift_with, delta_w, delta_w0 of some units."""
     g0, g = gradient[units, 0], gradient[units, 1:]
-    solve_A, solve_variance = _solvers(F, units, c, m_q)
-    variance_inverse_mean = solve_variance(m_q)
+    rows = F.rows_of(units)
+    solve_A = _weight_solver(F, units, rows)
+    variance_inverse_mean = _variance_solver(F, units, rows, c, m_q)(m_q)
     A_inverse_g = solve_A(g)
 
     s = bias_entry_of_inverse(c, m_q, variance_inverse_mean)
@@ -71,12 +102,17 @@ def _chunk(
     return s, k, shift_without, shift_with, delta_w, delta_w0
 
 
-def _solvers(F: UnitFisher, units: slice, c: Tensor, m_q: Tensor) -> tuple[Solve, Solve]:
-    """right ↦ A⁻¹ right and right ↦ Var_q(a)⁻¹ right for some units."""
-    rows = F.rows_of(units)
+def _weight_solver(F: UnitFisher, units: slice, rows: Tensor | None) -> Solve:
+    """right ↦ A⁻¹ right for some units; `rows` are the vectors that their F is the sum of, if it is kept as such."""
     if rows is None or F.damping is None:
-        A, variance = F.matrix_of(units)[:, 1:, 1:], F.covariance_under_q_of(units)
-        return partial(solve_positive_definite, A), partial(solve_positive_definite, variance)
+        return partial(solve_positive_definite, F.matrix_of(units)[:, 1:, 1:])
+    return partial(solve_damped_rows, rows[:, :, 1:], F.damping[units])
+
+
+def _variance_solver(F: UnitFisher, units: slice, rows: Tensor | None, c: Tensor, m_q: Tensor) -> Solve:
+    """right ↦ Var_q(a)⁻¹ right for some units; `rows` as for `_weight_solver`."""
+    if rows is None or F.damping is None:
+        return partial(solve_positive_definite, F.covariance_under_q_of(units))
     damping = F.damping[units]
     undamped = c - damping
     # With m = b/(c + λ) and μ = b/c: Var_q = [sum (v − v0 μ)(v − v0 μ)ᵀ + λ I + (λ (c + λ)/c) m mᵀ] / (c + λ).
@@ -84,11 +120,7 @@ def _solvers(F: UnitFisher, units: slice, c: Tensor, m_q: Tensor) -> tuple[Solve
     undamped_mean = torch.where(alive, m_q * (c / undamped)[:, None], 0.0)
     further = torch.where(alive, (damping * c / undamped).sqrt()[:, None] * m_q, 0.0)
     centred = torch.cat([rows[:, :, 1:] - rows[:, :, :1] * undamped_mean[:, None], further[:, None]], dim=1)
-
-    def solve_variance(right: Tensor) -> Tensor:
-        return c[:, None] * solve_damped_rows(centred, damping, right)
-
-    return partial(solve_damped_rows, rows[:, :, 1:], damping), solve_variance
+    return lambda right: c[:, None] * solve_damped_rows(centred, damping, right)
 
 
 def bias_entry_of_inverse(
@@ -110,4 +142,5 @@ def multiplicative_correction(
 
 
 def dot(left: Float[Tensor, "units n"], right: Float[Tensor, "units n"]) -> Float[Tensor, " units"]:
+    """left · right of every unit."""
     return (left * right).sum(1)

@@ -7,6 +7,7 @@ import torch
 
 from elutheory.errors import InputError
 from elutheory.fisher import LayerScores, UnitFisher, bias_shift_correction
+from elutheory.fisher.correction import damped_for_every_unit, uncoupled_natural_gradient
 from tests.references.score_samples import FAN_IN, UNITS, changed, random_gradient, random_scores, singular_scores
 
 
@@ -61,6 +62,34 @@ def test_factors_give_what_the_matrices_give(positions: int, relative: bool, off
     m_q = matrices.mean_under_q
     solved = torch.linalg.solve(matrices.covariance_under_q, m_q)
     torch.testing.assert_close(correction.k, 1 + ((m_q - m_p) * solved).sum(1), **tolerance)
+
+
+@pytest.mark.parametrize("examples", [5, 40])
+def test_dead_units_change_nothing_for_the_others(examples: int) -> None:
+    # Units whose deltas differ by up to 1e6, so whose dampings differ by up to 1e12; the dead one is damped least.
+    generator = torch.Generator().manual_seed(0)
+    incoming = 0.7 + torch.randn(examples, 1, 1, 12, generator=generator, dtype=torch.float64)
+    deltas = torch.randn(3, examples, 1, 8, generator=generator, dtype=torch.float64)
+    deltas *= torch.logspace(0, -6, 8, dtype=torch.float64)
+    gradient = torch.randn(8, 13, generator=generator, dtype=torch.float64)
+    alone = bias_shift_correction(UnitFisher.from_scores(LayerScores(incoming, deltas)), gradient, 1e-2, relative=True)
+    dead = deltas.clone()
+    dead[..., 2] = 0.0
+    damped = damped_for_every_unit(UnitFisher.from_scores(LayerScores(incoming, dead)), 1e-2)
+    assert damped.form == ("factors" if examples == 5 else "matrix")
+    found, others = bias_shift_correction(damped, gradient), [0, 1, 3, 4, 5, 6, 7]
+    for name, value in vars(found).items():
+        torch.testing.assert_close(value[others], getattr(alone, name)[others], rtol=1e-11, atol=0, msg=name)
+        assert value[2].isfinite().all()
+
+
+@pytest.mark.parametrize(("examples", "damping"), [(5, 0.05), (40, 0.05), (40, 0.0)])
+def test_natural_gradient_without_the_coupling(examples: int, damping: float) -> None:
+    F, gradient = UnitFisher.from_scores(random_scores(examples=examples)).damped(damping), random_gradient()
+    uncoupled = F.matrix.clone()
+    uncoupled[:, 0, 1:] = uncoupled[:, 1:, 0] = 0.0
+    expected = torch.linalg.solve(uncoupled, gradient)  # reference: the coupling struck out, solved densely
+    torch.testing.assert_close(uncoupled_natural_gradient(F, gradient), expected, rtol=1e-9, atol=1e-11)
 
 
 def test_zero_mean_under_q_means_no_correction() -> None:
