@@ -13,9 +13,9 @@ from math import nan
 from pathlib import Path
 from typing import Literal
 
-from analyses.experiments.causal_claim import DECISIVE
-from analyses.experiments.deactivation_claims import SLOPES
-from analyses.experiments.vanishing_gradient import INITIALISATION_NAMES
+from analyses.experiments.causal_claim.verdicts import DECISIVE
+from analyses.experiments.deactivation.verdicts import SLOPES
+from analyses.experiments.vanishing_gradient.settings import INITIALISATION_NAMES
 from analyses.framework import records
 from analyses.framework.catalogue import find_analysis
 from analyses.framework.claims import Decision

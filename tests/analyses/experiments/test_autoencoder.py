@@ -82,7 +82,7 @@ def test_paper_preset_has_the_papers_network(monkeypatch: pytest.MonkeyPatch) ->
         raise KeyboardInterrupt
 
     images = datasets.Split(torch.rand(64, 28, 28), torch.arange(64) % 10)
-    monkeypatch.setattr("analyses.networks.training.train", train)
+    monkeypatch.setattr("analyses.experiments.autoencoder.train", train)
     monkeypatch.setattr(datasets, "load", lambda _: datasets.Dataset("images", 10, images, images, images, ""))
     with pytest.raises(KeyboardInterrupt):
         analysis.measure_cell(analysis.PRESETS["paper"], analysis.Cell("elu"), "cpu")

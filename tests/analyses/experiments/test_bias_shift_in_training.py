@@ -10,6 +10,7 @@ from torch import nn
 
 from analyses.data.datasets import Split
 from analyses.experiments import bias_shift_in_training as analysis
+from analyses.experiments.bias_shift_in_training import measurement, settings, verdicts
 from analyses.networks.architectures import fully_connected, initialise
 from elutheory.errors import InputError
 from elutheory.output.figures import figure_bytes
@@ -56,7 +57,7 @@ def make_network(*, batch_norm: bool = False) -> nn.Sequential:
 def test_an_update_of_one_layer_alone_shifts_its_units_exactly_as_predicted(examples: Split) -> None:
     """However large: net inputs are linear in the layer's own weights."""
     before = make_network()
-    first, second = analysis._measure_update(SMALL, before, moved(before, (2,)), examples)
+    first, second = measurement._measure_update(SMALL, before, moved(before, (2,)), examples)
     assert first["change"] == first["own"] == 0.0
     assert second["change"] == pytest.approx(second["own"], rel=1e-12)
     assert second["own"] > 0.1
@@ -68,7 +69,7 @@ def test_layers_below_alone_make_the_rest(examples: Split) -> None:
     """Against the two networks' own outputs before the last linear layer's weights."""
     before = make_network()
     after = moved(before, (0,))
-    _, second = analysis._measure_update(SMALL, before, after, examples)
+    _, second = measurement._measure_update(SMALL, before, after, examples)
     nets = [network[:3](examples.inputs).detach() for network in (before, after)]
     expected = ((nets[1] - nets[0]).mean(0) / nets[0].std(0, correction=0)).abs()
     assert second["own"] == 0.0
@@ -84,15 +85,15 @@ def test_with_batch_normalisation_only_its_bias_is_received(examples: Split) -> 
     after = moved(before, (0, 3))
     with torch.no_grad():
         after[4].bias += torch.linspace(-0.3, 0.5, 6, dtype=torch.float64)  # pyright: ignore
-    _, second = analysis._measure_update(SMALL, before, after, examples)
+    _, second = measurement._measure_update(SMALL, before, after, examples)
     assert second["received"] == pytest.approx(np.median(np.abs(np.linspace(-0.3, 0.5, 6))), rel=1e-4)
     assert second["below"] > 0.001
     assert second["identity_error"] < 1e-13
 
 
 def test_rows_and_what_must_hold_in_training(table: pandas.DataFrame) -> None:
-    assert len(table) == 2 * 2 * SMALL.seeds * len(analysis.measured_updates(SMALL)) * SMALL.layers
-    assert list(table.columns) == [*analysis.COLUMNS, *analysis._SETTING]
+    assert len(table) == 2 * 2 * SMALL.seeds * len(measurement.measured_updates(SMALL)) * SMALL.layers
+    assert list(table.columns) == [*analysis.COLUMNS, *settings.SETTING]
     assert not table[list(analysis.COLUMNS)].isna().any(axis=None)
     assert table["identity_error"].max() < 1e-12
     first = table[table["layer"] == 1]
@@ -108,7 +109,7 @@ def test_rows_and_what_must_hold_in_training(table: pandas.DataFrame) -> None:
 def test_oscillation_by_hand() -> None:
     """Changes 1, −2, 3, −1 and 1, 1, 1, 1: signs change 3 and 0 times of 3; paths 7 over 1 and 4 over 4."""
     path = torch.tensor([[0.0, 1.0, -1.0, 2.0, 1.0], [0.0, 1.0, 2.0, 3.0, 4.0]]).T
-    found = analysis._oscillation(path)
+    found = measurement._oscillation(path)
     assert found == {"sign_changes": 0.5, "path": 4.0}
 
 
@@ -118,26 +119,26 @@ def test_verdicts_come_from_the_table(table: pandas.DataFrame) -> None:
     for seed in range(10):
         for name, batch_norm in (("elu", False), ("elu", True), ("relu", False), ("relu", True)):
             worse = 0.01 * (seed + 1) * (name == "relu" and not batch_norm)
-            numbers = dict.fromkeys(analysis._MEASURED, 0.2 + worse)
+            numbers = dict.fromkeys(settings.MEASURED, 0.2 + worse)
             numbers |= {"cosine": 0.2 - worse, "removed": 0.2 - worse}
-            setting = table.iloc[0][list(analysis._SETTING)].to_dict()
+            setting = table.iloc[0][list(settings.SETTING)].to_dict()
             key = {"activation": name, "batch_norm": batch_norm, "seed": seed, "update": 1, "layer": 2, "loss": 1.0}
             rows.append({**key, **numbers, **setting})
     made = pandas.DataFrame(rows)
-    verdicts = {decision.claim.identifier: decision.verdict for decision in analysis.decisions(made)}
-    assert verdicts.pop("removed") == "does not hold"
-    assert set(verdicts.values()) == {"holds"}
-    made.loc[made["activation"] == "elu", list(analysis._MEASURED)] = np.nan
-    verdicts = {decision.claim.identifier: decision.verdict for decision in analysis.decisions(made)}
-    assert verdicts.pop("shift_share, normalised") == "holds"
-    assert set(verdicts.values()) == {"does not hold"}
+    found = {decision.claim.identifier: decision.verdict for decision in analysis.decisions(made)}
+    assert found.pop("removed") == "does not hold"
+    assert set(found.values()) == {"holds"}
+    made.loc[made["activation"] == "elu", list(settings.MEASURED)] = np.nan
+    found = {decision.claim.identifier: decision.verdict for decision in analysis.decisions(made)}
+    assert found.pop("shift_share, normalised") == "holds"
+    assert set(found.values()) == {"does not hold"}
     assert "10 runs diverged: ('elu', False)" in analysis.summary(made)
 
 
 def test_figure_and_summary_of_a_measured_table(table: pandas.DataFrame) -> None:
     assert figure_bytes(analysis.draw(table), "svg").startswith(b"<?xml")
     text = analysis.summary(table)
-    assert text.count("cannot be decided with 2 seeds") == len(analysis.CLAIMS)
+    assert text.count("cannot be decided with 2 seeds") == len(verdicts.CLAIMS)
     assert "digits; 3 hidden layers × 8" in text
 
 
@@ -157,6 +158,6 @@ def test_figure_and_summary_of_a_measured_table(table: pandas.DataFrame) -> None
 )
 def test_bad_configurations_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError):
-        analysis.cells(analysis.Config(**{**SMALL.__dict__, **wrong}))
+        measurement.cells(analysis.Config(**{**SMALL.__dict__, **wrong}))
     with pytest.raises(InputError, match="1247"):
         analysis.measure(analysis.Config(examples=5000))

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from analyses.data.datasets import Split
 from analyses.experiments import bias_shift_term as analysis
-from analyses.experiments.bias_shift_exponents import SCALES, SMALL, across_layers, measure_network, scales
-from analyses.experiments.translated_units import PARTS, TranslatedUnits, translated_units
+from analyses.experiments.bias_shift_term import measurement, settings, verdicts
+from analyses.experiments.bias_shift_term.exponents import SCALES, SMALL, across_layers, measure_network, scales
+from analyses.experiments.bias_shift_term.translated_units import PARTS, TranslatedUnits, translated_units
 from analyses.networks.architectures import fully_connected, initialise
 from elutheory.errors import InputError
 from elutheory.fisher import LayerScores, UnitFisher, bias_shift_correction, model_scores
@@ -182,7 +183,7 @@ def table() -> pandas.DataFrame:
 def test_rows_and_what_must_hold(table: pandas.DataFrame) -> None:
     points = len(scales(0.0)) + len(scales(0.01))
     assert len(table) == 2 * SMALL_CONFIG.seeds * 2 * (SMALL_CONFIG.layers - 1) * points
-    assert list(table.columns) == [*analysis.COLUMNS, *analysis._SETTING]
+    assert list(table.columns) == [*analysis.COLUMNS, *settings.SETTING]
     exact = table[table["damping"] == 0]
     assert sorted(exact["t"].unique()) == list(SCALES)
     assert table["deviation"].max() < 1
@@ -228,15 +229,15 @@ def made_table(table: pandas.DataFrame) -> pandas.DataFrame:
 
 def test_verdicts_come_from_the_table(table: pandas.DataFrame) -> None:
     made = made_table(table)
-    verdicts = {decision.claim.identifier: decision.verdict for decision in analysis.decisions(made)}
+    found = {decision.claim.identifier: decision.verdict for decision in analysis.decisions(made)}
     refuted = {"only", "as it is: shift: relu", "as it is: weights", "as it is: gradient", "as it is: incoming"}
-    assert {name for name, verdict in verdicts.items() if verdict == "does not hold"} == refuted
-    assert set(verdicts.values()) == {"holds", "does not hold"}
-    assert {"zero mean", "identity", "closer", "elu below relu", "as it is: bias", "small: shift"} <= set(verdicts)
+    assert {name for name, verdict in found.items() if verdict == "does not hold"} == refuted
+    assert set(found.values()) == {"holds", "does not hold"}
+    assert {"zero mean", "identity", "closer", "elu below relu", "as it is: bias", "small: shift"} <= set(found)
     made["largest_length"] = 1e-3
     made.loc[(made["t"] == SMALL) & (made["activation"] == "relu"), "exponent_weights"] = 1.02
-    verdicts = {decision.claim.identifier: decision.verdict for decision in analysis.decisions(made)}
-    assert (verdicts["zero mean"], verdicts["small: weights"]) == ("does not hold", "does not hold")
+    found = {decision.claim.identifier: decision.verdict for decision in analysis.decisions(made)}
+    assert (found["zero mean"], found["small: weights"]) == ("does not hold", "does not hold")
 
 
 def test_a_diverged_network_counts_as_worst(table: pandas.DataFrame) -> None:
@@ -244,10 +245,10 @@ def test_a_diverged_network_counts_as_worst(table: pandas.DataFrame) -> None:
     made.loc[
         made["activation"] == "elu", [name for name in table if name.startswith(("exp", "near", "len", "cos"))]
     ] = np.nan
-    verdicts = {decision.claim.identifier: decision.verdict for decision in analysis.decisions(made)}
-    assert verdicts["differs: elu"] == verdicts["closer"] == verdicts["small: bias"] == "does not hold"
-    assert verdicts["elu below relu"] == "does not hold"
-    assert verdicts["differs: relu"] == "holds"
+    found = {decision.claim.identifier: decision.verdict for decision in analysis.decisions(made)}
+    assert found["differs: elu"] == found["closer"] == found["small: bias"] == "does not hold"
+    assert found["elu below relu"] == "does not hold"
+    assert found["differs: relu"] == "holds"
     assert "12 networks of ELU diverged" in analysis.summary(made)
 
 
@@ -269,7 +270,7 @@ def test_correlation_and_slope_across_layers() -> None:
 def test_figure_and_summary_of_a_measured_table(table: pandas.DataFrame) -> None:
     assert figure_bytes(analysis.draw(table), "svg").startswith(b"<?xml")
     text = analysis.summary(table)
-    assert text.count("cannot be decided with 2 seeds") == len(analysis.claims(("elu", "relu")))
+    assert text.count("cannot be decided with 2 seeds") == len(verdicts.claims(("elu", "relu")))
     assert "digits; 2 hidden layers × 8" in text
 
 
@@ -289,7 +290,7 @@ def test_figure_and_summary_of_a_measured_table(table: pandas.DataFrame) -> None
 )
 def test_bad_configurations_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError):
-        analysis.cells(analysis.Config(**{**SMALL_CONFIG.__dict__, **wrong}))
+        measurement.cells(analysis.Config(**{**SMALL_CONFIG.__dict__, **wrong}))
 
 
 def test_more_examples_than_there_are_are_refused() -> None:

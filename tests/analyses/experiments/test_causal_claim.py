@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from analyses.experiments import causal_claim as analysis
+from analyses.experiments.causal_claim import measurement, settings, tuning, verdicts
 from elutheory.errors import InputError
 from elutheory.output.figures import figure_bytes
 
@@ -36,41 +37,41 @@ def test_runs_are_those_that_were_asked_for(table: pandas.DataFrame) -> None:
     runs = ["role", "activation", "method", "learning_rate", "seed"]
     assert (table.groupby(runs).size() == SMALL.epochs + 1).all()
     counts = table[runs].drop_duplicates().groupby("role").size()
-    assert counts["tuning"] == 2 * len(analysis.METHODS) * 2
-    assert counts["test"] == 2 * len(analysis.METHODS) * SMALL.seeds
+    assert counts["tuning"] == 2 * len(settings.METHODS) * 2
+    assert counts["test"] == 2 * len(settings.METHODS) * SMALL.seeds
     seeds = table.groupby("role")["seed"].unique()
     assert not set(seeds["tuning"]) & set(seeds["test"])
     test = table[table["role"] == "test"]
     assert (test.groupby(["activation", "method"])["learning_rate"].nunique() == 1).all()
-    assert (test.loc[test["method"] != analysis.NATURAL, "learning_rate"] == 0.1).all()  # 1e4 diverges
+    assert (test.loc[test["method"] != settings.NATURAL, "learning_rate"] == 0.1).all()  # 1e4 diverges
     assert table["updates"].max() == 9
 
 
 def test_methods_of_one_seed_start_alike(table: pandas.DataFrame) -> None:
     """Same initial weights: one loss before training, but for batch normalisation's evaluation mode."""
-    start = table[(table["epoch"] == 0) & (table["method"] != analysis.BATCH_NORM) & (table["role"] == "test")]
+    start = table[(table["epoch"] == 0) & (table["method"] != settings.BATCH_NORM) & (table["role"] == "test")]
     losses = start.groupby(["activation", "seed"])["train_loss"].agg(["min", "max"])
     assert np.allclose(losses["min"], losses["max"], rtol=1e-6)
 
 
 def test_cosine_and_shares_are_measured_along_plain_sgd_alone(table: pandas.DataFrame) -> None:
-    measured = (table["role"] == "test") & (table["method"] == analysis.SGD)
-    columns = list(analysis._CORRECTIONS)
+    measured = (table["role"] == "test") & (table["method"] == settings.SGD)
+    columns = list(settings.CORRECTIONS)
     assert table.loc[measured, columns].notna().all(axis=None)
     assert table.loc[~measured, columns].isna().all(axis=None)
     assert table.loc[measured, columns].stack().between(0, 1).all()
 
 
 def test_the_same_cells_give_the_same_table(table: pandas.DataFrame) -> None:
-    cell = analysis.cells(SMALL)[0]
-    again = analysis.measure_cell(SMALL, cell, "cpu")
+    cell = measurement.cells(SMALL)[0]
+    again = measurement.measure_cell(SMALL, cell, "cpu")
     pandas.testing.assert_frame_equal(again, table.iloc[: len(again)], check_dtype=False)
 
 
 def test_figure_and_summary_of_a_measured_table(table: pandas.DataFrame) -> None:
     assert figure_bytes(analysis.draw(table), "svg").startswith(b"<?xml")
     text = analysis.summary(table)
-    assert text.count("cannot be decided with 3 seeds") == len(analysis.CLAIMS)
+    assert text.count("cannot be decided with 3 seeds") == len(verdicts.CLAIMS)
     assert "The causal claim stays open here" in text
 
 
@@ -81,60 +82,60 @@ def made_table(gap: dict[str, float], cosine: float = 0.05, seeds: int = 10) -> 
     """Test runs whose ln loss is −2 for ELU and that of ReLU `gap` above, with differences between seeds."""
     rng = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
-    for method, seed in product(analysis.METHODS, range(seeds)):
+    for method, seed in product(settings.METHODS, range(seeds)):
         noise = 0.02 * rng.standard_normal(2)
         for name, epoch in product(("elu", "relu"), range(4)):
             later = gap[method] * (name == "relu") + noise[int(name == "relu")]
             numbers = {"train_loss": np.exp(1.0 if epoch == 0 else -2.0 + later), "validation_loss": 0.1}
-            if method == analysis.SGD:
+            if method == settings.SGD:
                 closer = cosine * (name == "elu")
                 numbers |= {"cosine": 0.2 + closer + 0.01 * rng.random(), "mean_share": 0.3 * rng.random()}
                 numbers["gradient_share"] = rng.random()
             key = {"role": "test", "activation": name, "method": method, "seed": seed, "epoch": epoch}
             rows.append({**key, "learning_rate": 0.1, "updates": 10 * epoch, "diverged_update": np.nan, **numbers})
-    tuning = [{**row, "role": "tuning", "seed": 1_000_000, "cosine": np.nan} for row in rows if row["seed"] == 0]
-    return pandas.DataFrame(tuning + rows).assign(**SETTING)
+    tuned = [{**row, "role": "tuning", "seed": 1_000_000, "cosine": np.nan} for row in rows if row["seed"] == 0]
+    return pandas.DataFrame(tuned + rows).assign(**SETTING)
 
 
-def verdicts(table: pandas.DataFrame) -> dict[str, str]:
+def verdict_by_claim(table: pandas.DataFrame) -> dict[str, str]:
     return {decision.claim.identifier: decision.verdict for decision in analysis.decisions(table)}
 
 
 def test_it_is_supported_where_correcting_the_gradient_closes_the_gap() -> None:
-    gap = {analysis.SGD: 1.0, analysis.BATCH_NORM: 0.5, analysis.CENTRED: 0.2, analysis.NATURAL: 0.0}
+    gap = {settings.SGD: 1.0, settings.BATCH_NORM: 0.5, settings.CENTRED: 0.2, settings.NATURAL: 0.0}
     table = made_table(gap)
-    found = verdicts(table)
-    assert [found[identifier] for identifier in analysis.DECISIVE] == ["holds"] * 4
+    found = verdict_by_claim(table)
+    assert [found[identifier] for identifier in verdicts.DECISIVE] == ["holds"] * 4
     assert found["left over"] == "does not hold"
-    assert "supported" in analysis.conclusion(analysis.decisions(table))
-    closed = analysis.shares_closed(table)
+    assert "supported" in verdicts.conclusion(analysis.decisions(table))
+    closed = verdicts.shares_closed(table)
     for method, (share, low, high) in closed.iterrows():
         assert low <= share <= high
         assert share == pytest.approx(1 - gap[str(method)], abs=0.05)
 
 
 def test_it_is_refuted_where_the_correction_helps_elu_as_much() -> None:
-    gap = {analysis.SGD: 1.0, analysis.BATCH_NORM: 0.0, analysis.CENTRED: 1.0, analysis.NATURAL: 0.3}
+    gap = {settings.SGD: 1.0, settings.BATCH_NORM: 0.0, settings.CENTRED: 1.0, settings.NATURAL: 0.3}
     table = made_table(gap)
-    found = verdicts(table)
-    assert found[f"closed: {analysis.CENTRED}"] == "does not hold"
-    assert found[f"closed: {analysis.NATURAL}"] == found["left over"] == "holds"
-    assert "refuted" in analysis.conclusion(analysis.decisions(table))
+    found = verdict_by_claim(table)
+    assert found[f"closed: {settings.CENTRED}"] == "does not hold"
+    assert found[f"closed: {settings.NATURAL}"] == found["left over"] == "holds"
+    assert "refuted" in verdicts.conclusion(analysis.decisions(table))
 
 
 def test_it_is_refuted_where_the_gradient_is_no_closer_or_elu_no_faster() -> None:
-    gap = dict.fromkeys(analysis.METHODS, 0.0) | {analysis.SGD: 1.0}
-    assert verdicts(made_table(gap, cosine=-0.05))["closeness"] == "does not hold"
-    assert verdicts(made_table(dict.fromkeys(analysis.METHODS, 0.0)))["premise"] == "does not hold"
+    gap = dict.fromkeys(settings.METHODS, 0.0) | {settings.SGD: 1.0}
+    assert verdict_by_claim(made_table(gap, cosine=-0.05))["closeness"] == "does not hold"
+    assert verdict_by_claim(made_table(dict.fromkeys(settings.METHODS, 0.0)))["premise"] == "does not hold"
 
 
 def test_a_diverged_run_counts_as_one_that_learned_nothing_from_there_on() -> None:
-    table = made_table(dict.fromkeys(analysis.METHODS, 0.0))
-    run = (table["activation"] == "relu") & (table["method"] == analysis.CENTRED) & (table["seed"] == 3)
+    table = made_table(dict.fromkeys(settings.METHODS, 0.0))
+    run = (table["activation"] == "relu") & (table["method"] == settings.CENTRED) & (table["seed"] == 3)
     table.loc[run & (table["epoch"] > 1), ["train_loss", "validation_loss"]] = np.nan
     table.loc[run, "diverged_update"] = 17.0
-    found = analysis.run_statistics(table)
-    row = found[(found["activation"] == "relu") & (found["method"] == analysis.CENTRED) & (found["seed"] == 3)]
+    found = verdicts.run_statistics(table)
+    row = found[(found["activation"] == "relu") & (found["method"] == settings.CENTRED) & (found["seed"] == 3)]
     kept = np.log(table.loc[run & (table["epoch"] == 1), "train_loss"].item())
     assert row["area"].item() == pytest.approx((kept + 1.0 + 1.0) / 3)
     assert row["final"].item() == pytest.approx(1.0)
@@ -150,13 +151,13 @@ def test_rates_are_tuned_by_the_lowest_validation_loss_so_far_and_never_diverge(
         for seed, curve in enumerate(of_seeds)
         for epoch, loss in enumerate([9.0, *curve])
     ]
-    tuning = pandas.DataFrame(rows).assign(role="tuning", activation="elu", method=analysis.SGD)
-    found = analysis.tuning_losses(tuning)["validation"].tolist()
+    tuned = pandas.DataFrame(rows).assign(role="tuning", activation="elu", method=settings.SGD)
+    found = tuning.tuning_losses(tuned)["validation"].tolist()
     assert found == pytest.approx([np.log(0.5), np.log(0.4), np.inf])
-    assert analysis.tuned_rates(tuning, "validation") == {("elu", analysis.SGD): 0.2}
-    assert analysis.tuned_rates(tuning, "training") == {("elu", analysis.SGD): 0.1}
+    assert tuning.tuned_rates(tuned, "validation") == {("elu", settings.SGD): 0.2}
+    assert tuning.tuned_rates(tuned, "training") == {("elu", settings.SGD): 0.1}
     with pytest.raises(InputError, match="every run of elu"):
-        analysis.test_cells(analysis.Config(activations=("elu",)), tuning[tuning["learning_rate"] == 0.4])
+        measurement.test_cells(analysis.Config(activations=("elu",)), tuned[tuned["learning_rate"] == 0.4])
 
 
 def test_what_predicts_the_decrease_is_found() -> None:
@@ -170,24 +171,24 @@ def test_what_predicts_the_decrease_is_found() -> None:
             key = {"activation": name, "seed": seed, "epoch": epoch, "updates": 10 * epoch}
             rows.append({**key, "train_loss": np.exp(loss), **numbers})
             loss -= 10 * (0.1 * numbers["cosine"] + 0.05 * epoch)
-    table = pandas.DataFrame(rows).assign(role="test", method=analysis.SGD, diverged_update=np.nan)
-    found = analysis.predictions(table)
+    table = pandas.DataFrame(rows).assign(role="test", method=settings.SGD, diverged_update=np.nan)
+    found = verdicts.predictions(table)
     assert found["epoch"].max() == 5
     assert np.allclose(found["decrease"], 0.1 * found["cosine"], atol=1e-12)
-    squares = analysis.explained(table)
+    squares = verdicts.explained(table)
     assert squares["cosine"].tolist() == pytest.approx([1.0, 1.0])
     assert (squares["mean_share"] < 0.9).all()
 
 
 def test_principal_components_keep_the_largest_variances() -> None:
-    whole, cut = analysis.prepared(analysis.Config()), analysis.prepared(analysis.Config(features=20))
+    whole, cut = measurement.prepared(analysis.Config()), measurement.prepared(analysis.Config(features=20))
     variances = torch.linalg.svdvals(whole.train.inputs.double()).square() / len(whole.train)
     inputs = cut.train.inputs.double()
     second = inputs.mT @ inputs / len(inputs)
     assert torch.allclose(second, torch.diag(variances[:20]), atol=1e-5)
     assert cut.test.inputs.shape == (len(whole.test), 20)
     with pytest.raises(InputError, match="at most 64"):
-        analysis.prepared(analysis.Config(features=65))
+        measurement.prepared(analysis.Config(features=65))
 
 
 @pytest.mark.parametrize(
@@ -207,4 +208,4 @@ def test_principal_components_keep_the_largest_variances() -> None:
 )
 def test_bad_configurations_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError):
-        analysis.cells(analysis.Config(**{**SMALL.__dict__, **wrong}))
+        measurement.cells(analysis.Config(**{**SMALL.__dict__, **wrong}))

@@ -12,18 +12,16 @@ from scipy import integrate, stats
 from torch import nn
 
 from analyses.experiments import deactivation as analysis
-from analyses.experiments.deactivated_unit import deactivated_variance, unit_rows, variance_error
-from analyses.experiments.deactivation import COLUMNS, Config, absent_share, cells, draw, measure, states_of, summary
-from analyses.experiments.deactivation_claims import CLAIMS, SLOPES, decisions, run_statistics
-from analyses.experiments.deactivation_figure import labelled
-from analyses.experiments.noisy_channel import (
+from analyses.experiments.deactivation import draw
+from analyses.experiments.deactivation.measurement import cells, measure, states_of
+from analyses.experiments.deactivation.noisy_channel import (
     channel_information,
     gaussian_rule,
     information,
     interference,
     sampled_information,
 )
-from analyses.experiments.off_units import (
+from analyses.experiments.deactivation.off_units import (
     HiddenLayer,
     clamped_change,
     coded_degree,
@@ -32,6 +30,9 @@ from analyses.experiments.off_units import (
     injected_change,
     state_share,
 )
+from analyses.experiments.deactivation.one_unit import deactivated_variance, unit_rows, variance_error
+from analyses.experiments.deactivation.settings import COLUMNS, Config, labelled
+from analyses.experiments.deactivation.verdicts import CLAIMS, SLOPES, absent_share, decisions, run_statistics, summary
 from analyses.framework.settings import named_activation
 from analyses.networks.architectures import fully_connected, initialise
 from elutheory.activations import activation

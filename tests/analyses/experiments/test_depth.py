@@ -12,10 +12,12 @@ from torch import nn
 
 from analyses.data import datasets
 from analyses.experiments import depth as analysis
+from analyses.experiments.depth import measurement, verdicts
 from analyses.framework import records
 from analyses.networks.architectures import initialise
 from analyses.networks.training import batch_order
 from elutheory.errors import InputError
+from elutheory.output.figures import look_of
 
 SMALL = analysis.Config(
     activations=("elu", "leaky_relu"),
@@ -90,7 +92,7 @@ NAN = float("nan")
     ids=["lower error", "same error, lower loss", "none diverged", "all diverged: the smaller"],
 )
 def test_chosen_rate(rows: Any, chosen: float) -> None:
-    assert analysis.chosen_rate(tuning(*rows)) == chosen
+    assert measurement.chosen_rate(tuning(*rows)) == chosen
 
 
 # --- tables made by hand ---------------------------------------------------------------------------------------------
@@ -145,11 +147,11 @@ def test_verdicts_and_effects() -> None:
 def test_diverged_networks_count_as_worst() -> None:
     lost = (("relu", 16, 1), ("elu", 8, 2), ("relu", 16, 2), ("elu", 16, 3), ("relu", 16, 3), ("elu", 2, 4))
     table = made(ERRORS, diverged=lost)
-    gap = analysis.gaps(table, "relu")
+    gap = verdicts.gaps(table, "relu")
     assert gap.to_numpy()[:4] == pytest.approx(
         np.array([[0, 2, 5, np.inf], [0, 2, -np.inf, np.inf], [0, 2, 5, 0], [-np.inf, 2, 5, 11]])
     )
-    assert analysis.opening(gap).to_numpy()[:5] == pytest.approx(np.array([np.inf, 0, 2.5 - 1, np.inf, 7]))
+    assert verdicts.opening(gap).to_numpy()[:5] == pytest.approx(np.array([np.inf, 0, 2.5 - 1, np.inf, 7]))
     said = analysis.summary(table)
     assert "ReLU, 16 layers: 3 of 10 diverged; in the tests that counts as worst" in said
     assert "ELU, 8 layers: 1 of 10 diverged" in said
@@ -184,7 +186,7 @@ def test_figure_shows_diverged_networks_as_a_count_only() -> None:
     table = made(ERRORS, diverged=tuple(("relu", 16, seed) for seed in range(1, 11)))
     _, errors, gaps = analysis.draw(table).axes
     assert errors.get_xlabel() == "hidden layers\nReLU, 16 layers: 10 of 10 diverged"
-    relu = [line for line in errors.get_lines() if line.get_color() == analysis.look_of("relu").colour]
+    relu = [line for line in errors.get_lines() if line.get_color() == look_of("relu").colour]
     assert np.asarray(relu[0].get_ydata()) == pytest.approx(np.array([10.55, 12.55, 15.55, NAN]), nan_ok=True)
     assert "ReLU +∞ [+∞, +∞]" in gaps.get_xlabel()
     assert gaps.get_ylim()[1] < 20

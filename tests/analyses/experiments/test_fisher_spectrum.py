@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from analyses.data import datasets
 from analyses.experiments import fisher_spectrum as analysis
-from analyses.experiments import step_size_limit
-from analyses.experiments.full_fisher import (
+from analyses.experiments.fisher_spectrum import settings, verdicts
+from analyses.experiments.fisher_spectrum.full_fisher import (
     centred,
     eigenvalues_of,
     eigenvalues_of_rows,
@@ -25,7 +25,7 @@ from analyses.experiments.full_fisher import (
     unit_eigenvalues,
     wide_tangent_kernel,
 )
-from analyses.experiments.step_size_limit import descend, function_of, linearised_model, network_model
+from analyses.experiments.fisher_spectrum.step_size_limit import descend, function_of, linearised_model, network_model
 from analyses.framework import records
 from analyses.networks.architectures import fully_connected, initialise
 from elutheory.activations import activation
@@ -223,7 +223,7 @@ def test_a_descent_that_overflows_has_infinite_losses() -> None:
     model, inputs = network("relu"), points()
     function, start = function_of(model, inputs)
     targets = torch.zeros(EXAMPLES, 3, dtype=torch.float64)
-    found = descend(step_size_limit.network_model(function), start, targets, 1e150, 6, targets)
+    found = descend(network_model(function), start, targets, 1e150, 6, targets)
     assert found.losses[0].isfinite()
     assert found.losses[-1].isinf()
     assert found.along[-1].isinf()
@@ -242,11 +242,11 @@ def test_rows_of_a_table(table: pandas.DataFrame) -> None:
     spectra, descents = (table[table["part"] == part] for part in ("spectrum", "descent"))
     categorical = spectra[spectra["likelihood"] == "categorical"]
     keys = ["activation", "seed", "epoch", "method"]
-    expected = set(product(("elu", "relu"), (1000, 1001), (0, 1), analysis.METHODS))
+    expected = set(product(("elu", "relu"), (1000, 1001), (0, 1), settings.METHODS))
     assert set(categorical[keys].itertuples(index=False, name=None)) == expected
     assert len(categorical) == len(expected)
     assert len(spectra) == len(expected) + 4
-    assert len(descents) == 4 * len(analysis.MODELS) * 2
+    assert len(descents) == 4 * len(settings.MODELS) * 2
     assert categorical[["top", "trace", "condition", "unit_top_share", "eigenvalue_100"]].notna().all(axis=None)
     assert (categorical["top"] == categorical["eigenvalue_1"]).all()
     assert categorical["top_share"].between(0, 1).all()
@@ -261,7 +261,7 @@ def test_numbers_of_a_table_against_dense_matrices(table: pandas.DataFrame) -> N
     normalised = initialise(fully_connected((64, 6, 6, 10), "relu", batch_norm=True, dtype=torch.float64), 1001)
     models = (model, centred(model, inputs), normalised)
     rows = table.query("activation == 'relu' and seed == 1001 and epoch == 0 and part == 'spectrum'")
-    for method, one in zip(analysis.METHODS, models, strict=True):
+    for method, one in zip(settings.METHODS, models, strict=True):
         row = rows[(rows["method"] == method) & (rows["likelihood"] == "categorical")].iloc[0]
         values = torch.linalg.eigvalsh(dense_fisher(one, inputs, "categorical")).flip(0)
         above = values[values > 1e-10 * values[0]]
@@ -293,24 +293,24 @@ def test_numbers_of_a_table_against_dense_matrices(table: pandas.DataFrame) -> N
 
 
 def test_descents_start_alike_and_the_linearised_ones_obey_the_limit(table: pandas.DataFrame) -> None:
-    descents = analysis.growth(table)
-    labels = descents[descents["model"] != analysis.NEAR]
+    descents = verdicts.growth(table)
+    labels = descents[descents["model"] != settings.NEAR]
     assert (labels.groupby(["activation", "seed"])["loss_0"].agg(np.ptp) < 1e-12).all()
-    near = descents[descents["model"] == analysis.NEAR].groupby(["activation", "seed"])["loss_0"].first()
+    near = descents[descents["model"] == settings.NEAR].groupby(["activation", "seed"])["loss_0"].first()
     start = labels.groupby(["activation", "seed"])["loss_0"].first()
-    assert near.to_numpy() == pytest.approx(analysis.SMALL**2 * start.to_numpy(), rel=1e-9)
-    linearised = descents[descents["model"] == analysis.LINEARISED]
+    assert near.to_numpy() == pytest.approx(settings.SMALL**2 * start.to_numpy(), rel=1e-9)
+    linearised = descents[descents["model"] == settings.LINEARISED]
     for factor, runs in linearised.groupby("factor"):
-        growth = 2 * analysis.FIRST * np.log(abs(1 - 2 * float(str(factor))))
+        growth = 2 * settings.FIRST * np.log(abs(1 - 2 * float(str(factor))))
         assert runs["first"].to_numpy() == pytest.approx(growth, rel=1e-6)
-    close = descents[(descents["model"] == analysis.NEAR) & (descents["factor"] == 0.9)]
+    close = descents[(descents["model"] == settings.NEAR) & (descents["factor"] == 0.9)]
     assert close["end_factor"].to_numpy() == pytest.approx(0.9, rel=0.05)
     assert linearised["end_factor"].isna().all()
 
 
 def test_after_training_it_is_the_trained_network(table: pandas.DataFrame) -> None:
     """Spectra of the same network before and after differ, and centring is of the same network at both."""
-    categorical = analysis.of_likelihood(table, "categorical").set_index(["activation", "seed", "epoch", "method"])
+    categorical = verdicts.of_likelihood(table, "categorical").set_index(["activation", "seed", "epoch", "method"])
     top = categorical["top"].unstack("epoch")
     assert (abs(top[1] / top[0] - 1) > 1e-4).all()
 
@@ -321,7 +321,7 @@ def test_record_gives_the_same_figure_and_summary(table: pandas.DataFrame, tmp_p
     again = records.redraw(tmp_path, analysis.draw, analysis="fisher_spectrum")
     assert (tmp_path / "figure.svg").read_bytes() == first
     assert analysis.summary(again) == analysis.summary(saved)
-    assert analysis.summary(again).count("cannot be decided with 2 seeds") == len(analysis.claims(("elu", "relu")))
+    assert analysis.summary(again).count("cannot be decided with 2 seeds") == len(verdicts.claims(("elu", "relu")))
 
 
 # --- tables made by hand --------------------------------------------------------------------------------------------
@@ -333,47 +333,47 @@ def made(share: dict[tuple[str, str], float], growth: dict[tuple[str, float], fl
     for seed, name in product(range(seeds), ("elu", "relu")):
         noise = 1 + 0.001 * seed
         own = {"activation": name, "seed": seed}
-        for epoch, method in product((0, 3), analysis.METHODS):
+        for epoch, method in product((0, 3), settings.METHODS):
             value = share[name, method] * noise
             rows.append({**own, "part": "spectrum", "likelihood": "categorical", "epoch": epoch, "method": method,
                          "top": value, "top_share": value, "unit_top_share": value})  # fmt: skip
-        rows.append({**own, "part": "spectrum", "likelihood": "gaussian", "epoch": 0, "method": analysis.NONE,
+        rows.append({**own, "part": "spectrum", "likelihood": "gaussian", "epoch": 0, "method": settings.NONE,
                      "one_output_top": 10.0 * noise, "kernel_top": 11.0, "formula_top": 5.0})  # fmt: skip
         for (model, factor), times in growth.items():
             losses = {f"{kind}_{step}": 2.0 * (times * noise if step else 1.0)
-                      for kind in ("loss", "along") for step in analysis.STEPS}  # fmt: skip
+                      for kind in ("loss", "along") for step in settings.STEPS}  # fmt: skip
             rows.append({**own, "part": "descent", "likelihood": "gaussian", "epoch": 0, "model": model,
                          "factor": factor, **losses})  # fmt: skip
     return pandas.DataFrame(rows).reindex(columns=[*analysis.COLUMNS])
 
 
 SHARES = {
-    ("elu", analysis.NONE): 0.05,
-    ("relu", analysis.NONE): 0.1,
-    ("elu", analysis.CENTRING): 0.04,
-    ("relu", analysis.CENTRING): 0.05,
-    ("elu", analysis.BATCH_NORM): 0.06,
-    ("relu", analysis.BATCH_NORM): 0.15,
+    ("elu", settings.NONE): 0.05,
+    ("relu", settings.NONE): 0.1,
+    ("elu", settings.CENTRING): 0.04,
+    ("relu", settings.CENTRING): 0.05,
+    ("elu", settings.BATCH_NORM): 0.06,
+    ("relu", settings.BATCH_NORM): 0.15,
 }
 GROWTH = {
-    (analysis.LINEARISED, 0.9): 0.1,
-    (analysis.LINEARISED, 1.1): np.inf,
-    (analysis.NEAR, 0.9): 0.1,
-    (analysis.NEAR, 1.1): 6.0,
-    (analysis.NETWORK, 0.9): 0.1,
-    (analysis.NETWORK, 1.1): 0.2,
+    (settings.LINEARISED, 0.9): 0.1,
+    (settings.LINEARISED, 1.1): np.inf,
+    (settings.NEAR, 0.9): 0.1,
+    (settings.NEAR, 1.1): 6.0,
+    (settings.NETWORK, 0.9): 0.1,
+    (settings.NETWORK, 1.1): 0.2,
 }
 
 
-def verdicts(table: Any) -> dict[str, str]:
+def verdict_by_claim(table: Any) -> dict[str, str]:
     return {decision.claim.identifier: decision.verdict for decision in analysis.decisions(table)}
 
 
 def test_verdicts_of_a_made_table() -> None:
     """12 seeds of the same sign: p = 2⁻¹¹, times at most 29 claims; ln 1.1 is within ln 1.25, ln 2 is not."""
-    found = verdicts(made(SHARES, GROWTH))
+    found = verdict_by_claim(made(SHARES, GROWTH))
     refuted = {"P5: elu", "P5: relu", "limit 1.1: network", "limit 1.1: network: elu", "limit 1.1: network: relu"}
-    for stage in analysis.STAGES:
+    for stage in verdicts.STAGES:
         refuted |= {f"batch normalisation {effect}: {stage}" for effect in ("lowers relu", "lowers elu",
                                                                             "helps relu more than elu")}  # fmt: skip
     assert {name for name, verdict in found.items() if verdict == "does not hold"} == refuted
@@ -393,14 +393,14 @@ def test_effects_of_a_made_table() -> None:
 
 def test_one_activation_that_fails_refutes_a_limit() -> None:
     table = made(SHARES, GROWTH)
-    fails = (table["activation"] == "relu") & (table["model"] == analysis.NEAR) & (table["factor"] == 1.1)
-    table.loc[fails, f"along_{analysis.FIRST}"] = 1.0
-    assert verdicts(table)["limit 1.1: near a minimum"] == "does not hold"
+    fails = (table["activation"] == "relu") & (table["model"] == settings.NEAR) & (table["factor"] == 1.1)
+    table.loc[fails, f"along_{settings.FIRST}"] = 1.0
+    assert verdict_by_claim(table)["limit 1.1: near a minimum"] == "does not hold"
 
 
 def test_networks_that_diverged_in_training_count_as_worst() -> None:
     table = made(SHARES, GROWTH)
-    lost = (table["activation"] == "relu") & (table["epoch"] == 3) & (table["method"] != analysis.BATCH_NORM)
+    lost = (table["activation"] == "relu") & (table["epoch"] == 3) & (table["method"] != settings.BATCH_NORM)
     table.loc[lost, ["top", "top_share", "unit_top_share"]] = np.nan
     found = {decision.claim.identifier: decision for decision in analysis.decisions(table)}
     assert found["top share: elu vs relu: trained"].effect == -np.inf
@@ -410,10 +410,10 @@ def test_networks_that_diverged_in_training_count_as_worst() -> None:
 
 
 def test_claims_are_about_what_was_run() -> None:
-    names = {claim.identifier for claim in analysis.claims(("tanh",))}
+    names = {claim.identifier for claim in verdicts.claims(("tanh",))}
     assert names >= {"P5: tanh", "kernel: tanh", "limit 0.9: linearised", "limit 1.1: network: tanh"}
     assert not any("elu" in name for name in names)
-    every = [claim.identifier for claim in analysis.claims(analysis.Config().activations)]
+    every = [claim.identifier for claim in verdicts.claims(analysis.Config().activations)]
     assert len(set(every)) == len(every)
     assert 2.0 ** (1 - analysis.Config().seeds) * len(every) < 0.05  # Holm's correction leaves something to decide
 

@@ -17,26 +17,15 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from analyses.experiments import footprint
-from analyses.experiments.batch_statistics import batch_dependence, one_example, unit_means
-from analyses.experiments.footprint import (
-    COLUMNS,
-    FIVE_PER_CENT,
-    PRESETS,
-    Config,
-    break_even,
-    cells,
-    claims,
-    counts,
-    decisions,
-    draw,
-    measure,
-    ratios,
-    summary,
-)
-from analyses.experiments.interleaved_seconds import interleaved_seconds, layer_seconds, step_seconds, torch_threads
-from analyses.experiments.normalised_networks import ARCHITECTURES, VARIANTS, Architecture, hidden_layers
-from analyses.experiments.operation_counts import PARTS, Work, layer_work, network_work, update_work
-from analyses.experiments.torch_counts import OperandBytes, torch_counts
+from analyses.experiments.footprint import draw
+from analyses.experiments.footprint.batch_statistics import batch_dependence, one_example, unit_means
+from analyses.experiments.footprint.measurement import cells, counts, measure
+from analyses.experiments.footprint.networks import ARCHITECTURES, VARIANTS, Architecture, hidden_layers
+from analyses.experiments.footprint.operation_counts import PARTS, Work, layer_work, network_work, update_work
+from analyses.experiments.footprint.settings import COLUMNS, FIVE_PER_CENT, PRESETS, Config
+from analyses.experiments.footprint.timing import interleaved_seconds, layer_seconds, step_seconds, torch_threads
+from analyses.experiments.footprint.torch_counts import OperandBytes, torch_counts
+from analyses.experiments.footprint.verdicts import break_even, claims, decisions, ratios, summary
 from analyses.networks.architectures import (
     CIFAR_11_STACKS,
     LEARNING_BEHAVIOUR,

@@ -14,6 +14,7 @@ from scipy.stats import kurtosis, norm, skew
 
 from analyses.data import datasets
 from analyses.experiments import gaussian_closure as analysis
+from analyses.experiments.gaussian_closure import closure, measurement
 from analyses.framework import records
 from elutheory.activations import Activation, activation
 from elutheory.bias_shift.digits import classifier
@@ -51,7 +52,7 @@ def test_exact_for_gaussian_net_inputs(name: str) -> None:
     weights, biases = random.normal(size=(units, 5)), random.normal(size=units)
     inputs = random.normal(size=(examples, 5))
     function, model = _layer(name, weights, biases)
-    (row,) = analysis.compare(function, analysis.measure_units(model, torch.from_numpy(inputs))).itertuples()
+    (row,) = closure.compare(function, closure.measure_units(model, torch.from_numpy(inputs))).itertuples()
     values = function(inputs @ weights.T + biases)
     deviations = values - values.mean(0)
     errors_of_variance = (deviations**4).mean(0) - values.var(0) ** 2
@@ -70,8 +71,8 @@ def test_two_clusters_are_not_gaussian_and_it_shows() -> None:
     weights, biases = np.array([1.0, 2.0, -3.0, 0.5]), np.array([0.0, 0.5, -1.0, 1.5])
     inputs = random.choice([-1.0, 1.0], size=examples) + width * random.normal(size=examples)
     function, model = _layer("elu", weights[:, None], biases)
-    units = analysis.measure_units(model, torch.from_numpy(inputs[:, None]))
-    (row,) = analysis.compare(function, units).itertuples()
+    units = closure.measure_units(model, torch.from_numpy(inputs[:, None]))
+    (row,) = closure.compare(function, units).itertuples()
     scale = np.abs(weights)
     true = sum(_elu_moments(biases + sign * weights, width * scale)[0] for sign in (-1, 1)) / 2
     one = _elu_moments(biases, np.sqrt(1 + width**2) * scale)[0]
@@ -97,7 +98,7 @@ def test_gram_charlier_terms_against_integrals_with_hermite_polynomials(name: st
         density = (half * weights).ravel() * norm.pdf(z) * function(mean + std * z)
         wanted.append([density @ (z**3 - 3 * z), density @ (z**4 - 6 * z**2 + 3)])
     third, fourth = np.array(wanted).T
-    found = analysis.gram_charlier_terms(function, means, stds, np.full(4, 0.7), np.full(4, -1.1))
+    found = closure.gram_charlier_terms(function, means, stds, np.full(4, 0.7), np.full(4, -1.1))
     np.testing.assert_allclose(found, 0.7 / 6 * third - 1.1 / 24 * fourth, rtol=0, atol=1e-11)
 
 
@@ -113,7 +114,7 @@ def test_a_run_against_plain_numpy() -> None:
     """Forward and backward passes, gradient descent, statistics and M3, M4 written out in float64; training itself is
     in float32, hence the tolerance."""
     config = replace(SMALL, epochs=1)
-    found = analysis.measure_cell(config, analysis.Cell("elu", 1), "cpu").set_index(["epoch", "layer"])
+    found = measurement.measure_cell(config, measurement.Cell("elu", 1), "cpu").set_index(["epoch", "layer"])
     data = datasets.load("digits")
     pixels, labels = data.train.inputs.double().numpy().reshape(len(data.train), -1), data.train.targets.numpy()
     chosen = data.subset(config.examples).train
@@ -196,8 +197,8 @@ def _compare_with(found: pandas.DataFrame, nets: list[np.ndarray], outs: list[np
 def test_rows_and_what_seeds_share(table: pandas.DataFrame) -> None:
     """One row a run, epoch and layer; the same first layer for every activation of a seed, another for another seed."""
     assert list(table.columns) == list(analysis.COLUMNS)
-    assert analysis.recorded_epochs(300) == [0, 1, 2, 5, 10, 20, 50, 100, 200, 300]
-    assert analysis.recorded_epochs(0) == [0]
+    assert measurement.recorded_epochs(300) == [0, 1, 2, 5, 10, 20, 50, 100, 200, 300]
+    assert measurement.recorded_epochs(0) == [0]
     keys = ["activation", "seed", "epoch", "layer"]
     assert len(table.drop_duplicates(keys)) == len(table) == 2 * 2 * 3 * 2
     assert table.drop(columns=["diverged"]).notna().to_numpy().all()
@@ -212,7 +213,7 @@ def test_rows_and_what_seeds_share(table: pandas.DataFrame) -> None:
 def test_a_cell_depends_on_its_arguments_alone(table: pandas.DataFrame) -> None:
     threads = torch.get_num_threads()
     torch.manual_seed(5)
-    again = analysis.measure_cell(SMALL, analysis.Cell("tanh", 1), "cpu")
+    again = measurement.measure_cell(SMALL, measurement.Cell("tanh", 1), "cpu")
     first = table[(table["activation"] == "tanh") & (table["seed"] == 1)].reset_index(drop=True)
     pandas.testing.assert_frame_equal(first, again, check_exact=True)
     assert torch.get_num_threads() == threads
@@ -234,10 +235,10 @@ def test_diverged_runs_have_an_epoch_and_no_numbers(table: pandas.DataFrame) -> 
 
 def test_units_without_variation() -> None:
     """A constant net input has no skewness, and M3 is exact; units all alike leave no share to explain."""
-    flat = analysis.MeasuredUnits(
+    flat = closure.MeasuredUnits(
         *(np.full((1, 3), value) for value in (-1.0, 0.0, np.nan, np.nan, np.expm1(-1.0), 0.0))
     )
-    (row,) = analysis.compare(activation("elu"), flat).itertuples()
+    (row,) = closure.compare(activation("elu"), flat).itertuples()
     assert row.mean_predicted == row.mean_corrected == pytest.approx(np.expm1(-1.0), rel=1e-15)
     assert np.isnan([row.skewness, row.excess_kurtosis, row.unexplained, row.variance_unexplained]).all()
 

@@ -9,22 +9,17 @@ from scipy.stats import norm
 from torch import nn
 
 from analyses.experiments import learning_behaviour
-from analyses.experiments.initial_median import drawn_unit_means, initial_median
-from analyses.experiments.learning_behaviour import (
-    CLAIMS,
-    COLUMNS,
-    PRESETS,
+from analyses.experiments.learning_behaviour.figure import draw
+from analyses.experiments.learning_behaviour.measurement import (
     Cell,
-    Config,
     cells,
-    decisions,
-    draw,
     input_moments,
     measure_cell,
     median_unit_mean,
-    run_statistics,
-    summary,
 )
+from analyses.experiments.learning_behaviour.prediction import drawn_unit_means, initial_median
+from analyses.experiments.learning_behaviour.settings import COLUMNS, PRESETS, Config
+from analyses.experiments.learning_behaviour.verdicts import CLAIMS, decisions, run_statistics, summary
 from analyses.networks.architectures import fully_connected, hidden_activations, initialise
 from elutheory.activations import activation
 from elutheory.errors import InputError

@@ -12,19 +12,17 @@ import pytest
 import torch
 from scipy import stats
 
-from analyses.experiments import mean_activations
-from analyses.experiments.layer_predictions import TWO_NUMBERS, from_gram_matrix, from_two_numbers, hermite_expectations
-from analyses.experiments.mean_activations import (
-    COLUMNS,
-    Cell,
-    Config,
-    cells,
-    draw,
-    measure,
-    summary,
-    verdicts,
-    with_z_scores,
+from analyses.experiments.mean_activations import measurement
+from analyses.experiments.mean_activations.figure import draw
+from analyses.experiments.mean_activations.measurement import Cell, cells, measure, with_z_scores
+from analyses.experiments.mean_activations.prediction import (
+    TWO_NUMBERS,
+    from_gram_matrix,
+    from_two_numbers,
+    hermite_expectations,
 )
+from analyses.experiments.mean_activations.settings import COLUMNS, Config
+from analyses.experiments.mean_activations.verdicts import layer_verdicts, summary
 from analyses.networks.random import STATISTICS, Architecture, Start, measure_networks
 from elutheory.activations import activation
 from elutheory.errors import InputError
@@ -195,18 +193,18 @@ def test_table_is_complete_and_tidy(table: pandas.DataFrame) -> None:
 
 
 def test_cells_depend_on_nothing_but_their_arguments(table: pandas.DataFrame) -> None:
-    again = mean_activations.measure_cell(SMALL, Cell("critical", "plain", 12), "cpu")
+    again = measurement.measure_cell(SMALL, Cell("critical", "plain", 12), "cpu")
     chosen = table[(table["initialisation"] == "critical") & (table["architecture"] == "plain")]
     pandas.testing.assert_frame_equal(again, chosen.reset_index(drop=True))
     alone = replace(SMALL, activations=("elu",))
-    found = mean_activations.measure_cell(alone, Cell("critical", "plain", 12), "cpu")
+    found = measurement.measure_cell(alone, Cell("critical", "plain", 12), "cpu")
     numpy.testing.assert_array_equal(found["measured"], again.loc[again["activation"] == "elu", "measured"])
 
 
 def test_sign_test() -> None:
     # of 8 networks, only unanimity is below 0.01: 2/256; of 16, 14 : 2 is (0.0042), 13 : 3 is not (0.021)
     seeds, nearer = [8, 8, 8, 16, 16, 16, 8], [8, 0, 7, 14, 13, 2, numpy.nan]
-    found = verdicts(pandas.DataFrame({"seeds": seeds, "nearer": nearer}))
+    found = layer_verdicts(pandas.DataFrame({"seeds": seeds, "nearer": nearer}))
     expected = ["nearer", "farther", "undecided", "nearer", "undecided", "farther"]
     assert found.iloc[:-1].tolist() == expected
     assert pandas.isna(found.iloc[-1])

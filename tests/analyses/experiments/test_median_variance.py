@@ -7,22 +7,10 @@ import torch
 from torch import nn
 
 from analyses.experiments import median_variance
-from analyses.experiments.median_variance import (
-    CLAIMS,
-    COLUMNS,
-    PRESETS,
-    QUANTITIES,
-    Cell,
-    Config,
-    cells,
-    decisions,
-    draw,
-    measure_cell,
-    movement,
-    run_statistics,
-    summary,
-    unit_statistics,
-)
+from analyses.experiments.median_variance.figure import draw
+from analyses.experiments.median_variance.measurement import Cell, cells, measure_cell, movement, unit_statistics
+from analyses.experiments.median_variance.settings import COLUMNS, PRESETS, QUANTITIES, Config
+from analyses.experiments.median_variance.verdicts import CLAIMS, decisions, run_statistics, summary
 from analyses.networks.architectures import fully_connected, hidden_activations, initialise
 from elutheory.errors import InputError
 from elutheory.output.figures import figure_bytes

@@ -13,23 +13,19 @@ import torch
 from scipy import special, stats
 from torch import nn
 
-from analyses.experiments import vanishing_gradient
-from analyses.experiments.finite_width_gradient import alignment, log_gradient
-from analyses.experiments.float32_losses import OVERFLOW, PRECISION, SMALLEST_NORMAL, ZERO, lost_after
-from analyses.experiments.random_gradients import random_gradients
-from analyses.experiments.vanishing_gradient import (
+from analyses.data import datasets
+from analyses.experiments.vanishing_gradient import draw
+from analyses.experiments.vanishing_gradient.finite_width import alignment, log_gradient
+from analyses.experiments.vanishing_gradient.float32 import OVERFLOW, PRECISION, SMALLEST_NORMAL, ZERO, lost_after
+from analyses.experiments.vanishing_gradient.gradients import random_gradients
+from analyses.experiments.vanishing_gradient.measurement import cells, measure, predictions
+from analyses.experiments.vanishing_gradient.settings import COLUMNS, PRESETS, Config
+from analyses.experiments.vanishing_gradient.verdicts import (
     CHI,
-    COLUMNS,
     MARGIN,
-    PRESETS,
-    Config,
-    cells,
     claims,
     decisions,
-    draw,
-    measure,
     predicted_losses,
-    predictions,
     summary,
     within_margin,
 )
@@ -168,7 +164,7 @@ def test_prediction_at_infinite_width_is_that_of_propagate() -> None:
 
 def test_expectations_of_a_layer() -> None:
     # References: the package's moments and their difference quotients; for relu by hand
-    from analyses.experiments.finite_width_gradient import _Layer
+    from analyses.experiments.vanishing_gradient.finite_width import _Layer
 
     for name, q in (("elu", 0.7), ("elu", 150.0), ("selu", 3e-4), ("tanh", 1.3), ("logistic", 2.0), ("elu", 1e8)):
         f, found, step = activation(name), _Layer.at(activation(name), q), 1e-3 * q
@@ -392,7 +388,7 @@ def test_one_network_and_nothing_lost() -> None:
 
 
 def test_inputs_without_direction_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = vanishing_gradient.datasets.load("digits").flattened()
+    data = datasets.load("digits").flattened()
     flat = data.standardised().subset(2)
     flat.train.inputs[1] = 0.0
     monkeypatch.setattr(type(data), "subset", lambda *_: flat)

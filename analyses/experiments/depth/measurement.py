@@ -1,0 +1,89 @@
+"""Networks of every depth: the learning rate is chosen on the validation examples, then others are compared at it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from analyses.data import datasets
+from analyses.experiments.depth.settings import COLUMNS, Config
+from analyses.framework.settings import named_activation
+from analyses.framework.sweep import Sweep
+from analyses.networks.architectures import fully_connected
+from analyses.networks.training import Training, fabric_on, train
+from elutheory.errors import InputError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All networks of one activation and depth."""
+
+    activation: str
+    depth: int
+
+
+def cells(config: Config) -> list[Cell]:
+    """Every activation and depth. Raises InputError on repeated or unknown ones and sizes below 1."""
+    for name in ("activations", "depths"):
+        given = getattr(config, name)
+        if len(set(given)) < len(given) or not given:
+            raise InputError(f"{name} are {', '.join(map(str, given)) or 'none'}; give each once, and one at least.")
+    for name in ("units", "epochs", "tuning_seeds", "seeds"):
+        if getattr(config, name) < 1:
+            raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
+    if min(config.depths) < 1:
+        raise InputError(f"a depth is {min(config.depths)}; give 1 hidden layer or more.")
+    for name in config.activations:
+        named_activation(name, config.negative_slope)
+    return [Cell(name, depth) for depth in config.depths for name in config.activations]
+
+
+def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
+    """One row a network after its last epoch; COLUMNS says what it holds."""
+    return sweep.table(measure_cell, config, cells(config))
+
+
+def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | None = None) -> pandas.DataFrame:
+    """The rows of one activation and depth: the networks that choose the learning rate, then those compared."""
+    function = named_activation(cell.activation, config.negative_slope)
+    data = datasets.load(config.data).standardised("dataset").flattened()
+    data = data.subset(config.examples) if config.examples else data
+    sizes = (*data.shape, *[config.units] * cell.depth, data.classes)
+
+    def networks(use: str, training: Training) -> Any:
+        trained = train(
+            lambda: fully_connected(sizes, function),
+            data,
+            training,
+            fabric=fabric_on(device),
+            checkpoint=checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{use}"),
+        )
+        table = trained.table.rename(columns={"train_loss": "training_loss", "diverged_update": "diverged"})
+        for split in training.evaluated:
+            table[f"{split}_error"] = 1 - table[f"{split}_accuracy"]
+        return table[table["epoch"] == config.epochs].assign(use=use)
+
+    shared: Any = {"epochs": config.epochs, "batch_size": config.batch_size}
+    tuning_seeds = tuple(range(config.tuning_seeds))
+    seeds = tuple(range(config.tuning_seeds, config.tuning_seeds + config.seeds))
+    grid = {"seeds": tuning_seeds, "learning_rates": config.learning_rates, "evaluated": ("validation",)}
+    tuning = networks("tuning", Training(**grid, **shared))
+    chosen = {"seeds": seeds, "learning_rates": (chosen_rate(tuning),), "evaluated": ("test",)}
+    compared = networks("comparison", Training(**chosen, **shared))
+    described = {"activation": cell.activation, "depth": cell.depth, "data": data.name, "examples": len(data.train)}
+    settings = {name: getattr(config, name) for name in ("units", "batch_size", "negative_slope")}
+    return (
+        pandas.concat([tuning, compared], ignore_index=True)
+        .assign(**described, **settings)
+        .reindex(columns=list(COLUMNS))
+    )
+
+
+def chosen_rate(tuning: Any) -> float:
+    """Of the rates at which the fewest networks diverge, that of the lowest mean validation error, then loss."""
+    rates = tuning.groupby("learning_rate").agg(
+        diverged=("diverged", "count"), error=("validation_error", "mean"), loss=("validation_loss", "mean")
+    )
+    rates["error"] = rates["error"].round(9)  # equal shares, averaged in different orders
+    return float(rates.sort_values(["diverged", "error", "loss"], kind="stable").index[0])

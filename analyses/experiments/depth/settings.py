@@ -1,0 +1,78 @@
+"""The configuration, its presets, and the columns of the table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Config:
+    """Networks of several depths, trained on data standardised by one mean and one deviation."""
+
+    data: str = "digits"
+    """digits, the path of a data set, or huggingface:NAME."""
+    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu")
+    """Registry names; the claims are about these three."""
+    negative_slope: float = 0.1
+    """Of leaky_relu."""
+    depths: tuple[int, ...] = (2, 4, 6, 8, 12, 16)
+    """Numbers of hidden layers."""
+    units: int = 128
+    """Of each hidden layer."""
+    epochs: int = 300
+    """Passes over the training examples."""
+    learning_rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+    """The grid of each activation and depth, of plain stochastic gradient descent."""
+    tuning_seeds: int = 5
+    """Sets of initial weights and batch orders that choose the learning rate."""
+    batch_size: int = 64
+    """Examples an update."""
+    examples: int = 0
+    """Training examples, classes in their shares; 0: all."""
+    seeds: int = 10
+    """Further sets, which are compared."""
+
+
+PRESETS = {
+    "quick": Config(depths=(2, 4, 8, 16), units=32, epochs=15, learning_rates=(0.01, 0.03, 0.1, 0.3), tuning_seeds=3),
+    "paper": Config(),
+}
+
+
+SHALLOW = 4
+"""Hidden layers up to which a network is shallow: the paper claims its gap for more layers."""
+RIVALS = ("relu", "leaky_relu")
+
+
+COLUMNS = {
+    "activation": "the networks' activation function, a registry name",
+    "depth": "hidden layers",
+    "use": "tuning: to choose the learning rate; comparison: at the learning rate chosen",
+    "learning_rate": "of stochastic gradient descent",
+    "seed": "of the initial weights and of the order of the batches",
+    "training_loss": "mean cross-entropy of the last epoch's batches, each before its update (nats)",
+    "validation_loss": "of tuning: mean cross-entropy of the validation examples after the last epoch (nats)",
+    "validation_error": "of tuning: share of the validation examples misclassified after the last epoch",
+    "test_error": "of comparison: share of the test examples misclassified after the last epoch",
+    "diverged": "updates after which the loss had diverged: the network has no numbers; nan: never",
+    "epoch": "epochs of training",
+    "data": "name of the data set",
+    "examples": "training examples",
+    "units": "of each hidden layer",
+    "batch_size": "examples an update",
+    "negative_slope": "of leaky_relu",
+}
+
+
+def setting_of(table: Any) -> str:
+    """Data and size in words, for the figure and the summary."""
+    row, tuning, compared = table.iloc[0], of_use(table, "tuning"), of_use(table, "comparison")
+    rates, choosing = tuning["learning_rate"].nunique(), tuning["seed"].nunique()
+    return (
+        f"{row['data']}, {row['examples']:,} training examples; {row['units']} units a layer; batches of "
+        f"{row['batch_size']}, {row['epoch']} epochs;\nlearning rate: best of {rates} on the validation examples, "
+        f"{choosing} seeds; {compared['seed'].nunique()} other seeds compared"
+    )
+
+
+def of_use(table: Any, use: str) -> Any:
+    return table[table["use"] == use]

@@ -1,0 +1,82 @@
+"""The configuration, its presets, and the columns of the table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from elutheory.errors import InputError
+
+
+@dataclass(frozen=True)
+class Config:
+    """Classifiers of inputs that are standardised as a whole, trained on the mean cross-entropy."""
+
+    data: str = "digits"
+    """digits, or the path of a data set."""
+    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "tanh", "shifted_relu")
+    """Registry names."""
+    negative_slope: float = 0.1
+    """Of leaky_relu."""
+    layers: int = 8
+    """Hidden layers."""
+    units: int = 128
+    """Units of a hidden layer."""
+    epochs: int = 20
+    """Passes over the training data."""
+    learning_rate: float = 0.01
+    """Of stochastic gradient descent."""
+    batch_size: int = 64
+    """Examples a step."""
+    examples: int = 1000
+    """Training examples to measure on, the same at every epoch."""
+    seeds: int = 3
+    """Sets of initial weights and batch orders, the same for every activation."""
+
+    def __post_init__(self) -> None:
+        for name, least in {"layers": 1, "units": 2, "epochs": 0, "batch_size": 1, "examples": 1, "seeds": 1}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}; give {least} or more.")
+        if not self.activations:
+            raise InputError("activations is empty; name at least one.")
+        if not 0 < self.learning_rate < np.inf:
+            raise InputError(f"learning_rate is {self.learning_rate}; a finite number above zero is needed.")
+
+
+PRESETS = {"quick": Config(), "paper": Config(epochs=300, seeds=5)}
+
+
+COLUMNS = {
+    "activation": "the network's activation function",
+    "seed": "of the initial weights and the order of the batches",
+    "epoch": "epochs of training before the measurement",
+    "layer": "number of the hidden layer, from 1",
+    "diverged": "epoch by whose end the run's loss was no finite number, from which on it has no numbers; nan: never",
+    "training_loss": "mean cross-entropy of the measured training examples (nats)",
+    "net_mean": "mean over units of the mean net input",
+    "net_mean_spread": "standard deviation over units of the mean net input",
+    "net_std": "mean over units of the net input's standard deviation over examples",
+    "skewness": "mean over units of the net input's skewness over examples",
+    "skewness_size": "root mean square over units of the same",
+    "excess_kurtosis": "mean over units of the net input's excess kurtosis over examples",
+    "mean": "mean over units of the mean activation",
+    "mean_predicted": "the same, by M3 unit by unit",
+    "mean_corrected": "the same, by M3 with the Gram–Charlier terms",
+    "mean_layer_wide": "the same, by M3 of one Gaussian for the layer's net inputs",
+    "median": "median over units of the mean activation",
+    "median_predicted": "the same, by M3",
+    "median_corrected": "the same, by M3 with the Gram–Charlier terms",
+    "spread": "standard deviation over units of the mean activation",
+    "unexplained": "mean squared error of M3 over units / spread²: 1 − R² between units",
+    "unexplained_corrected": "the same, with the Gram–Charlier terms",
+    "unexplained_layer_wide": "the same, of one Gaussian for the layer: one value for all units, hence at least 1",
+    "variance": "mean over units of the activation's variance over examples",
+    "variance_predicted": "the same, by M3 and M4 unit by unit",
+    "variance_unexplained": "mean squared error of these over units / the variance over units of what is measured",
+    "total_variance": "variance of the activation over examples and units: variance + spread²",
+    "total_variance_layer_wide": "the same, by M3 and M4 of one Gaussian for the layer's net inputs",
+}
+
+
+def deepest_layer(table: Any) -> int:
+    return int(table["layer"].max())

@@ -1,0 +1,14 @@
+"""Do unit means stay nearer zero, and does the loss fall faster, with ELUs? Figure 2 of arXiv 1511.07289 (E2).
+
+Fully connected classifiers with He initialisation, plain stochastic gradient descent; at a seed the same initial
+weights and batches for every activation. (a) After each epoch, the median over all hidden units of each unit's mean
+activation over fixed training examples; before training, beside what P2 predicts from the data's mean second moment
+and overlap, with the band of the networks' width (P6): nothing is fitted. (b) Training and validation cross-entropy.
+"""
+
+from analyses.experiments.learning_behaviour.figure import draw
+from analyses.experiments.learning_behaviour.measurement import measure
+from analyses.experiments.learning_behaviour.settings import COLUMNS, PRESETS, Config
+from analyses.experiments.learning_behaviour.verdicts import decisions, summary
+
+__all__ = ["COLUMNS", "PRESETS", "Config", "decisions", "draw", "measure", "summary"]

@@ -1,0 +1,14 @@
+"""Do units' median activations move more in training with ReLUs than with ELUs? Figure 7 of arXiv 1511.07289 (E8).
+
+Appendix C: after each epoch the median activation of every hidden unit over the whole training set, then its variance
+over the epochs, and that of its changes from epoch to epoch. ELUs and ReLUs have different scales, so the same is
+reported relative to the unit's variance over the examples, and for the net inputs, which no activation has bent; the
+median of an activation that does not fall is the activation of the median net input.
+"""
+
+from analyses.experiments.median_variance.figure import draw
+from analyses.experiments.median_variance.measurement import measure
+from analyses.experiments.median_variance.settings import COLUMNS, PRESETS, Config
+from analyses.experiments.median_variance.verdicts import decisions, summary
+
+__all__ = ["COLUMNS", "PRESETS", "Config", "decisions", "draw", "measure", "summary"]

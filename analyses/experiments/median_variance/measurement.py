@@ -1,0 +1,128 @@
+"""Networks in training: every unit's median after each epoch, and how it moves over the epochs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from analyses.data import datasets
+from analyses.experiments.median_variance.settings import COLUMNS, QUANTILES, Config
+from analyses.framework.sweep import Sweep
+from analyses.networks.architectures import fully_connected
+from analyses.networks.training import Training, fabric_on, train
+from elutheory.activations import activation
+from elutheory.errors import InputError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All seeds of one activation, trained at once."""
+
+    activation: str
+
+
+def cells(config: Config) -> list[Cell]:
+    """ELU and ReLU. Raises InputError on sizes that are too small."""
+    for name, least in (("layers", 1), ("units", 1), ("epochs", 3), ("seeds", 1)):
+        if getattr(config, name) < least:
+            raise InputError(f"{name} is {getattr(config, name)}; give {least} or more.")
+    return [Cell("elu"), Cell("relu")]
+
+
+def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
+    """One row an activation, seed, hidden layer and quantity; COLUMNS says what it holds."""
+    return sweep.table(measure_cell, config, cells(config))
+
+
+def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | None = None) -> pandas.DataFrame:
+    """The rows of one activation."""
+    function = activation(cell.activation)
+    data = datasets.load(config.data).standardised("dataset").flattened()
+    data = data.subset(config.examples) if config.examples else data
+    fabric = fabric_on(device)
+    inputs = data.train.inputs.to(fabric.device)
+    sizes = (*data.shape, *[config.units] * config.layers, data.classes)
+    trained = train(
+        lambda: fully_connected(sizes, function),
+        data,
+        Training(
+            epochs=config.epochs,
+            seeds=tuple(range(config.seeds)),
+            learning_rates=(config.learning_rate,),
+            batch_size=config.batch_size,
+            evaluated=("validation",),
+        ),
+        fabric=fabric,
+        measure=lambda networks: _stacked([unit_statistics(networks.network(i), inputs) for i in range(len(networks))]),
+        checkpoint=checkpoint,
+    )
+    after_epochs = {name: values[1:].double().numpy() for name, values in trained.measured.items()}
+    diverged = trained.table.groupby("seed")["diverged_update"].first()
+    rows = []
+    for network in range(config.seeds):
+        for layer in range(config.layers):
+            found = movement({name: values[:, network, layer] for name, values in after_epochs.items()})
+            place = {"seed": network, "layer": layer + 1, "diverged": diverged[network]}
+            rows += [{**place, "quantity": name, **_over_units(values)} for name, values in found.items()]
+    described = {"activation": cell.activation, "data": data.name, "examples": len(data.train)}
+    settings = {name: getattr(config, name) for name in ("epochs", "units", "learning_rate", "batch_size")}
+    return pandas.DataFrame(rows).assign(**described, **settings).reindex(columns=list(COLUMNS))
+
+
+@torch.no_grad()
+def unit_statistics(
+    network: Any, inputs: Float[Tensor, "examples features"]
+) -> dict[str, Float[Tensor, "layers units"]]:
+    """Of each hidden unit: exact medians (the lower middle value) and variances over `inputs`.
+
+    `network`: Linear, activation, …, Linear (`fully_connected`), with hidden layers of one width.
+    """
+    layers = []
+    for linear, function in zip(network[:-1:2], network[1::2], strict=True):
+        net = linear(inputs)
+        inputs = function(net)
+        net_median = net.T.contiguous().median(dim=1).values
+        layers.append(
+            {
+                "median": function(net_median),
+                "net_median": net_median,
+                "activation_variance": inputs.var(0, correction=0),
+                "net_input_variance": net.var(0, correction=0),
+            }
+        )
+    return _stacked(layers)
+
+
+def _stacked(measured: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([found[name] for found in measured]) for name in measured[0]}
+
+
+def movement(after_epochs: Mapping[str, Float[np.ndarray, "epochs units"]]) -> dict[str, Float[np.ndarray, " units"]]:
+    """QUANTITIES of one layer, from its `unit_statistics` after each epoch; over n epochs variances divide by n − 1."""
+    variance = after_epochs["median"].var(0, ddof=1)
+    net_variance = after_epochs["net_median"].var(0, ddof=1)
+    activation_variance = after_epochs["activation_variance"].mean(0)
+    net_input_variance = after_epochs["net_input_variance"].mean(0)
+    return {
+        "variance": variance,
+        "change_variance": np.diff(after_epochs["median"], axis=0).var(0, ddof=1),
+        "net_variance": net_variance,
+        "activation_variance": activation_variance,
+        "net_input_variance": net_input_variance,
+        "relative_variance": variance
+        / np.where((variance == 0) & (activation_variance == 0), 1.0, activation_variance),
+        "relative_net_variance": net_variance / net_input_variance,
+    }
+
+
+def _over_units(values: Float[np.ndarray, " units"]) -> dict[str, float]:
+    """Mean, quantiles and share of zeros; NaN for a run that diverged."""
+    quantiles = np.quantile(values, list(QUANTILES.values()))
+    still = np.nan if np.isnan(values).any() else float((values == 0).mean())
+    return {"mean": float(values.mean()), **dict(zip(QUANTILES, quantiles.tolist(), strict=True)), "still": still}
