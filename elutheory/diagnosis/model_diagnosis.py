@@ -19,7 +19,7 @@ from elutheory.fisher.scores import Kind, ModelScores, model_scores
 from elutheory.models.data import BATCH_SIZE, batches_of
 from elutheory.models.layers import KINDS_OF_LAYER, layer_names
 from elutheory.models.observers import observing
-from elutheory.numerics.arguments import check_damping
+from elutheory.numerics.arguments import check_damping, check_whole
 
 EXACT_OUTPUTS = 64
 """Without a choice of `kind`: exact Fisher matrices for models of up to so many outputs an example."""
@@ -125,8 +125,8 @@ def diagnose(
 def _check_options(units: int, fisher_examples: int, max_examples: int | None, damping: float) -> None:
     numbers = {"units": units, "fisher_examples": fisher_examples, "max_examples": max_examples}
     for name, number in numbers.items():
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise InputError(f"{name} is {number!r}; a whole number, 1 or larger, is needed.")
+        if number is not None:
+            check_whole(name, number)
     check_damping(damping)
     if damping == 0:
         raise InputError("damping is 0; a number above zero is needed, as Fisher matrices of samples are singular.")

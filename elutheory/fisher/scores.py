@@ -19,6 +19,7 @@ from elutheory.models.layers import (
     own_parameters,
     refusal_of_layer,
 )
+from elutheory.numerics.arguments import check_whole
 
 Kind = Literal["exact", "monte_carlo", "empirical"]
 WeightSharing = Literal["exact", "positionwise"]
@@ -207,8 +208,7 @@ def _check_choices(kind: str, weight_sharing: str, targets: Tensor | None, sampl
         raise InputError(f"weight_sharing {weight_sharing!r} is not available; 'exact' and 'positionwise' are.")
     if kind == "empirical" and targets is None:
         raise InputError("kind 'empirical' takes the scores at the data's labels; give targets.")
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise InputError(f"samples is {samples!r}; a whole number, 1 or larger, is needed.")
+    check_whole("samples", samples)
 
 
 def _check_inputs(inputs: Tensor | Mapping[str, Any], layers: Mapping[str, nn.Module]) -> int:

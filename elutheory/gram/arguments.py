@@ -7,6 +7,7 @@ from typing import Any
 import numpy
 
 from elutheory.errors import InputError
+from elutheory.numerics.arguments import real_array
 from elutheory.numerics.arrays import is_torch, library, on_host, place_like
 from elutheory.numerics.tiles import over_tiles
 
@@ -38,7 +39,7 @@ def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
     Raises InputError naming the first entry that cannot be: nan or infinite, a negative second moment, asymmetry or
     |correlation| > 1 beyond rounding.
     """
-    matrix, dtype, unit = _matrix("gram", gram)
+    matrix, dtype, unit = real_array("gram", gram)
     xp = library(matrix)
     if matrix.ndim != 2:
         raise InputError(f"gram must be a matrix, not of shape {tuple(matrix.shape)}.")
@@ -58,7 +59,7 @@ def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
             raise InputError("second_moments must be a pair (left, right), those of gram's rows and columns.")
         if any(is_torch(values) and values.requires_grad for values in second_moments):
             raise InputError("second_moments must not require gradients: derivatives are by gram only.")
-        left, right = (on_host(_matrix("second_moments", values)[0]) for values in second_moments)
+        left, right = (on_host(real_array("second_moments", values)[0]) for values in second_moments)
         if (left.shape, right.shape) != ((matrix.shape[0],), (matrix.shape[1],)):
             raise InputError(
                 f"second_moments of shapes {left.shape} and {right.shape} do not fit gram of shape "
@@ -117,24 +118,6 @@ def inverse_root(second_moments: Any) -> Any:
     """1 / √q of a float64 numpy array, 0 where q = 0."""
     root = numpy.sqrt(second_moments)
     return numpy.divide(1.0, root, out=numpy.zeros_like(root), where=root > 0.0)
-
-
-def _matrix(name: str, value: Any) -> tuple[Any, Any, float]:
-    """The values in float64, the dtype to return, and the rounding unit of the numbers as given."""
-    if is_torch(value):
-        import torch
-
-        dtype = value.dtype if value.is_floating_point() else torch.get_default_dtype()
-        if value.dtype == torch.bool or dtype not in (torch.float32, torch.float64):
-            raise InputError(f"{name} must be float32, float64 or integers, not {value.dtype}.")
-        return value.to(torch.float64), dtype, torch.finfo(dtype).eps
-    if not isinstance(value, numpy.ndarray) or value.dtype.kind not in "iuf":
-        kind = f"an array of {value.dtype}" if isinstance(value, numpy.ndarray) else type(value).__name__
-        raise InputError(f"{name} must be a numpy array or torch tensor of real numbers, not {kind}.")
-    dtype = numpy.dtype(numpy.float64) if value.dtype.kind in "iu" else value.dtype
-    if dtype not in (numpy.float32, numpy.float64):
-        raise InputError(f"{name} must be float32, float64 or integers, not {dtype}.")
-    return value.astype(numpy.float64, copy=False), dtype, float(numpy.finfo(dtype).eps)
 
 
 def _nonzero(values: Any) -> bool:

@@ -1,14 +1,11 @@
 """What describes a Gaussian pair: variances, covariance, means; checked, broadcast, turned into an angle."""
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
-import numpy
-
 from elutheory.errors import InputError
-from elutheory.numerics.arguments import refuse_wrong_type
-from elutheory.numerics.arrays import indices, is_torch, library
+from elutheory.numerics.arguments import real_arrays
+from elutheory.numerics.arrays import indices, library
 
 # |correlation| up to 1 + this many units in the last place is rounding (a Gram matrix is a sum) and taken as ±1.
 _ROUNDING = 64.0
@@ -29,7 +26,7 @@ class PairArguments:
 
 def broadcast(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
     """The five arguments as float64 arrays of one shape, numpy or torch, and the dtype that the result must have."""
-    return _torch_arrays(values) if any(is_torch(value) for value in values) else _numpy_arrays(values)
+    return real_arrays(_NAMES, values, in_float64=True)
 
 
 def pair_arguments(arrays: tuple[Any, ...], unit: float) -> PairArguments:
@@ -102,61 +99,3 @@ def _product(a: Any, b: Any) -> tuple[Any, Any]:
 def _high(a: Any) -> Any:
     shifted = 134217729.0 * a
     return shifted - (shifted - a)
-
-
-def _numpy_arrays(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
-    for name, value in zip(_NAMES, values, strict=True):
-        refuse_wrong_type(name, value)
-    kinds = (value if type(value) in (int, float) else numpy.asarray(value) for value in values)
-    dtype = numpy.result_type(*kinds)
-    if dtype.kind in "iu":
-        dtype = numpy.dtype(numpy.float64)
-    if dtype not in (numpy.float32, numpy.float64):
-        raise InputError(f"variances, covariance and means must be float32, float64 or integers, not {dtype}.")
-    try:
-        arrays = [numpy.asarray(value, dtype=numpy.float64) for value in values]
-    except OverflowError as error:
-        raise InputError("variances, covariance and means must be within the range of float64.") from error
-    try:
-        return tuple(numpy.broadcast_arrays(*arrays)), dtype
-    except ValueError as error:
-        raise InputError(f"{_shapes(arrays)} do not broadcast.") from error
-
-
-def _torch_arrays(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
-    import torch
-
-    tensors = [value for value in values if isinstance(value, torch.Tensor)]
-    for name, value in zip(_NAMES, values, strict=True):
-        if isinstance(value, torch.Tensor):
-            if value.dtype == torch.bool or value.is_complex():
-                raise InputError(f"{name} must be real numbers, not of dtype {value.dtype}.")
-        elif not isinstance(value, Real) or isinstance(value, bool) or hasattr(value, "dtype"):
-            raise InputError(
-                f"with a torch tensor, {name} must be a tensor or a Python number, not {type(value).__name__}."
-            )
-    if len({tensor.device for tensor in tensors if tensor.ndim}) > 1:
-        places = ", ".join(sorted({str(tensor.device) for tensor in tensors}))
-        raise InputError(f"variances, covariance and means must be on one device, not on {places}.")
-    dtype = tensors[0].dtype
-    for value in values:
-        dtype = torch.result_type(torch.empty((1,), dtype=dtype), value)
-    if not dtype.is_floating_point:
-        dtype = torch.get_default_dtype()
-    if dtype not in (torch.float32, torch.float64):
-        raise InputError(f"variances, covariance and means must be float32, float64 or integers, not {dtype}.")
-    device = max(tensors, key=lambda tensor: tensor.ndim).device
-    arrays = [
-        value.to(device=device, dtype=torch.float64)
-        if isinstance(value, torch.Tensor)
-        else torch.tensor(float(value), dtype=torch.float64, device=device)
-        for value in values
-    ]
-    try:
-        return tuple(torch.broadcast_tensors(*arrays)), dtype
-    except RuntimeError as error:
-        raise InputError(f"{_shapes(arrays)} do not broadcast.") from error
-
-
-def _shapes(arrays: list[Any]) -> str:
-    return ", ".join(f"{name} of shape {tuple(array.shape)}" for name, array in zip(_NAMES, arrays, strict=True))

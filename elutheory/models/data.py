@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from elutheory.errors import InputError
+from elutheory.numerics.arguments import check_whole
 
 BATCH_SIZE = 512
 
@@ -28,8 +29,7 @@ def batches_of(data: Any, targets: Tensor | None = None, batch_size: int = BATCH
     loaders make it). Raises InputError for data without a batch and for targets given twice or of
     another length.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size is {batch_size!r}; a whole number, 1 or larger, is needed.")
+    check_whole("batch_size", batch_size)
     if isinstance(data, Tensor | Mapping | tuple):
         inputs, own_targets = _pair(data)
         if own_targets is not None and targets is not None:

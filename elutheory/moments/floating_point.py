@@ -14,7 +14,7 @@ from elutheory.activations.activation_function import as_activation
 from elutheory.errors import InputError
 from elutheory.moments.closed_forms import closed_form, moments
 from elutheory.moments.quadrature import integrals
-from elutheory.numerics.arguments import numpy_arguments, torch_arguments
+from elutheory.numerics.arguments import real_arrays
 from elutheory.numerics.arrays import is_torch, library
 
 if TYPE_CHECKING:
@@ -50,13 +50,12 @@ def gaussian_moments(activation: "Activation | str", mean: Any, std: Any) -> Gau
     """
     f = as_activation(activation)
     f.refuse_symbolic()
-    if is_torch(mean) or is_torch(std):
+    (mean, std), _ = real_arrays(("mean", "std"), (mean, std))
+    if is_torch(mean):
         from elutheory.moments.torch_gradients import torch_moments
 
-        mean, std = torch_arguments(mean, std)
         values, error = torch_moments(f, mean, std)
     else:
-        mean, std = numpy_arguments(mean, std)
         refuse_invalid(mean, std)
         values, error = evaluate(f, mean, std)
         values = tuple(value[()] for value in values)

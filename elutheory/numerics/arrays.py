@@ -1,6 +1,7 @@
 """numpy or torch: which library, and the few operations that they spell differently."""
 
 import sys
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy
@@ -16,6 +17,19 @@ def library(array: Any) -> Any:
     import torch
 
     return torch
+
+
+def namespace(array: Any) -> Any:
+    """The array's library as the array API standard spells it: numpy does itself, torch in `array_api_compat`."""
+    return numpy if isinstance(array, numpy.ndarray) else torch_namespace()
+
+
+@lru_cache(maxsize=1)
+def torch_namespace() -> Any:
+    """torch in the spelling of the array API standard."""
+    import array_api_compat.torch  # noqa: PLC0415 (loads torch, which numpy users must not pay for)
+
+    return array_api_compat.torch
 
 
 def indices(mask: Any) -> Any:
