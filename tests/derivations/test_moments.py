@@ -16,7 +16,7 @@ from elutheory.derivations.expectations.integrals import NoClosedForm
 from elutheory.derivations.expectations.normal_form import is_identically_zero
 from elutheory.derivations.moments.deactivation import deactivated, deactivation_limit
 from elutheory.derivations.moments.moments_of_activations import MomentFormulas, activation_moments, moment_formulas
-from elutheory.derivations.proof.notation import mu, sigma, unit_variance
+from elutheory.derivations.proof.notation import mu, negative_slope, sigma, unit_variance
 from elutheory.derivations.proof.steps import CheckError
 from elutheory.errors import InputError
 from tests.derivations.test_expectations import survivors
@@ -226,10 +226,10 @@ def test_leaky_variance_depends_on_mu() -> None:
     step = deactivation_limit().steps[-1]
     assert step.statement.lhs == unit_variance
     half_normal_mean, half_normal_square = 1 / sympy.sqrt(2 * sympy.pi), Q(1, 2)
-    mean, second = (1 - slope) * half_normal_mean, (1 + slope**2) * half_normal_square
+    mean, second = (1 - negative_slope) * half_normal_mean, (1 + negative_slope**2) * half_normal_square
     assert sympy.expand(step.statement.rhs / sigma**2 - (second - mean**2)) == 0
     with pytest.raises(CheckError):
-        step.checks[0].run(sympy.Eq(unit_variance, slope**2 * sigma**2, evaluate=False))
+        step.checks[0].run(sympy.Eq(unit_variance, negative_slope**2 * sigma**2, evaluate=False))
 
 
 # --- for people -----------------------------------------------------------------------------------------------------

@@ -7,20 +7,25 @@ import sympy
 
 from elutheory.derivations.algebra.finite_sums import SumSetting
 from elutheory.derivations.proof.derivation import Derivation
+from elutheory.derivations.proof.notation import Symbol
 from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, sides
 
 
-def _indexed(name: str) -> Any:
+def _indexed(name: str | Symbol) -> Any:
     return sympy.IndexedBase(name)
 
 
 _i, _l = sympy.symbols("i l", integer=True, positive=True)
 _j, _k = sympy.symbols("j k", integer=True, positive=True)
 _points = sympy.Symbol("N", integer=True, positive=True)
-_p, _q, _delta, _a, _w = (_indexed(name) for name in ("p", "q", "delta", "a", "w"))
+_p, _q, _a, _w = (_indexed(name) for name in ("p", "q", "a", "w"))
+_delta = _indexed(Symbol("delta", "δ", r"\delta"))
 _A_jk, _b_j, _b_k, _c = sympy.symbols("A_jk b_j b_k c")
-_mean_q_j, _mean_q_k, _mean_p_j, _covariance = sympy.symbols("mean_q_j mean_q_k mean_p_j covariance_p_j")
-_variance_q_jk = sympy.Symbol("variance_q_jk")
+_mean_q_j = Symbol("mean_q_j", "E_q[a_j]", r"\mathrm{E}_q[a_j]")
+_mean_q_k = Symbol("mean_q_k", "E_q[a_k]", r"\mathrm{E}_q[a_k]")
+_mean_p_j = Symbol("mean_p_j", "E_p[a_j]", r"\mathrm{E}_p[a_j]")
+_covariance = Symbol("covariance_p_j", "Cov_p(δ², a_j)", r"\mathrm{Cov}_p(\delta^2, a_j)")
+_variance_q_jk = Symbol("variance_q_jk", "Cov_q(a_j, a_k)", r"\mathrm{Cov}_q(a_j, a_k)")
 
 
 def _sum(term: Any) -> Any:

@@ -12,10 +12,12 @@ from elutheory.activations.activation_function import activation
 from elutheory.derivations.algebra.entries import Matrix
 from elutheory.derivations.algebra.sample_spaces import SampleSpace, as_matrix
 from elutheory.derivations.algebra.settings import MatrixSetting
+from elutheory.derivations.expectations.layer_notation import ones
 from elutheory.derivations.moments.moments_of_activations import moment_formulas
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     InnerProduct,
+    alpha,
     c,
     k,
     mean_p,
@@ -31,9 +33,6 @@ from elutheory.derivations.proof.notation import (
     variance_q,
 )
 from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
-
-alpha = sympy.Symbol("alpha", positive=True)
-ones = sympy.MatrixSymbol("ones", n, 1)
 
 _DIGITS = 20
 _EXAMPLES = ((1.0, 0.0, 1.0), (1.5, -1.75, 0.75), (0.25, 1.25, 2.25))  # alpha, mu, sigma, exact in binary

@@ -17,6 +17,7 @@ from elutheory.derivations.proof.notation import (
     A,
     InnerProduct,
     K,
+    Symbol,
     b,
     c,
     delta_w,
@@ -148,7 +149,7 @@ def theorem_1() -> Derivation:
 def bias_shift_of_a_unit() -> Derivation:
     """B2 (section 2 of arXiv 1511.07289): the change of a unit's mean net input by an update."""
     w = sympy.MatrixSymbol("w", n, 1)
-    w0 = sympy.Symbol("w0", real=True)
+    w0 = Symbol("w0", "w₀", "w_0", real=True)
 
     def example(size: int, generator: random.Random) -> Mapping[sympy.Basic, Matrix]:
         weights = {w: as_matrix([fmpq(generator.randint(-5, 5)) for _ in range(size)]), w0: as_matrix(fmpq(2, 3))}

@@ -27,7 +27,7 @@ from elutheory.derivations.expectations.layer_notation import (
     weight_variance,
     within_unit_variance,
 )
-from elutheory.derivations.proof.notation import slope_second_moment, unit_mean, unit_second_moment
+from elutheory.derivations.proof.notation import alpha, slope_second_moment, unit_mean, unit_second_moment
 from elutheory.derivations.proof.steps import Check, CheckError, sides
 
 _FARTHEST = 11.0  # phi(11) < 1e-26
@@ -35,7 +35,6 @@ _PANELS = 14
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _CENTRAL_DIFFERENCE = (4 / 5, -1 / 5, 4 / 105, -1 / 280)  # eighth order
 _EXTRAPOLATIONS = 8
-_ALPHA = sympy.Symbol("alpha", positive=True)  # the ELU's parameter is 1 here
 _UNITS = 401  # odd: the middle one is the median
 
 Function = Callable[[Any], Any]
@@ -152,7 +151,7 @@ class Signal:
             return self.over_units(self.unit_mean)
 
         return {
-            _ALPHA: lambda: 1.0,
+            alpha: lambda: 1.0,  # the ELU's
             q: lambda: self.q,
             c: lambda: self.c,
             weight_variance: lambda: self.weight_variance,

@@ -16,17 +16,17 @@ from elutheory.derivations.expectations.normal_form import is_identically_zero, 
 from elutheory.derivations.moments.moments_of_activations import INTEGRANDS, MomentFormulas, moment_formulas
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
+    alpha,
     deactivated_mean,
     deactivated_slope_second_moment,
     deactivated_variance,
     mu,
+    negative_slope,
     sigma,
     unit_variance,
 )
 from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side
 
-_alpha = sympy.Symbol("alpha", positive=True)
-_slope = sympy.Symbol("negative_slope", positive=True)
 _Q = sympy.Rational
 _POINTS = ((_Q(-13), _Q(1, 2), _Q(5, 4)), (_Q(-15), _Q(5, 8), _Q(3, 4)))  # mu, sigma, parameter
 _DIGITS = 30
@@ -100,11 +100,11 @@ def deactivation_limit() -> Derivation:
     `slope² sigma²` is the leaky ReLU's variance in the deactivated state only, not at any mu: the last step gives it at
     mu = 0.
     """
-    elu = activation("elu", alpha=_alpha)
-    leaky = activation("leaky_relu", negative_slope=_slope)
+    elu = activation("elu", alpha=alpha)
+    leaky = activation("leaky_relu", negative_slope=negative_slope)
 
     def step(left: sympy.Symbol, function: Activation, formula: str, right: sympy.Expr, reason: str, name: str) -> Step:
-        parameter = _alpha if function is elu else _slope
+        parameter = alpha if function is elu else negative_slope
         letter = "α" if function is elu else "s"
         formulas: MomentFormulas = moment_formulas(function)
         proof = partial(_prove, getattr(formulas, formula), left)
@@ -115,8 +115,8 @@ def deactivation_limit() -> Derivation:
         )
         return Step(equation(left, right), reason, checks, name)
 
-    elu_variance = _alpha**2 * sympy.exp(2 * mu + sigma**2) * (sympy.exp(sigma**2) - 1)
-    leaky_at_zero = sigma**2 * ((1 + _slope**2) / 2 - (1 - _slope) ** 2 / (2 * sympy.pi))
+    elu_variance = alpha**2 * sympy.exp(2 * mu + sigma**2) * (sympy.exp(sigma**2) - 1)
+    leaky_at_zero = sigma**2 * ((1 + negative_slope**2) / 2 - (1 - negative_slope) ** 2 / (2 * sympy.pi))
     at_zero = (
         Check(
             "every σ, s at μ = 0 (normal form)",
@@ -125,7 +125,7 @@ def deactivation_limit() -> Derivation:
         ),
         Check(
             f"2 points at μ = 0 (quadrature, {_DIGITS} digits)",
-            partial(_match_quadrature, leaky, unit_variance, _points(_slope, at_zero=True)),
+            partial(_match_quadrature, leaky, unit_variance, _points(negative_slope, at_zero=True)),
         ),
     )
     steps = (
@@ -133,7 +133,7 @@ def deactivation_limit() -> Derivation:
             deactivated_mean,
             elu,
             "mean",
-            _alpha * sympy.exp(mu + sigma**2 / 2) - _alpha,
+            alpha * sympy.exp(mu + sigma**2 / 2) - alpha,
             "ELU: the mean saturates at −α.",
             "ELU, mean",
         ),
@@ -149,7 +149,7 @@ def deactivation_limit() -> Derivation:
             deactivated_slope_second_moment,
             elu,
             "slope_second_moment",
-            _alpha**2 * sympy.exp(2 * mu + 2 * sigma**2),
+            alpha**2 * sympy.exp(2 * mu + 2 * sigma**2),
             "ELU: so does the factor of the gradient's variance.",
             "ELU, slope",
         ),
@@ -157,7 +157,7 @@ def deactivation_limit() -> Derivation:
             deactivated_variance,
             leaky,
             "variance",
-            _slope**2 * sigma**2,
+            negative_slope**2 * sigma**2,
             "Leaky ReLU of slope s: the variance does not vanish, however small μ (M7).",
             "leaky ReLU, variance",
         ),

@@ -11,17 +11,16 @@ from sympy.core.function import AppliedUndef
 from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.derivations.expectations.integrals import gaussian_expectation
 from elutheory.derivations.expectations.normal_form import is_identically_zero
+from elutheory.derivations.proof import notation
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import mu, sigma
 from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side, sides
 
-LARGEST_POWER = 6
 _DIGITS = 40
 _a, _b, _c, _t, _x = sympy.symbols("a b c t x", real=True)
 _k = sympy.Symbol("k", integer=True, positive=True)
 _h, _f = sympy.Function("h"), sympy.Function("f")
-_T: tuple[Any, ...] = tuple(sympy.Symbol(f"T_{power}", real=True) for power in range(LARGEST_POWER + 1))
-_TILTED: tuple[Any, ...] = tuple(sympy.Symbol(f"tilted_{power}", real=True) for power in range(3))
+_T: tuple[Any, ...] = notation.truncated_moments
 _WEIGHT = sympy.exp(_c * mu + _c**2 * sigma**2 / 2)
 
 _Q = sympy.Rational
@@ -248,7 +247,7 @@ def truncated_moments() -> Derivation:
             "T_0",
         ),
     ]
-    for power in range(1, LARGEST_POWER + 1):
+    for power in range(1, len(_T)):
         lower = (power - 1) * sigma**2 * _T[power - 2] if power > 1 else sympy.Integer(0)
         steps.append(
             Step(
@@ -265,7 +264,7 @@ def truncated_moments() -> Derivation:
             checks(left, power, _c, "μ, σ, a, b, c"),
             f"tilted, {power}",
         )
-        for power, left in enumerate(_TILTED)
+        for power, left in enumerate(notation.tilted_moments)
     ]
     return Derivation(
         "truncated-moments",

@@ -23,6 +23,8 @@ from elutheory.derivations.expectations.integrals import (
 from elutheory.derivations.expectations.normal_form import is_identically_zero
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
+    PARAMETERS,
+    Written,
     flat_probability,
     input_value_mean,
     log_slope_mean,
@@ -319,15 +321,16 @@ def _special_cases(function: Activation, name: str) -> tuple[Check, ...]:
     if name in ("log_slope_mean", "flat_probability"):
         return ()
     checks = []
+    names = _names(function)
     for key, value, becomes in _SPECIAL_CASES.get(function.name, ()):
         parameter = function.parameter_values[key]
         if isinstance(parameter, sympy.Symbol):
-            scope = f"{statement_text(parameter)} = {value} gives {becomes}"
+            scope = f"{statement_text(parameter, names)} = {value} gives {becomes}"
             checks.append(Check(scope, partial(_match_special_case, function, name, parameter, value, becomes)))
     for key, becomes in _LIMITS.get(function.name, ()):
         parameter = function.parameter_values[key]
         if isinstance(parameter, sympy.Symbol):
-            scope = f"{statement_text(parameter)} = 1e-8 gives {becomes} to 6 digits, {_POINTS} points"
+            scope = f"{statement_text(parameter, names)} = 1e-8 gives {becomes} to 6 digits, {_POINTS} points"
             checks.append(Check(scope, partial(_match_limit, function, name, parameter, becomes)))
     return tuple(checks)
 
@@ -366,16 +369,27 @@ def _lettered(function: Activation) -> tuple[Activation, dict[sympy.Symbol, Any]
     return lettered, {symbol: number for number, symbol in names.items()}
 
 
+def _names(function: Activation) -> dict[sympy.Basic, Written]:
+    """A parameter of a registered activation that is a symbol of the registry's name for it is written as such."""
+    return {
+        value: PARAMETERS[key]
+        for key, value in function.parameters
+        if key in PARAMETERS and isinstance(value, sympy.Symbol) and value.name == key
+    }
+
+
 def _definition(function: Activation) -> str:
     """`f(x) = α (exp(x) − 1) for x ≤ 0, x for x > 0`."""
     parts = []
+    names = _names(function)
     for piece in function.pieces:
-        lower, upper = ("" if end.is_infinite else statement_text(end) for end in (piece.lower, piece.upper))
+        lower, upper = ("" if end.is_infinite else statement_text(end, names) for end in (piece.lower, piece.upper))
         below = f"x {'≤' if piece.upper_closed else '<'} {upper}" if upper else ""
         above = f"x {'≥' if piece.lower_closed else '>'} {lower}" if lower else ""
         both = f"{lower} {'≤' if piece.lower_closed else '<'} {below}"
         condition = both if upper and lower else above or below
-        parts.append(statement_text(sympy.factor_terms(piece.expression)) + (f" for {condition}" if condition else ""))
+        formula = statement_text(sympy.factor_terms(piece.expression), names)
+        parts.append(formula + (f" for {condition}" if condition else ""))
     return "f(x) = " + ", ".join(parts)
 
 
@@ -411,7 +425,8 @@ def _activation_moments(function: Activation) -> Derivation:
     formulas = moment_formulas(function)
     points = _points(function, constants)
     variables = sorted(function.expression.free_symbols - {function.symbol}, key=str)
-    every = "every " + ", ".join(statement_text(symbol) for symbol in (mu, sigma, *variables))
+    names = _names(function)
+    every = "every " + ", ".join(statement_text(symbol, names) for symbol in (mu, sigma, *variables))
     value_jumps = _jumps(function, lambda piece: piece.expression)
     at_jumps = sum((jump * phi((h - mu) / sigma) / sigma for h, jump in value_jumps), sympy.Integer(0))
 
@@ -472,4 +487,5 @@ def _activation_moments(function: Activation) -> Derivation:
         "the activation functions of section 3 of arXiv 1511.07289, with Gaussian net input",
         tuple(assumptions),
         tuple(steps),
+        tuple(names.items()),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import sympy
 
+from elutheory.derivations.proof.notation import Written
 from elutheory.derivations.proof.printing import statement_latex, statement_mathml, statement_text
 from elutheory.derivations.proof.steps import Assumption, CheckError, Step, VerificationError, VerifiedStep
 from elutheory.output.latex import NO_BREAK, latex_text
@@ -23,7 +24,7 @@ class Derivation:
     """A titled chain of machine-checked steps.
 
     `number` is the statement's number in the project's theory (L1, B1, …; docs/statements.md lists them), `source` the
-    place in arXiv 1511.07289.
+    place in arXiv 1511.07289. `names` says how a reader's symbols are written, where not by their own names.
     """
 
     identifier: str
@@ -32,6 +33,7 @@ class Derivation:
     source: str
     assumptions: tuple[Assumption, ...]
     steps: tuple[Step, ...]
+    names: tuple[tuple[sympy.Basic, Written], ...] = ()
 
     def verify(self) -> tuple[VerifiedStep, ...]:
         """Run every check of every step; raise `VerificationError` on the first that fails, naming it."""
@@ -55,7 +57,8 @@ class Derivation:
         """
         steps = self.verify()
         legend = _legend(steps)
-        sides = [_sides(verified.step.statement) for verified in steps]
+        names = dict(self.names)
+        sides = [_sides(statement_text(verified.step.statement, names)) for verified in steps]
         letters = max(len(verified.scopes) for verified in steps)
         indent = " " * (len("12 ✓ ") + letters + 2)
         align = max((len(left) for left, _ in sides if len(left) <= _ALIGNED), default=0)
@@ -87,7 +90,8 @@ class Derivation:
         lines += [rf"\noindent {latex_text(assumption.meaning)}\par" for assumption in self.assumptions]
         for verified in self.verify():
             lines.append(rf"\noindent\textit{{{latex_text(verified.step.reason)}}}")
-            lines += [r"\begin{equation*}", statement_latex(verified.step.statement), r"\end{equation*}"]
+            formula = statement_latex(verified.step.statement, dict(self.names))
+            lines += [r"\begin{equation*}", formula, r"\end{equation*}"]
             lines.append(rf"\noindent{{\footnotesize Checked: {latex_text('; '.join(verified.scopes))}.}}\par")
         return "\n".join(lines) + "\n"
 
@@ -97,7 +101,7 @@ class Derivation:
         lines += [f"- Given: {assumption.meaning}" for assumption in self.assumptions]
         for index, verified in enumerate(self.verify(), start=1):
             lines += ["", f"{index}. ✓ {verified.step.reason}", ""]
-            lines += [f"   $${statement_latex(verified.step.statement)}$$", ""]
+            lines += [f"   $${statement_latex(verified.step.statement, dict(self.names))}$$", ""]
             lines += [f"   Checked: {'; '.join(verified.scopes)}."]
         return "\n".join(lines) + "\n"
 
@@ -115,7 +119,7 @@ class Derivation:
         for verified in self.verify():
             lines += [
                 f"<li>✓ {html.escape(verified.step.reason)}",
-                f'<div class="formula">{statement_mathml(verified.step.statement)}</div>',
+                f'<div class="formula">{statement_mathml(verified.step.statement, dict(self.names))}</div>',
                 f"<p><small>Checked: {html.escape('; '.join(verified.scopes))}.</small></p></li>",
             ]
         return "\n".join([*lines, "</ol>", "</section>"]) + "\n"
@@ -132,8 +136,7 @@ def _legend(steps: tuple[VerifiedStep, ...]) -> dict[str, tuple[str, str]]:
     return legend
 
 
-def _sides(statement: sympy.Basic) -> tuple[str, str]:
+def _sides(text: str) -> tuple[str, str]:
     """The left side, and the relation sign with the right side."""
-    text = statement_text(statement)
     position = next(text.index(sign) for sign in (f" ={NO_BREAK}", f" ≤{NO_BREAK}") if sign in text)
     return text[:position], text[position + 1 :]

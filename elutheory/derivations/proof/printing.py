@@ -5,6 +5,8 @@
 
 import html
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import sympy
@@ -15,11 +17,14 @@ from sympy.printing.mathml import MathMLPresentationPrinter
 from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.str import StrPrinter
 
-from elutheory.derivations.proof.notation import WRITTEN, InnerProduct
+from elutheory.derivations.proof.notation import InnerProduct, Written, written
 from elutheory.output.latex import NO_BREAK
 
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _SHORT_BRACKET = 24
+
+Names = Mapping[sympy.Basic, Written]  # how symbols that are not the derivations' own are written
+_OWN_NAMES: Names = MappingProxyType({})
 
 
 class TextPrinter(StrPrinter):
@@ -27,11 +32,13 @@ class TextPrinter(StrPrinter):
 
     printmethod = "_statement_text"
 
-    def _written(self, name: str) -> str:
-        return WRITTEN.get(name, (name, name))[0]
+    def __init__(self, names: Names) -> None:
+        super().__init__()
+        self._names = names
 
     def _print_Symbol(self, expr: Any) -> str:
-        return self._written(expr.name)
+        form = self._names.get(expr) or written(expr)
+        return form.text if form else expr.name
 
     _print_MatrixSymbol = _print_Symbol
 
@@ -108,7 +115,7 @@ class TextPrinter(StrPrinter):
         return f"{self._print(expr.lhs)} {sign}{NO_BREAK}{self._print(expr.rhs)}"
 
     def _print_Indexed(self, expr: Any) -> str:
-        return f"{self._written(str(expr.base.label))}_{''.join(self._print(index) for index in expr.indices)}"
+        return f"{self._print(expr.base.label)}_{''.join(self._print(index) for index in expr.indices)}"
 
     def _print_Sum(self, expr: Any) -> str:
         (limits,) = expr.limits
@@ -138,7 +145,8 @@ class TextPrinter(StrPrinter):
 def _is_last_factor(factor: sympy.Basic) -> bool:
     """Moments, and functions that say so (Φ and φ), stand after their coefficients."""
     if isinstance(factor, sympy.Symbol):
-        return WRITTEN.get(factor.name, ("", ""))[0].startswith(("E[", "T"))
+        form = written(factor)
+        return form is not None and form.text.startswith(("E[", "T"))
     return getattr(factor, "is_last_factor", False)
 
 
@@ -172,11 +180,17 @@ def _factors(expression: Any) -> tuple[Any, list[Any], list[Any]]:
 class StatementLatexPrinter(LatexPrinter):
     """LaTeX with the derivations' notation: transposes as `^\\top`, 1 x 1 products as scalars."""
 
+    def __init__(self, names: Names) -> None:
+        super().__init__({"ln_notation": True})
+        self._names = names
+
     def _print_Symbol(self, expr: Any, style: str = "plain") -> str:
-        return WRITTEN[expr.name][1] if expr.name in WRITTEN else super()._print_Symbol(expr, style)
+        form = self._names.get(expr) or written(expr)
+        return form.latex if form else super()._print_Symbol(expr, style)
 
     def _print_MatrixSymbol(self, expr: Any) -> str:
-        return WRITTEN[expr.name][1] if expr.name in WRITTEN else expr.name
+        form = written(expr)
+        return form.latex if form else expr.name
 
     def _print_InnerProduct(self, expr: Any, exp: str | None = None) -> str:
         inside = self._print(expr.args[0])
@@ -219,8 +233,8 @@ class StatementLatexPrinter(LatexPrinter):
         )
 
     def _print_Indexed(self, expr: Any) -> str:
-        label = WRITTEN.get(str(expr.base.label), (None, str(expr.base.label)))[1]
-        return f"{label}_{{{''.join(self._print(index) for index in expr.indices)}}}"
+        form = written(expr.base.label)
+        return f"{form.latex if form else expr.base.label}_{{{''.join(self._print(index) for index in expr.indices)}}}"
 
 
 def _without_unit(expression: Any) -> Any:
@@ -239,6 +253,10 @@ _NAME_PARTS = re.compile(r"([^\W\d_ᵀ₀²]+)(?:_([^\W_]+))?([ᵀ₀²])?|(\S)"
 
 class StatementMathmlPrinter(MathMLPresentationPrinter):
     """Presentation MathML with the derivations' notation."""
+
+    def __init__(self, names: Names) -> None:
+        super().__init__()
+        self._names = names
 
     def _named(self, text: str) -> Any:
         """`E_q[a_j]`, `g₀` or `aaᵀ` as a row of identifiers, subscripts, superscripts and brackets."""
@@ -262,10 +280,12 @@ class StatementMathmlPrinter(MathMLPresentationPrinter):
         return element
 
     def _print_Symbol(self, sym: Any, style: str = "plain") -> Any:
-        return self._named(WRITTEN[sym.name][0]) if sym.name in WRITTEN else super()._print_Symbol(sym, style)
+        form = self._names.get(sym) or written(sym)
+        return self._named(form.text) if form else super()._print_Symbol(sym, style)
 
     def _print_MatrixSymbol(self, sym: Any) -> Any:
-        return self._named(WRITTEN[sym.name][0] if sym.name in WRITTEN else sym.name)
+        form = written(sym)
+        return self._named(form.text if form else sym.name)
 
     def _print_Transpose(self, expr: Any) -> Any:
         return self._with_exponent(expr.args[0], "⊤")
@@ -348,26 +368,29 @@ class StatementMathmlPrinter(MathMLPresentationPrinter):
         return row
 
     def _print_Indexed(self, expr: Any) -> Any:
-        label = WRITTEN.get(str(expr.base.label), (str(expr.base.label), ""))[0]
+        form = written(expr.base.label)
         element = self.dom.createElement("msub")
-        element.appendChild(self._leaf("mi", label))
+        element.appendChild(self._leaf("mi", form.text if form else str(expr.base.label)))
         element.appendChild(self._leaf("mi", "".join(str(index) for index in expr.indices)))
         return element
 
 
-def statement_text(statement: sympy.Basic) -> str:
-    """One line of Unicode text; factors are joined by no-break spaces."""
-    return TextPrinter().doprint(statement)
+def statement_text(statement: sympy.Basic, names: Names = _OWN_NAMES) -> str:
+    """One line of Unicode text; factors are joined by no-break spaces.
+
+    Symbols of `proof.notation` are written as they say, other symbols as `names` says or else by their own name.
+    """
+    return TextPrinter(names).doprint(statement)
 
 
-def statement_latex(statement: sympy.Basic) -> str:
-    """LaTeX without dollar signs."""
-    return StatementLatexPrinter({"ln_notation": True}).doprint(statement)
+def statement_latex(statement: sympy.Basic, names: Names = _OWN_NAMES) -> str:
+    """LaTeX without dollar signs; symbols as in `statement_text`, a name that says nothing else as sympy writes it."""
+    return StatementLatexPrinter(names).doprint(statement)
 
 
-def statement_mathml(statement: sympy.Basic) -> str:
-    """A `<math display="block">` element, well-formed XML."""
-    printer = StatementMathmlPrinter()
+def statement_mathml(statement: sympy.Basic, names: Names = _OWN_NAMES) -> str:
+    """A `<math display="block">` element, well-formed XML; symbols as in `statement_text`."""
+    printer = StatementMathmlPrinter(names)
     named_entity = r"&(?!amp;|lt;|gt;|quot;)\w+;"  # known to HTML, not to XML
     body = re.sub(named_entity, lambda entity: html.unescape(entity[0]), printer._print(statement).toxml())
     body = body.replace("<mo>-</mo>", "<mo>−</mo>")

@@ -67,6 +67,7 @@ from elutheory.derivations.moments.moments_of_activations import INTEGRANDS, mom
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     InnerProduct,
+    alpha,
     mu,
     n,
     sigma,
@@ -80,7 +81,6 @@ _SOURCE = "mean-field theory of random networks (Schoenholz et al., arXiv 1611.0
 _Q = sympy.Rational
 _u, _v, _x = sympy.symbols("u v x", real=True)
 _f = sympy.Function("f")
-_alpha = sympy.Symbol("alpha", positive=True)
 _PLACES = tuple(
     dict(zip((_u, _v, _x, q, c), map(_Q, numbers), strict=True))
     for numbers in (
@@ -118,7 +118,7 @@ def _outgoing_example(size: int, generator: random.Random) -> Mapping[sympy.Basi
 def _prove_elu_slope(statement: sympy.Basic) -> None:
     """The derivative by q = sigma² of M4 at mu = 0."""
     right = right_side(statement, second_moment_slope)
-    second_moment: Any = moment_formulas(activation("elu", alpha=_alpha)).second_moment.subs(mu, 0)
+    second_moment: Any = moment_formulas(activation("elu", alpha=alpha)).second_moment.subs(mu, 0)
     by_q = sympy.diff(second_moment, sigma) / (2 * sigma)
     if not is_identically_zero(sympy.expand(right.subs(q, sigma**2)) - weight_variance * by_q):
         raise CheckError(f"{statement} is not the derivative of M4 by q")
@@ -145,8 +145,8 @@ def gradient_recursion() -> Derivation:
     slope_u, slope_v, slope_x = (sympy.Derivative(_f(at), at) for at in (_u, _v, _x))
     on_pairs = pointwise_checks(pair, _PLACES, densities_written_out)
     numbers = quadrature_check(11)
-    elu = _Q(1, 2) + 2 * _alpha**2 * sympy.exp(2 * q) * Phi(-2 * sympy.sqrt(q))
-    elu -= _alpha**2 * sympy.exp(q / 2) * Phi(-sympy.sqrt(q))
+    elu = _Q(1, 2) + 2 * alpha**2 * sympy.exp(2 * q) * Phi(-2 * sympy.sqrt(q))
+    elu -= alpha**2 * sympy.exp(q / 2) * Phi(-sympy.sqrt(q))
     steps = (
         Step(
             equation(delta_square, slope**2 * weight_variance * above / width),
@@ -284,7 +284,7 @@ def _equal_units_example(size: int, generator: random.Random) -> Mapping[sympy.B
 
 
 def _elu_or_relu(name: str) -> Any:
-    return activation(name, alpha=_alpha) if name == "elu" else activation(name)
+    return activation(name, alpha=alpha) if name == "elu" else activation(name)
 
 
 def _prove_normalised_chi(name: str, statement: sympy.Basic) -> None:
@@ -299,8 +299,8 @@ def _prove_normalised_chi(name: str, statement: sympy.Basic) -> None:
 
 def _match_normalised_chi(name: str, statement: sympy.Basic) -> None:
     function = _elu_or_relu(name)
-    for alpha in (_Q(1), _Q(5, 4)):
-        point = Point(((mu, sympy.Integer(0)), (sigma, sympy.Integer(1)), (_alpha, alpha)))
+    for value in (_Q(1), _Q(5, 4)):
+        point = Point(((mu, sympy.Integer(0)), (sigma, sympy.Integer(1)), (alpha, value)))
         moments = (INTEGRANDS[name] for name in ("mean", "second_moment", "slope_second_moment"))
         mean, square, slopes = (quadrature(function, point, of) for of in moments)
         with mpmath.workdps(2 * DIGITS):
@@ -328,7 +328,7 @@ def batch_normalised_recursion() -> Derivation:
             Check(f"α = 1, 5/4 (quadrature, {DIGITS} digits)", partial(_match_normalised_chi, name)),
         )
 
-    elu = moment_formulas(activation("elu", alpha=_alpha))
+    elu = moment_formulas(activation("elu", alpha=alpha))
     standard: dict[Any, Any] = {mu: sympy.Integer(0), sigma: sympy.Integer(1)}
     elu_chi = elu.slope_second_moment.subs(standard) / elu.variance.subs(standard)
     steps = (

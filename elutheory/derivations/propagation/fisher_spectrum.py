@@ -13,6 +13,7 @@ from elutheory.derivations.algebra.sample_spaces import as_matrix, inner_product
 from elutheory.derivations.algebra.settings import MatrixSetting
 from elutheory.derivations.expectations.layer_notation import (
     centring_matrix,
+    damping,
     diagonal_sum,
     fisher,
     jacobian,
@@ -89,7 +90,7 @@ def fisher_top_eigenvalue_bound() -> Derivation:
     rectangular = RectangularSetting(
         jacobian,
         ones,
-        sympy.Symbol("damping", positive=True),
+        damping,
         {fisher: jacobian.T * jacobian / n, tangent_gram: jacobian * jacobian.T},
         _jacobian_example,
     )

@@ -62,7 +62,16 @@ from elutheory.derivations.expectations.normal_form import is_identically_zero
 from elutheory.derivations.expectations.pointwise import pointwise_checks
 from elutheory.derivations.moments.moments_of_activations import INTEGRANDS, moment_formulas
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.notation import InnerProduct, mu, n, sigma, slope_mean, unit_mean, unit_second_moment
+from elutheory.derivations.proof.notation import (
+    InnerProduct,
+    alpha,
+    mu,
+    n,
+    sigma,
+    slope_mean,
+    unit_mean,
+    unit_second_moment,
+)
 from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side
 
 _SOURCE = "mean-field theory of random networks (Poole et al., arXiv 1606.05340)"
@@ -238,7 +247,6 @@ def mean_field_recursion() -> Derivation:
 _m, _s, _t, _x = sympy.symbols("m s t x", real=True)
 _v = sympy.Symbol("v", positive=True)
 _f = sympy.Function("f")
-_alpha = sympy.Symbol("alpha", positive=True)
 _PLACES = tuple(
     dict(zip((_m, _s, _t, _x, mu, c, _v, q), map(_Q, numbers), strict=True))
     for numbers in (
@@ -248,8 +256,8 @@ _PLACES = tuple(
     )
 )
 _MOMENT_POINTS = (
-    Point(((mu, _Q(1, 2)), (sigma, _Q(5, 4)), (_alpha, _Q(3, 4)))),
-    Point(((mu, _Q(-7, 4)), (sigma, _Q(1, 2)), (_alpha, _Q(3, 2)))),
+    Point(((mu, _Q(1, 2)), (sigma, _Q(5, 4)), (alpha, _Q(3, 4)))),
+    Point(((mu, _Q(-7, 4)), (sigma, _Q(1, 2)), (alpha, _Q(3, 2)))),
 )
 
 
@@ -279,12 +287,12 @@ def _prove_increasing(name: str, statement: sympy.Basic) -> None:
 
 
 def _closed_form(name: str) -> Any:
-    function = activation(name, alpha=_alpha) if name == "elu" else activation(name)
+    function = activation(name, alpha=alpha) if name == "elu" else activation(name)
     return moment_formulas(function).mean
 
 
 def _match_slope(name: str, statement: sympy.Basic) -> None:
-    function = activation(name, alpha=_alpha) if name == "elu" else activation(name)
+    function = activation(name, alpha=alpha) if name == "elu" else activation(name)
     for point in _MOMENT_POINTS:
         check_value(right_side(statement, slope_mean), point, quadrature(function, point, INTEGRANDS["slope_mean"]))
 
@@ -344,7 +352,7 @@ def unit_mean_median() -> Derivation:
             quadrature_check(11, name),
         )
 
-    elu_slope = Phi(mu / sigma) + _alpha * sympy.exp(mu + sigma**2 / 2) * Phi(-mu / sigma - sigma)
+    elu_slope = Phi(mu / sigma) + alpha * sympy.exp(mu + sigma**2 / 2) * Phi(-mu / sigma - sigma)
     std = sympy.sqrt(q - c)
     steps = (
         Step(
@@ -388,7 +396,7 @@ def unit_mean_median() -> Derivation:
         Step(
             equation(
                 median_over_units,
-                _alpha * (sympy.exp((q - c) / 2) * Phi(-std) - _Q(1, 2)) + std / sympy.sqrt(2 * sympy.pi),
+                alpha * (sympy.exp((q - c) / 2) * Phi(-std) - _Q(1, 2)) + std / sympy.sqrt(2 * sympy.pi),
             ),
             "ELU: the median of an increasing function of √c Y is its value at the median 0 of √c Y: M(0, q − c), P2.",
             median("elu"),
