@@ -15,7 +15,7 @@ import numpy
 
 from elutheory.errors import InputError
 from elutheory.gram.pairs import OVERFLOW, LayerRule
-from elutheory.kernels.trapezoid import centred_pair_expectation
+from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.moments.floating_point import gaussian_moments
 from elutheory.numerics.chebyshev import ChebyshevPieces, interpolate
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from elutheory.kernels.trapezoid import centred_pair_expectation
+from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.moments.closed_forms import closed_form, moments
 from elutheory.moments.conditional_slopes import conditional_slope, function, slope
 from elutheory.moments.exponential_linear import ExponentialLinear

@@ -18,8 +18,7 @@ from elutheory.gram.arguments import SAME_CORRELATION, GramArguments, inverse_ro
 from elutheory.gram.equal_norms import deep_map
 from elutheory.gram.interpolation import KernelInterpolant, kernel_interpolant
 from elutheory.gram.pairs import OVERFLOW, LayerRule
-from elutheory.kernels.expectations import pair_expectation
-from elutheory.kernels.trapezoid import centred_pair_expectation
+from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.moments.floating_point import gaussian_moments
 from elutheory.numerics.arrays import is_torch, library, place_like
 from elutheory.numerics.tiles import is_diagonal, mirror, over_tiles
@@ -341,7 +340,6 @@ def _normalised(
         for side in (rows, columns)
     )
     std_left, std_right = (place_like(std, pairs.gram) for std in (std_left, std_right))
-    expectation = _on_torch if is_torch(pairs.gram) else centred_pair_expectation
 
     def direct(i: slice, j: slice, theta: Any) -> Any:
         xp = library(theta)
@@ -352,17 +350,12 @@ def _normalised(
             chosen = xp.ones_like(theta) > 0.0
         angle = theta[chosen]
         values = xp.zeros_like(theta)
-        values[chosen] = expectation(activation, order, u[chosen], v[chosen], xp.cos(angle), xp.sin(angle))
+        values[chosen] = centred_pair_expectation(activation, order, u[chosen], v[chosen], xp.cos(angle), xp.sin(angle))
         values *= inverse_left[i, None]
         values *= inverse_right[j]
         return values
 
     return direct
-
-
-def _on_torch(activation: "Activation", order: int, std_u: Any, std_v: Any, cosine: Any, sine: Any) -> Any:
-    zero = 0.0 * cosine
-    return pair_expectation(activation, order, zero, zero, std_u, std_v, cosine, sine)
 
 
 def _one_layer(

@@ -20,7 +20,7 @@ from numpy.polynomial import legendre
 
 from elutheory.activations.kinks import refuse_discontinuous
 from elutheory.errors import InputError
-from elutheory.kernels.trapezoid import centred_pair_expectation
+from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.moments.floating_point import gaussian_moments
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from elutheory.gram import layer_by_layer as gram_layers
 from elutheory.gram import propagate_gram, tangent_kernel
 from elutheory.gram.arguments import SAME_CORRELATION
 from elutheory.kernels import dual_kernel, dual_kernel_derivative
-from elutheory.kernels.trapezoid import centred_pair_expectation
+from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.moments import gaussian_moments
 from elutheory.propagation import propagate
 from tests.references.oracle import moments_at, pieces, precision

@@ -9,7 +9,7 @@ from flint import arb
 
 from elutheory.activations import activation
 from elutheory.gram.interpolation import grid_expectation, has_common_rule
-from elutheory.kernels.trapezoid import centred_pair_expectation
+from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.moments import gaussian_moments
 from tests.references.oracle import moments_at, pieces, precision
 from tests.references.pair_oracle import Pair, angles, quantity_at

@@ -1,6 +1,7 @@
 """Dual kernels against certified references (pair_oracle.py): the whole accuracy box, edges, gradients, errors."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -634,8 +635,15 @@ def test_method_names_a_closed_form_or_one_dimensional_rule(name: str) -> None:
         assert method == function(name, torch.tensor(1.0), 2.0, 0.5, 0.3, 0.1).method
 
 
+def test_method_names_mehlers_series_with_its_error() -> None:
+    for function in FUNCTIONS.values():
+        assert re.fullmatch(
+            r"Mehler's series, estimated relative error \de-1\d", function("tanh", 1.0, 2.0, 0.5).method
+        )
+
+
 def test_method_names_nested_quadrature() -> None:
-    assert dual_kernel("tanh", 1.0, 2.0, 0.5).method.startswith("nested")
+    assert dual_kernel(et.Activation.from_text("where(x > 0, x, tanh(x))"), 1.0, 2.0, 0.5).method.startswith("nested")
 
 
 ONES = np.ones(3)

@@ -10,10 +10,8 @@ import pandas
 import pytest
 from flint import acb, arb
 
-from elutheory.activations import Activation, activation
+from elutheory.activations import Activation
 from elutheory.errors import InputError
-from elutheory.kernels.expectations import pair_expectation
-from elutheory.kernels.trapezoid import smooth_products
 from elutheory.moments import gaussian_moments
 from elutheory.propagation import Propagation, criticality_line, fixed_points, initialisation, propagate
 from tests.references.oracle import precision
@@ -126,20 +124,6 @@ def test_tanh_layers_in_extended_precision(weight_variance: float, bias_variance
     for layer, reference in enumerate(tanh_layers(weight_variance, bias_variance, overlap, 30)):
         for column, exact in zip(("q", "variance_over_data", "c"), reference, strict=True):
             assert p[column][layer] == pytest.approx(float(exact), rel=3e-14)
-
-
-@pytest.mark.parametrize(("name", "stds"), [("tanh", (1e-3, 1.0, 2.0)), ("gelu", (0.5, 2.0)), ("silu", (1.5,))])
-def test_the_trapezoid_rule_agrees_with_the_conditional_mean_or_declines(name: str, stds: tuple[float, ...]) -> None:
-    """Against the rule of `pair_expectations`; where f is too steep for its finest step it says None."""
-    angle = numpy.array([1e-150, 1e-8, 0.3, 1.5, 3.0])
-    cosine, sine, zero = numpy.cos(angle), numpy.sin(angle), numpy.zeros(5)
-    f = activation(name)
-    for std in stds:
-        found = smooth_products(f, 1, *[numpy.full_like(cosine, std)] * 2, cosine, sine)
-        expected = pair_expectation(f, 1, zero, zero, zero + std, zero + std, cosine, sine)
-        assert found == pytest.approx(expected, rel=4e-14)
-    assert smooth_products(f, 1, *[numpy.full_like(cosine, 300.0)] * 2, cosine, sine) is None
-    assert smooth_products(activation("relu6"), 1, *[numpy.full_like(cosine, 1.0)] * 2, cosine, sine) is None
 
 
 # --- what the columns mean --------------------------------------------------------------------------------------------

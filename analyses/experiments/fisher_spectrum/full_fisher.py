@@ -21,7 +21,7 @@ from torch.func import functional_call, replace_all_batch_norm_modules_, vjp, vm
 from elutheory.activations import Activation
 from elutheory.fisher import LayerScores, model_scores
 from elutheory.fisher.likelihoods import as_likelihood
-from elutheory.kernels.trapezoid import centred_pair_expectation
+from elutheory.kernels.expectations import centred_pair_expectation
 
 _CHUNK_BYTES = 2**27
 

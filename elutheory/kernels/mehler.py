@@ -1,0 +1,255 @@
+"""K4: pair expectations of analytic functions by Mehler's series, E g(U)h(V) = Σ_k a_k b_k ρ^k, at every correlation.
+
+a_k = E[g(m + s X) He_k(X)]/√k!, by the trapezoidal rule, whose error for an analytic g is that of the sum over every
+second node, squared. By Price's theorem (K3) the covariance is s_u s_v Σ_k d_k e_k ρ^{k+1}/(k + 1) with the
+coefficients of f': nothing is subtracted. What K terms leave out is at most |ρ|^K √(R_u R_v), R = E g² − Σ_{k<K} a_k²
+(Parseval; Cauchy–Schwarz): the stated error is a bound of it, and where it is too large there is no number.
+
+The coefficients belong to one input, not to a pair: a Gram matrix of n inputs takes n expansions.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from elutheory.kernels.scales import widths
+from elutheory.numerics.arrays import as_array_like, library, on_host
+
+if TYPE_CHECKING:
+    from elutheory.activations.activation_function import Activation
+
+_STEPS = tuple(0.42 * 2.0 ** (-k / 2) for k in range(8))
+_REACHES = (12.6, 25.2, 37.8)
+# Terms, and the first step that resolves the last of them: He_K φ has wave numbers up to √K + 8 or so, which must stay
+# below 2π/step.
+_TERMS = ((48, 0), (96, 1), (192, 2), (384, 2), (768, 3))
+_AGREEMENT = 2e-8  # of E g² by all nodes and by every second: its square is the error
+_NEGLIGIBLE = 1e-28  # φ g² at the ends, relative to E g²
+_ROUNDING = 4e-16  # of E g², and of what the terms sum to
+_SEEN = 28.0  # −ln of what a step may leave of a feature by `coarsest_steps`; the widths are underestimates
+_AT_ONCE = 1 << 18  # numbers an array
+
+Function = Callable[[Any], Any]
+
+
+def mehler_expectation(
+    activation: "Activation", quantity: str, m1: Any, m2: Any, s1: Any, s2: Any, cosine: Any, sine: Any
+) -> tuple[Any, Any]:
+    """value, slope or covariance of an analytic f, and the bound of its error, inf where there is no number.
+
+    One-dimensional float64 arrays, numpy or torch. The error is relative to √(E f(U)² E f(V)²) of the value, √(E f'² E
+    f'²) of the slope, to the covariance itself.
+    """
+    xp = library(m1)
+    function = activation if quantity == "value" else activation.derivative
+    inputs, places = distinct_inputs((m1, m2), (s1, s2))
+    expansion = Expansion(activation, function, *(as_array_like(column, m1) for column in inputs))
+    sums = mehler_sums(expansion, expansion, *places, cosine, quantity == "covariance")
+    size = abs(sums.value) if quantity == "covariance" else sums.root
+    # no node sees more than 0: what there is lies elsewhere
+    none = ~(size > 0)
+    error = xp.where(none, sums.error * 0 + math.inf, sums.error / xp.where(none, xp.ones_like(size), size))
+    constant = (s1 * s2 == 0) if quantity == "covariance" else size < 0
+    error = xp.where(constant, xp.zeros_like(error), error)
+    return sums.value * (s1 * s2) if quantity == "covariance" else sums.value, error
+
+
+def distinct_inputs(means: tuple[Any, ...], stds: tuple[Any, ...]) -> tuple[tuple[Any, Any], list[Any]]:
+    """Each (mean, std) once, in numpy; and for each of the arrays which one its entries are."""
+    keys = numpy.concatenate([on_host(mean) + 1j * on_host(std) for mean, std in zip(means, stds, strict=True)])
+    keys, places = numpy.unique(keys, return_inverse=True)
+    return (keys.real.copy(), keys.imag.copy()), numpy.split(places, len(means))
+
+
+def coarsest_steps(activation: "Activation", mean: Any, std: Any) -> Any:
+    """The first of the steps (indices; `len(_STEPS)`: none) that can see every feature of f within reach.
+
+    A singularity at distance w from a place x standard deviations off the mean leaves exp(−2π w/(std step) − x²/2) of
+    the size. Sums over two lattices agree, too, where neither sees a narrow feature: this is what they cannot tell.
+    """
+    places, found = widths(activation)
+    x = (places - mean[:, None]) / numpy.where(std > 0.0, std, 1.0)[:, None]
+    needed = numpy.clip(_SEEN - 0.5 * x * x, 1e-3, None)
+    with numpy.errstate(divide="ignore", over="ignore"):
+        largest = (2.0 * math.pi / needed * (found / numpy.where(std > 0.0, std, 1e-300)[:, None])).min(1)
+    return (numpy.array(_STEPS)[:, None] > largest).sum(0)
+
+
+@lru_cache(maxsize=32)
+def _lattice(step: float, reach: float) -> tuple[Any, Any]:
+    """Nodes x, an even number on either side of 0, and step × density."""
+    count = math.ceil(reach / step / 2) * 2
+    x = step * numpy.arange(-count, count + 1)
+    return x, step / math.sqrt(2 * math.pi) * numpy.exp(-0.5 * x * x)
+
+
+@lru_cache(maxsize=32)
+def _basis(step: float, reach: float, terms: int) -> Any:
+    """He_k(x)/√k! times weight, shape (nodes, terms)."""
+    x, weight = _lattice(step, reach)
+    table = numpy.empty((terms, len(x)))
+    table[0] = weight
+    table[1] = x * weight
+    for k in range(1, terms - 1):
+        table[k + 1] = (x * table[k] - math.sqrt(k) * table[k - 1]) / math.sqrt(k + 1)
+    return numpy.ascontiguousarray(table.T)
+
+
+@dataclass(frozen=True, eq=False)
+class Coefficients:
+    """Of some inputs: `series` (inputs, terms) of g/scale, √E g²/scale, √R/scale, and the discretisation's error."""
+
+    series: Any
+    scale: Any
+    root: Any
+    rest: Any
+
+
+class Expansion:
+    """g at Gaussian inputs of the given means and standard deviations (one-dimensional arrays), to be expanded."""
+
+    def __init__(self, activation: "Activation", function: Function, mean: Any, std: Any) -> None:
+        self.function, self.mean, self.std = function, mean, std
+        self.step, self.reach, self.error = self._resolved(coarsest_steps(activation, on_host(mean), on_host(std)))
+
+    def _values(self, members: Any, step: int, reach: int) -> tuple[Any, Any, Any]:
+        """g over its scale, the scale, and the weights."""
+        x, weight = (as_array_like(table, self.mean) for table in _lattice(_STEPS[step], _REACHES[reach]))
+        values = self.function(self.mean[members][:, None] + self.std[members][:, None] * x)
+        xp = library(values)
+        scale = xp.amax(abs(values) * weight**0.5, -1)
+        scale = xp.where(scale > 0, scale, xp.ones_like(scale))
+        return values / scale[:, None], scale, weight
+
+    def _resolved(self, step: Any) -> tuple[Any, Any, Any]:
+        """Step and reach (indices) at which E g² has converged, and its error; nan where it does not."""
+        xp = library(self.mean)
+        reach, error = numpy.zeros_like(step), numpy.full(len(step), numpy.nan)
+        left = numpy.flatnonzero(step < len(_STEPS))
+        while len(left):
+            following = []
+            for level in sorted(set(zip(step[left].tolist(), reach[left].tolist(), strict=True))):
+                own = left[(step[left] == level[0]) & (reach[left] == level[1])]
+                size = max(1, _AT_ONCE // len(_lattice(_STEPS[level[0]], _REACHES[level[1]])[0]))
+                for start in range(0, len(own), size):
+                    members = own[start : start + size]
+                    values, _, weight = self._values(self._places(members), *level)
+                    squares = values * values
+                    fine, coarse = squares @ weight, 2.0 * (squares[:, ::2] @ weight[::2])
+                    # the weight is below 1e-300 at the furthest ends, where it says nothing
+                    ends = xp.where(squares[:, 0] > squares[:, -1], squares[:, 0], squares[:, -1]) * weight[0]
+                    fine, coarse, ends = (_host(array) for array in (fine, coarse, ends))
+                    wide = ends > _NEGLIGIBLE * fine
+                    rough = ~(abs(fine - coarse) <= _AGREEMENT * fine) & ~(fine == coarse)
+                    done = ~wide & ~rough
+                    error[members[done]] = ((abs(fine - coarse) / numpy.where(fine > 0, fine, 1.0)) ** 2)[done]
+                    reach[members[wide]] += 1
+                    step[members[rough & ~wide]] += 1
+                    more = ~done & (reach[members] < len(_REACHES)) & (step[members] < len(_STEPS))
+                    more &= numpy.isfinite(fine)
+                    following.append(members[more])
+            left = numpy.concatenate(following)
+        return step, reach, error
+
+    def _places(self, members: Any) -> Any:
+        xp = library(self.mean)
+        return members if xp is numpy else xp.as_tensor(members, device=self.mean.device)
+
+    def coefficients(self, inputs: Any, terms: int, coarsest: int) -> Coefficients:
+        """Of the `inputs` (indices, numpy), whose expansion must be resolved."""
+        xp = library(self.mean)
+        count = len(inputs)
+        step, reach = numpy.maximum(self.step[inputs], coarsest), self.reach[inputs]
+        step = numpy.minimum(step, len(_STEPS) - 1)
+        series = (
+            xp.empty((count, terms), dtype=self.mean.dtype, device=self.mean.device)
+            if xp is not numpy
+            else (numpy.empty((count, terms)))
+        )
+        scale, root, rest = (xp.empty_like(series[:, 0]) for _ in range(3))
+        for level in sorted(set(zip(step.tolist(), reach.tolist(), strict=True))):
+            own = numpy.flatnonzero((step == level[0]) & (reach == level[1]))
+            size = max(1, _AT_ONCE // len(_lattice(_STEPS[level[0]], _REACHES[level[1]])[0]))
+            basis = as_array_like(_basis(_STEPS[level[0]], _REACHES[level[1]], terms), self.mean)
+            for start in range(0, len(own), size):
+                members = own[start : start + size]
+                values, scales, weight = self._values(self._places(inputs[members]), *level)
+                places = self._places(members)
+                found = values @ basis
+                square = (values * values) @ weight
+                series[places], scale[places], root[places] = found, scales, square**0.5
+                rest[places] = xp.clip(square - (found * found).sum(-1), 0.0, None) ** 0.5
+        return Coefficients(series, scale, root, rest)
+
+
+def _host(array: Any) -> Any:
+    return array if isinstance(array, numpy.ndarray) else array.detach().cpu().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """One number a pair, its error (a bound; inf where there is no number), and √(E g(U)² E h(V)²)."""
+
+    value: Any
+    error: Any
+    root: Any
+
+
+def mehler_sums(u: Expansion, v: Expansion, at_u: Any, at_v: Any, cosine: Any, integrated: bool = False) -> Sums:
+    """Σ_k a_k b_k ρ^k, or with `integrated` Σ_k a_k b_k ρ^{k+1}/(k + 1), of pairs of inputs.
+
+    `at_u`, `at_v`: which input of `u` and of `v` (numpy indices); `cosine`: ρ, in the library of the expansions.
+    """
+    xp = library(cosine)
+    value, root = xp.zeros_like(cosine), xp.zeros_like(cosine)
+    error = xp.zeros_like(cosine) + math.inf
+    left = numpy.flatnonzero(numpy.isfinite(u.error)[at_u] & numpy.isfinite(v.error)[at_v])
+    for terms, coarsest in _TERMS:
+        if not len(left):
+            break
+        sides = []
+        for side, at in ((u, at_u), (v, at_v)):
+            inputs, place = numpy.unique(at[left], return_inverse=True)
+            sides.append((side.coefficients(inputs, terms, coarsest), place, side.error[at[left]]))
+        size = max(1, _AT_ONCE // terms)
+        unsettled = []
+        for start in range(0, len(left), size):
+            part = slice(start, start + size)
+            places = u._places(left[part])
+            found = [_gathered(side, u._places(place[part])) for side, place, _ in sides]
+            discretisation = as_array_like(sides[0][2][part] + sides[1][2][part], cosine)
+            sums = _summed(*found, cosine[places], integrated, terms, discretisation)
+            value[places], error[places], root[places] = sums.value, sums.error, sums.root
+            # further terms help only where what is left out is what is wrong
+            small = _host(sums.error <= (1e-14 * abs(sums.value) if integrated else 2e-15 * sums.root))
+            unsettled.append(left[part][~small])
+        left = numpy.concatenate(unsettled)
+    return Sums(value, error, root)
+
+
+def _gathered(side: Coefficients, places: Any) -> Coefficients:
+    return Coefficients(side.series[places], side.scale[places], side.root[places], side.rest[places])
+
+
+def _summed(u: Coefficients, v: Coefficients, cosine: Any, integrated: bool, terms: int, discretisation: Any) -> Sums:
+    xp = library(cosine)
+    powers = xp.ones_like(u.series)
+    powers[:, 1:] = cosine[:, None]
+    powers = xp.cumprod(powers, 1)
+    last = abs(powers[:, -1] * cosine)
+    products = u.series * v.series * powers
+    if integrated:
+        products *= as_array_like(1.0 / numpy.arange(1, terms + 1), cosine)
+        products *= cosine[:, None]
+        last = last * abs(cosine) / (terms + 1)
+    root = u.root * v.root
+    # R itself is known to rounding of E g² only
+    rest = (u.rest**2 + _ROUNDING * u.root**2) * (v.rest**2 + _ROUNDING * v.root**2)
+    size = abs(products).sum(-1) if integrated else root
+    error = last * rest**0.5 + (_ROUNDING + discretisation) * size
+    scale = u.scale * v.scale
+    return Sums(products.sum(-1) * scale, error * scale, root * scale)
