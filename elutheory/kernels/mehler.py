@@ -11,11 +11,12 @@ The coefficients belong to one input, not to a pair: a Gram matrix of n inputs t
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from elutheory.activations import kinks
 from elutheory.kernels.scales import widths
 from elutheory.numerics.arrays import as_array_like, library, on_host
 
@@ -47,8 +48,9 @@ def mehler_expectation(
     xp = library(m1)
     function = activation if quantity == "value" else activation.derivative
     inputs, places = distinct_inputs((m1, m2), (s1, s2))
-    expansion = Expansion(activation, function, *(as_array_like(column, m1) for column in inputs))
-    sums = mehler_sums(expansion, expansion, *places, cosine, quantity == "covariance")
+    mean, std = (as_array_like(column, m1) for column in inputs)
+    expansion = Expansion(activation, function, mean, std)
+    sums = mehler_sums(expansion, expansion, places[0], places[1], cosine, quantity == "covariance")
     size = abs(sums.value) if quantity == "covariance" else sums.root
     # no node sees more than 0: what there is lies elsewhere
     none = ~(size > 0)
@@ -58,9 +60,32 @@ def mehler_expectation(
     return sums.value * (s1 * s2) if quantity == "covariance" else sums.value, error
 
 
+def mehler_mixed(
+    activation: "Activation",
+    orders: tuple[int, int],
+    weighted: bool,
+    m1: Any,
+    m2: Any,
+    s1: Any,
+    s2: Any,
+    cosine: Any,
+    sine: Any,
+) -> tuple[Any, Any]:
+    """E f^(i)(U) f^(j)(V), or E (U − mean_u) f^(i)(U) f^(j)(V), and its error relative to the root mean squares."""
+    at: list[Any] = []
+    expansions: list[Expansion] = []
+    for order, mean, std, is_weighted in ((orders[0], m1, s1, weighted), (orders[1], m2, s2, False)):
+        inputs, (places,) = distinct_inputs((mean,), (std,))
+        here = (as_array_like(column, m1) for column in inputs)
+        expansions.append(Expansion(activation, partial(kinks.values, activation, order), *here, weighted=is_weighted))
+        at.append(places)
+    sums = mehler_sums(expansions[0], expansions[1], at[0], at[1], cosine)
+    return sums.value, sums.error / library(m1).clip(sums.root, 1e-300, None)
+
+
 def distinct_inputs(means: tuple[Any, ...], stds: tuple[Any, ...]) -> tuple[tuple[Any, Any], list[Any]]:
     """Each (mean, std) once, in numpy; and for each of the arrays which one its entries are."""
-    keys = numpy.concatenate([on_host(mean) + 1j * on_host(std) for mean, std in zip(means, stds, strict=True)])
+    keys: Any = numpy.concatenate([on_host(mean) + 1j * on_host(std) for mean, std in zip(means, stds, strict=True)])
     keys, places = numpy.unique(keys, return_inverse=True)
     return (keys.real.copy(), keys.imag.copy()), numpy.split(places, len(means))
 
@@ -112,14 +137,20 @@ class Coefficients:
 class Expansion:
     """g at Gaussian inputs of the given means and standard deviations (one-dimensional arrays), to be expanded."""
 
-    def __init__(self, activation: "Activation", function: Function, mean: Any, std: Any) -> None:
-        self.function, self.mean, self.std = function, mean, std
+    def __init__(
+        self, activation: "Activation", function: Function, mean: Any, std: Any, weighted: bool = False
+    ) -> None:
+        """`weighted`: (U − mean) g(U) in place of g(U)."""
+        self.function, self.mean, self.std, self.weighted = function, mean, std, weighted
         self.step, self.reach, self.error = self._resolved(coarsest_steps(activation, on_host(mean), on_host(std)))
 
     def _values(self, members: Any, step: int, reach: int) -> tuple[Any, Any, Any]:
         """g over its scale, the scale, and the weights."""
         x, weight = (as_array_like(table, self.mean) for table in _lattice(_STEPS[step], _REACHES[reach]))
-        values = self.function(self.mean[members][:, None] + self.std[members][:, None] * x)
+        deviation = self.std[members][:, None] * x
+        values = self.function(self.mean[members][:, None] + deviation)
+        if self.weighted:
+            values = values * deviation
         xp = library(values)
         scale = xp.amax(abs(values) * weight**0.5, -1)
         scale = xp.where(scale > 0, scale, xp.ones_like(scale))
@@ -222,7 +253,7 @@ def mehler_sums(u: Expansion, v: Expansion, at_u: Any, at_v: Any, cosine: Any, i
             places = u._places(left[part])
             found = [_gathered(side, u._places(place[part])) for side, place, _ in sides]
             discretisation = as_array_like(sides[0][2][part] + sides[1][2][part], cosine)
-            sums = _summed(*found, cosine[places], integrated, terms, discretisation)
+            sums = _summed(found[0], found[1], cosine[places], integrated, terms, discretisation)
             value[places], error[places], root[places] = sums.value, sums.error, sums.root
             # further terms help only where what is left out is what is wrong
             small = _host(sums.error <= (1e-14 * abs(sums.value) if integrated else 2e-15 * sums.root))

@@ -10,10 +10,11 @@ import numpy
 
 from elutheory.activations.evaluation import constant_value
 from elutheory.activations.kinks import features, jumps, values
+from elutheory.kernels.mehler import mehler_mixed
 from elutheory.kernels.panels import GENERAL, Layout, layouts
 from elutheory.moments.closed_forms import ClosedForm, moments
 from elutheory.moments.conditional_slopes import conditional_curvature, conditional_slope, function, slope
-from elutheory.numerics.arrays import library
+from elutheory.numerics.arrays import indices, library
 from elutheory.numerics.normal_tails import normal_density
 from elutheory.numerics.quadrature import increasing, integrals_from, nodes_and_weights
 from elutheory.numerics.tiles import on_all_cores
@@ -29,6 +30,7 @@ REACHES = ((0.0, 3.0, 6.0, 9.0, 13.5), (0.0, 1.5, 3.0, 4.5, 6.0, 7.5, 9.0, 11.0,
 _SMOOTHED_AT_ONCE = 1 << 20  # 8 MiB an array
 _DEGREE = 16
 _CHUNK = 256
+_MIXED_TOLERANCE = 1e-12  # of derivatives, relative to the root mean squares; above, nested quadrature
 _FEW_PAIRS = 512  # are not worth waking threads
 _NODES_AT_ONCE = 1 << 16  # half a MiB an array
 
@@ -120,8 +122,12 @@ def mixed_expectation(
     xp = library(columns[0])
     output = xp.empty_like(columns[0])
     step = _CHUNK if form is not None else 1
-    for start in range(0, len(output), step):
-        chunk = slice(start, start + step)
+    left = xp.arange(len(output), device=output.device) if xp is not numpy else numpy.arange(len(output))
+    if form is None and not activation.breakpoints and len(output):
+        output, error = mehler_mixed(activation, orders, weighted, *columns)
+        left = indices(~(error <= _MIXED_TOLERANCE))
+    for start in range(0, len(left), step):
+        chunk = left[start : start + step]
         output[chunk] = _mixed_chunk(activation, form, orders, weighted, *(column[chunk] for column in columns))
     return output
 

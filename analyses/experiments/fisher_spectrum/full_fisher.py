@@ -143,19 +143,14 @@ def wide_tangent_kernel(activation: Activation, inputs: Any, widths: Sequence[in
     return tangent
 
 
-_GROUPS = 32
-
-
 def _pair_expectations(activation: Activation, order: int, gram: Any) -> Any:
-    """E f^(order)(U) f^(order)(V) of all pairs of a symmetric matrix; in groups of similar norms, which need not all be
-    computed as finely as the largest."""
+    """E f^(order)(U) f^(order)(V) of all pairs of a symmetric matrix."""
     rows, columns = np.triu_indices(len(gram))
     stds = np.sqrt(gram.diagonal())
     cosines = np.where(rows == columns, 1.0, np.clip(gram[rows, columns] / (stds[rows] * stds[columns]), -1, 1))
     found = np.empty_like(gram)
-    for group in np.array_split(np.argsort(np.maximum(stds[rows], stds[columns])), _GROUPS):
-        i, j, cosine = rows[group], columns[group], cosines[group]
-        sine = np.sqrt(1 - cosine**2)
-        found[i, j] = centred_pair_expectation(activation, order, stds[i], stds[j], cosine, sine)
-        found[j, i] = found[i, j]
+    found[rows, columns] = centred_pair_expectation(
+        activation, order, stds[rows], stds[columns], cosines, np.sqrt(1 - cosines**2)
+    )
+    found[columns, rows] = found[rows, columns]
     return found

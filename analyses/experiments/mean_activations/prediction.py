@@ -17,11 +17,9 @@ from elutheory.activations import Activation
 from elutheory.gram import bias_shift_strength, fisher_top_eigenvalue, propagate_gram
 from elutheory.kernels import dual_kernel_derivative
 from elutheory.moments import gaussian_moments
-from elutheory.moments.closed_forms import closed_form
 from elutheory.propagation import propagate
 
 TWO_NUMBERS = ("mean", "unit_mean_median", "unit_mean_std", "q", "c", "mean_share", "gradient_variance")
-_TERMS, _REACH, _STEP = 240, 12.0, 0.02
 _SMALLEST = 1e-12  # relative: an overlap below it is rounding
 
 
@@ -121,9 +119,7 @@ def _wide_layers(start: Start, architecture: Architecture, gram: Any) -> list[Wi
 
 
 def _expectations(f: Activation, covariances: Any) -> tuple[Any, Any, Any]:
-    """E f(U), E f(U)f(V) and E f'(U)f'(V) of every input and pair, by closed forms or, for smooth f, by K4."""
-    if closed_form(f) is None and not f.breakpoints:
-        return hermite_expectations(f, covariances)
+    """E f(U), E f(U)f(V) and E f'(U)f'(V) of every input and pair."""
     variances = covariances.diagonal()
     products = propagate_gram(f, covariances, 1, 1.0).activation_gram
     row, column = np.triu_indices(len(variances))
@@ -131,34 +127,6 @@ def _expectations(f: Activation, covariances: Any) -> tuple[Any, Any, Any]:
     slopes = dual_kernel_derivative(f, variances[row], variances[column], covariances[row, column]).value
     slope_products[row, column] = slope_products[column, row] = slopes
     return gaussian_moments(f, 0.0, np.sqrt(variances)).mean, products, slope_products
-
-
-def hermite_expectations(
-    f: Activation, covariances: Float[np.ndarray, "examples examples"]
-) -> tuple[
-    Float[np.ndarray, " examples"], Float[np.ndarray, "examples examples"], Float[np.ndarray, "examples examples"]
-]:
-    """K4 for a smooth f: E f(U)f(V) = Σ_k a_k(σ_u) a_k(σ_v) ρ^k, a_k(σ) = E f(σZ) He_k(Z)/√k!; so for f'.
-
-    Coefficients by the trapezoidal rule, which is exact to rounding for functions analytic near the real axis.
-    """
-    stds = np.sqrt(covariances.diagonal())
-    inverse = np.divide(1.0, stds, out=np.zeros_like(stds), where=stds > 0)
-    correlations = np.clip(covariances * inverse[:, None] * inverse, -1.0, 1.0)
-    nodes = np.arange(-_REACH, _REACH + _STEP / 2, _STEP)
-    weights = _STEP * np.exp(-0.5 * nodes**2) / math.sqrt(2 * math.pi)
-    values, slopes = f(nodes[:, None] * stds), f.derivative(nodes[:, None] * stds)
-    polynomial, before, power = np.ones_like(nodes), np.zeros_like(nodes), np.ones_like(correlations)
-    products, slope_products = np.zeros_like(correlations), np.zeros_like(correlations)
-    for order in range(_TERMS):
-        a, b = (weights * polynomial) @ values, (weights * polynomial) @ slopes
-        products += power * np.outer(a, a)
-        slope_products += power * np.outer(b, b)
-        polynomial, before = (nodes * polynomial - math.sqrt(order) * before) / math.sqrt(order + 1), polynomial
-        power *= correlations
-    np.fill_diagonal(products, weights @ values**2)
-    np.fill_diagonal(slope_products, weights @ slopes**2)
-    return weights @ values, products, slope_products
 
 
 def _forward_statistics(f: Activation, layer: WideLayer, width: int, damping: float) -> dict[str, float]:

@@ -19,7 +19,6 @@ from analyses.experiments.mean_activations.prediction import (
     TWO_NUMBERS,
     from_gram_matrix,
     from_two_numbers,
-    hermite_expectations,
 )
 from analyses.experiments.mean_activations.settings import COLUMNS, Config
 from analyses.experiments.mean_activations.verdicts import layer_verdicts, summary
@@ -27,7 +26,6 @@ from analyses.networks.random import STATISTICS, Architecture, Start, measure_ne
 from elutheory.activations import activation
 from elutheory.errors import InputError
 from elutheory.gram import fisher_top_eigenvalue, propagate_gram, tangent_kernel
-from elutheory.kernels import dual_kernel, dual_kernel_derivative
 from elutheory.output.figures import figure_bytes
 from elutheory.propagation import Initialisation, initialisation, propagate
 
@@ -106,18 +104,6 @@ def test_gradients_and_fisher_matrices_are_those_of_the_tangent_kernel() -> None
         many = 10**9  # features: the bias is nothing beside so many weights
         found = from_gram_matrix(start(name, bias_variance=0.0), Architecture(50, 1), gram, many, 0.01)
         assert found["top_fisher_share"].iloc[0] == pytest.approx(expected, rel=1e-8)
-
-
-def test_smooth_activations_by_their_hermite_series() -> None:
-    # Reference: the package's quadrature of the pair (K1, K2), and of the single input
-    covariances = numpy.array([[0.5, 0.3, -0.4], [0.3, 1.7, 1.2], [-0.4, 1.2, 2.5]])
-    u, v = covariances.diagonal()[:, None], covariances.diagonal()[None]
-    for name in ("tanh", "logistic"):
-        mean, products, slopes = hermite_expectations(activation(name), covariances)
-        numpy.testing.assert_allclose(products, dual_kernel(name, u, v, covariances).value, rtol=1e-8, atol=1e-10)
-        expected = dual_kernel_derivative(name, u, v, covariances).value
-        numpy.testing.assert_allclose(slopes, expected, rtol=1e-8, atol=1e-10)
-        assert mean == pytest.approx(0.0 if name == "tanh" else 0.5, abs=1e-12)
 
 
 def test_two_numbers_are_those_of_propagate() -> None:
