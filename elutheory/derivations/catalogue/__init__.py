@@ -1,0 +1,74 @@
+"""Every derivation by name, in the order of the theory, and the page of its numbered statements.
+
+Here are the names; a derivation's module is loaded when the derivation is asked for. `numbered_statements` says what
+each number (F1, B3, P2b …) states, which derivation proves it, which public function computes it and which test
+compares the two; `page` prints that as docs/statements.md, with the equations and checks of the derivations themselves.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from elutheory.derivations.proof.derivation import Derivation
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a derivation is: a function of a module below `elutheory.derivations`. A call gives the derivation."""
+
+    module: str
+    function: str
+    arguments: tuple[Any, ...] = ()
+
+    def __call__(self) -> Derivation:
+        """The derivation; its module is loaded now."""
+        return getattr(importlib.import_module(f"elutheory.derivations.{self.module}"), self.function)(*self.arguments)
+
+
+DERIVATIONS: dict[str, Place] = {
+    "lemma-1": Place("bias_shift.partitioned_inverse", "lemma_1"),
+    "lemma-2": Place("bias_shift.partitioned_inverse", "lemma_2"),
+    "fisher-information": Place("bias_shift.fisher_matrix", "fisher_information"),
+    "theorem-1": Place("bias_shift.unit_natural_gradient", "theorem_1"),
+    "bias-shift": Place("bias_shift.unit_natural_gradient", "bias_shift_of_a_unit"),
+    "theorem-2": Place("bias_shift.unit_natural_gradient", "theorem_2"),
+    "centring": Place("bias_shift.unit_natural_gradient", "centring"),
+    "gaussian-units": Place("bias_shift.gaussian_inputs", "gaussian_units"),
+}
+"""Lemmas and theorems of arXiv 1511.07289: what `python -m elutheory.bias_shift --statement` prints."""
+
+PROOFS: dict[str, dict[str, Place]] = {
+    "Lemmas and theorems": DERIVATIONS,
+    "Gaussian moments": {
+        "tilting": Place("moments.identities", "tilting"),
+        "truncated-moments": Place("moments.identities", "truncated_moments"),
+        "stein": Place("moments.identities", "stein"),
+        "moments-elu": Place("moments.moments_of_activations", "activation_moments", ("elu",)),
+        "deactivation-limit": Place("moments.deactivation", "deactivation_limit"),
+    },
+    "Correlated pairs": {
+        "bivariate-normal": Place("kernels.identities", "bivariate_normal"),
+        "bivariate-tilting": Place("kernels.identities", "bivariate_tilting"),
+        "dual-kernel": Place("kernels.dual_kernels", "dual_kernel_closed_form"),
+        "dual-kernel-derivative": Place("kernels.dual_kernels", "dual_kernel_derivative_closed_form"),
+        "zero-mean-dual-kernel": Place("kernels.special_cases", "zero_mean_dual_kernel"),
+        "dual-kernel-limits": Place("kernels.special_cases", "dual_kernel_limits"),
+        "price-theorem": Place("kernels.identities", "price_theorem"),
+    },
+    "Signal propagation": {
+        "mean-field-recursion": Place("propagation.forward", "mean_field_recursion"),
+        "unit-mean-median": Place("propagation.forward", "unit_mean_median"),
+        "unit-mean-spread": Place("propagation.forward", "unit_mean_spread"),
+        "gradient-recursion": Place("propagation.backward", "gradient_recursion"),
+        "batch-normalised-recursion": Place("propagation.backward", "batch_normalised_recursion"),
+        "residual-recursion": Place("propagation.backward", "residual_recursion"),
+        "fisher-top-eigenvalue": Place("propagation.fisher_spectrum", "fisher_top_eigenvalue_bound"),
+        "push-through": Place("bias_shift.push_through_identity", "push_through"),
+    },
+}
+"""By section; a name is its derivation's identifier."""
+
+
+def proof(name: str) -> Derivation:
+    """The derivation of that name; raises KeyError for a name that is in no section."""
+    return {name: place for section in PROOFS.values() for name, place in section.items()}[name]()
