@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from elutheory.kernels.expectations import centred_pair_expectation
+from elutheory.kernels.mehler import mehler_grid
 from elutheory.moments.closed_forms import closed_form, moments
 from elutheory.moments.conditional_slopes import conditional_slope, function, slope
 from elutheory.moments.exponential_linear import ExponentialLinear
@@ -193,6 +194,7 @@ def _monomials(table: Any) -> Any | None:
 
 _REACH = 9.0  # of the normal density: 1e-19 lies beyond
 _DEGREE = 16
+_SERIES_TOLERANCE = 5e-14  # of the root mean squares; else pair by pair
 _FIXED = (0.0, 2.0, 4.5, _REACH)
 _TRANSITION = (2.5, 6.0, 9.5, 14.0)  # of M', in its own width tan θ
 _DECAY = (2.0, 5.0, 9.0, 14.0, 20.0, 28.0, 40.0)  # of e^{rate U}, in its own length
@@ -216,8 +218,15 @@ def grid_expectation(activation: "Activation", order: int, std_u: Any, std_v: An
         return numpy.stack([_products(form, order, std_u, std_v, *row) for row in zip(*columns, strict=True)], -1)
     shape = (len(std_u), len(std_v), len(angle))
     columns = (std_u[:, None, None], std_v[:, None], numpy.cos(angle), numpy.sin(angle))
-    flat = (numpy.broadcast_to(column, shape).reshape(-1) for column in columns)
-    return centred_pair_expectation(activation, order, *flat).reshape(shape)
+    values, error = numpy.empty(shape), numpy.full(shape, numpy.inf)
+    if form is None and not activation.breakpoints:
+        with numpy.errstate(all="ignore"):
+            values, error = mehler_grid(activation, order, std_u, std_v, columns[2])
+    left = ~(error <= _SERIES_TOLERANCE)
+    if left.any():
+        chosen = (numpy.broadcast_to(column, shape)[left] for column in columns)
+        values[left] = centred_pair_expectation(activation, order, *chosen)
+    return values
 
 
 def _products(form: ExponentialLinear, order: int, std_u: Any, std_v: Any, cosine: Any, sine: Any, means: Any) -> Any:

@@ -80,7 +80,7 @@ def graded_expectation(
             value, error, size = _Pair(activation, found, quantity, m1, m2, s1, s2, cosine, sine, refinement).sum()
             if error < best[1] or math.isnan(best[0]):
                 best = value, error, size
-            if error <= 2.0 * _ROUNDING * size:
+            if error <= 8.0 * _ROUNDING * size:
                 break
     return best
 
@@ -129,6 +129,7 @@ class _Pair:
         self.density, self.steps = refinement * _DENSITY, refinement * _GRADING
         self.g = activation if quantity == "value" else activation.derivative
         self.smallest = min(feature.width for feature in found)
+        self.hulls: dict[tuple[float, float], tuple[float, float] | None] = {}
 
     def sum(self) -> tuple[float, float, float]:
         """The quantity, its estimated error, and its size."""
@@ -172,7 +173,7 @@ class _Pair:
     def _grades(self, mean: float, std: float, least: float = 0.0) -> list[tuple[float, float]]:
         return [((one.at - mean) / std, math.hypot(one.width, least) / std) for one in self.found]
 
-    def _sampled(self, mean: float, std: float, everywhere: bool) -> tuple[Any, Any]:
+    def _sampled(self, mean: float, std: float) -> tuple[Any, Any]:
         """Places in standard deviations, and ln of the larger of φ|g| and φg² there, each over its largest."""
         places = [numpy.linspace(-_REACH, _REACH, 155)]
         for centre, width in self._grades(mean, std):
@@ -189,7 +190,13 @@ class _Pair:
         return x, numpy.maximum(*(one - numpy.nanmax(one) for one in logs))
 
     def _hull(self, mean: float, std: float) -> tuple[float, float] | None:
-        x, logs = self._sampled(mean, std, True)
+        """Where g at that mean and standard deviation has its mass, in standard deviations."""
+        if (mean, std) not in self.hulls:
+            self.hulls[mean, std] = self._found_hull(mean, std)
+        return self.hulls[mean, std]
+
+    def _found_hull(self, mean: float, std: float) -> tuple[float, float] | None:
+        x, logs = self._sampled(mean, std)
         inside = numpy.flatnonzero(logs >= math.log(_NEGLIGIBLE))
         if not len(inside):
             return None

@@ -60,6 +60,43 @@ def mehler_expectation(
     return sums.value * (s1 * s2) if quantity == "covariance" else sums.value, error
 
 
+def mehler_grid(activation: "Activation", order: int, std_u: Any, std_v: Any, cosine: Any) -> tuple[Any, Any]:
+    """E f^(order)(U) f^(order)(V) of centred pairs, all of std_u with all of std_v at every cosine, and their errors.
+
+    One-dimensional numpy arrays; results of shape (len(std_u), len(std_v), len(cosine)), errors relative to the root
+    mean squares, inf where there is no number. One product of matrices for every cosine.
+    """
+    (mean, std), (at_u, at_v) = distinct_inputs((0.0 * std_u, 0.0 * std_v), (std_u, std_v))
+    expansion = Expansion(activation, activation.derivative if order else activation, mean, std)
+    value = numpy.zeros((len(std_u), len(std_v), len(cosine)))
+    error = numpy.full_like(value, math.inf)
+    resolved = numpy.isfinite(expansion.error)
+    u, v = numpy.flatnonzero(resolved[at_u]), numpy.flatnonzero(resolved[at_v])
+    discretisation = expansion.error[at_u[u], None] + expansion.error[at_v[v]]
+    for terms, coarsest in _TERMS:
+        if not len(u) or not len(v):
+            break
+        left, right = (expansion.coefficients(at, terms, coarsest) for at in (at_u[u], at_v[v]))
+        rest = [(side.rest**2 / side.root**2 + _ROUNDING) ** 0.5 for side in (left, right)]
+        outside = numpy.outer(*rest)
+        scaled = [side.series * side.scale[:, None] for side in (left, right)]
+        unsettled = False
+        for place in range(len(cosine)):
+            powers = numpy.cumprod(numpy.concatenate([[1.0], numpy.full(terms - 1, cosine[place])]))
+            bound = abs(powers[-1] * cosine[place]) * outside + _ROUNDING + discretisation
+            at = numpy.ix_(u, v, [place])
+            better = bound[:, :, None] < 0.5 * error[at]  # more terms than are needed only add rounding
+            found = ((scaled[0] * powers) @ scaled[1].T)[:, :, None]
+            value[at], error[at] = (
+                numpy.where(better, found, value[at]),
+                numpy.where(better, bound[:, :, None], error[at]),
+            )
+            unsettled |= bool((error[at] > 2e-15 + 2.0 * discretisation[:, :, None]).any())
+        if not unsettled:
+            break
+    return value, error
+
+
 def mehler_mixed(
     activation: "Activation",
     orders: tuple[int, int],
@@ -87,7 +124,7 @@ def distinct_inputs(means: tuple[Any, ...], stds: tuple[Any, ...]) -> tuple[tupl
     """Each (mean, std) once, in numpy; and for each of the arrays which one its entries are."""
     keys: Any = numpy.concatenate([on_host(mean) + 1j * on_host(std) for mean, std in zip(means, stds, strict=True)])
     keys, places = numpy.unique(keys, return_inverse=True)
-    return (keys.real.copy(), keys.imag.copy()), numpy.split(places, len(means))
+    return (keys.real.copy(), keys.imag.copy()), numpy.split(places, numpy.cumsum([len(mean) for mean in means])[:-1])
 
 
 def coarsest_steps(activation: "Activation", mean: Any, std: Any) -> Any:

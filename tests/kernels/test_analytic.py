@@ -15,8 +15,9 @@ from flint import acb, arb
 
 import elutheory as et
 from elutheory.errors import InputError
+from elutheory.gram.interpolation import grid_expectation
 from elutheory.kernels import dual_covariance, dual_kernel, dual_kernel_derivative
-from elutheory.kernels.expectations import evaluate
+from elutheory.kernels.expectations import centred_pair_expectation, evaluate
 from elutheory.kernels.graded import graded_expectations
 from elutheory.kernels.mehler import coarsest_steps, mehler_expectation
 from elutheory.kernels.pairs import PairArguments
@@ -190,6 +191,16 @@ def test_far_from_every_feature() -> None:
     assert dual_kernel("tanh", 1e4, 1e4, 5e3, 1600.0, 1600.0).value == pytest.approx(1.0, rel=1e-15)
     assert 0.0 < dual_covariance("tanh", 1e4, 1e4, 9e3, 1600.0, 1600.0).value < 1e-50
     assert dual_covariance("tanh", 1.0, 1.0, 0.5, 1e3, 1e3).value == 0.0
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_grid_of_norms_and_angles_is_its_pairs(order: int) -> None:
+    """Norms and angles where 48 terms do, where 768 do not, and where not even an input can be expanded (40)."""
+    std_u, std_v, angle = np.array([0.5, 2.5, 40.0]), np.array([0.5, 4.0]), np.array([1e-3, 0.4, 1.5, 3.0])
+    found = grid_expectation(named("tanh"), order, std_u, std_v, angle)
+    columns = np.broadcast_arrays(std_u[:, None, None], std_v[:, None], np.cos(angle), np.sin(angle))
+    pairs = centred_pair_expectation(named("tanh"), order, *(column.reshape(-1) for column in columns))
+    np.testing.assert_allclose(found.reshape(-1), pairs, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
