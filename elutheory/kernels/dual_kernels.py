@@ -1,7 +1,8 @@
 """K1–K3 in floating point: E f(U)f(V), E f'(U)f'(V) and Cov(f(U), f(V)) of Gaussian pairs, numpy and torch.
 
 One integral over U with the conditional mean of f'(V) in closed form where `elutheory.moments.closed_forms` knows the
-activation, else by nested quadrature; `method` says which.
+activation. Else, for analytic f, Mehler's series (K4), or trapezoidal rules in graded variables where that is too long;
+and nested quadrature for what neither holds. `method` says which, with an estimate of its error.
 """
 
 from dataclasses import dataclass
@@ -39,9 +40,10 @@ def dual_kernel(
     Numbers, numpy arrays or torch tensors, which broadcast; float64 and float32 come out as they go in, integers as
     float64 (torch: the default dtype); all is computed in float64 on the tensor's own device, and torch results are
     differentiable. Variances >= 0; a zero variance means a constant. |covariance| above the geometric mean of the
-    variances by up to 64 rounding units is taken as that mean. Error: within 1e-13 of √(E f(U)² E f(V)²).
+    variances by up to 64 rounding units is taken as that mean. Error: within 1e-13 of √(E f(U)² E f(V)²); of nested
+    quadrature what `method` states, at most 1e-8.
     Raises InputError: not finite, negative variance or |correlation| > 1, naming the first such pair; wrong types;
-    shapes that do not broadcast.
+    shapes that do not broadcast; an integral that no rule finds to 1e-8.
     """
     return _evaluated(activation, "value", (variance_u, variance_v, covariance, mean_u, mean_v))
 
@@ -56,7 +58,8 @@ def dual_kernel_derivative(
 ) -> DualKernel:
     """E f'(U)f'(V) (K2), the derivative of `dual_kernel` by the covariance (Price); relative error within 1e-13.
 
-    Arguments as for `dual_kernel`. At a kink that holds a constant U, f' is that of `Activation.derivative`.
+    Where f has no closed form the error is relative to √(E f'(U)² E f'(V)²). Arguments and exceptions as for
+    `dual_kernel`. At a kink that holds a constant U, f' is that of `Activation.derivative`.
     """
     return _evaluated(activation, "slope", (variance_u, variance_v, covariance, mean_u, mean_v))
 
