@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy
+from numpy.polynomial.chebyshev import chebvander
 
 from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.kernels.mehler import mehler_grid
@@ -24,7 +25,7 @@ from elutheory.moments.conditional_slopes import conditional_slope, function, sl
 from elutheory.moments.exponential_linear import ExponentialLinear
 from elutheory.moments.floating_point import gaussian_moments
 from elutheory.numerics.arrays import library
-from elutheory.numerics.chebyshev import clenshaw, horner, kept, monomial_coefficients, nodes, polynomials, transform
+from elutheory.numerics.chebyshev import clenshaw, coefficients, horner, kept, monomial_coefficients, nodes
 from elutheory.numerics.quadrature import integrals_from, nodes_and_weights
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class KernelInterpolant:
         """Ready for the pairs of two sets of log standard deviations (numpy), in the library and place of `like`."""
         table = self.coefficients if self.monomials is None else self.monomials
         descending = numpy.moveaxis(table, -1, 0)[::-1]
-        first, second = (polynomials(self._scaled(x), table.shape[0]) for x in (left, right))
+        first, second = (chebvander(self._scaled(x), table.shape[0] - 1) for x in (left, right))
         rows = numpy.matmul(first, descending)  # (angle, left, norm)
         xp = library(like)
         if xp is not numpy:
@@ -117,15 +118,14 @@ def kernel_interpolant(
         return None
     norms = middle + half * nodes(norm_count)
     values = kernel(norms, norms, _angle(nodes(angle_count)))
-    table = values
-    for count in values.shape:  # each takes the leading axis to the end
-        table = numpy.tensordot(table, transform(count), (0, 1))
-    table = _chopped(table)
+    for axis in range(3):
+        values = coefficients(values, axis)
+    table = _chopped(values)
     rng = numpy.random.default_rng(_CHECK_SEED)
     x, y = middle + half * rng.uniform(-1, 1, (2, _CHECKS))
     angle = numpy.pi * rng.uniform(0, 1, _CHECKS) ** numpy.where(rng.random(_CHECKS) < 0.3, 4.0, 1.0)
     places = ((x - middle) / half, (y - middle) / half, 2.0 * angle / numpy.pi - 1.0)
-    values_of = [polynomials(t, count) for t, count in zip(places, table.shape, strict=True)]
+    values_of = [chebvander(t, count - 1) for t, count in zip(places, table.shape, strict=True)]
     found = numpy.tensordot(values_of[0], table, 1)
     for polynomial in values_of[1:]:
         found = (found * polynomial.reshape(*polynomial.shape, *([1] * (found.ndim - 2)))).sum(1)
@@ -165,7 +165,7 @@ def _angle(t: Any) -> Any:
 def _count(counts: tuple[int, ...], sections: Callable[[Any], Any]) -> int | None:
     """How many nodes resolve all sections (along the leading axis), None if more than the largest count."""
     for count in counts:
-        series = numpy.tensordot(transform(count), sections(nodes(count)), 1).reshape(count, -1)
+        series = coefficients(sections(nodes(count))).reshape(count, -1)
         if not numpy.isfinite(series).all():
             return None
         needed = max(kept(column, _CUT) for column in series.T)
@@ -184,7 +184,7 @@ def _chopped(table: Any) -> Any:
 
 def _monomials(table: Any) -> Any | None:
     """Chebyshev in the norms, monomial in the angle, where that costs no digits for any pair of norms."""
-    grid = polynomials(nodes(2 * len(table) + 1), len(table))
+    grid = chebvander(nodes(2 * len(table) + 1), len(table) - 1)
     on_grid = numpy.einsum("ai,bj,ijk->kab", grid, grid, table, optimize=True)
     if monomial_coefficients(on_grid) is None:
         return None
