@@ -1,6 +1,6 @@
-"""Matrices of one fixed size with explicit entries: rational functions of named entries, or exact rational numbers.
+"""Matrices of one fixed size with explicit entries: exact rational numbers, or rational functions of named quantities.
 
-Exact rational functions over Q in named quantities, kept in lowest terms.
+The rational functions are over Q and kept in lowest terms, so that equal functions are equal data.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +24,7 @@ class RationalNumber:
 
     @staticmethod
     def constant(numerator: int, denominator: int = 1) -> "RationalNumber":
+        """The number numerator / denominator."""
         return RationalNumber(fmpq(numerator, denominator))
 
     def __add__(self, other: "RationalNumber") -> "RationalNumber":
@@ -37,9 +38,11 @@ class RationalNumber:
 
     @property
     def is_zero(self) -> bool:
+        """Whether it is 0."""
         return self.value == 0
 
     def inverse(self) -> "RationalNumber":
+        """The reciprocal; raises CheckError for 0."""
         if self.is_zero:
             raise CheckError("a division by zero")
         return RationalNumber(1 / self.value)
@@ -69,9 +72,14 @@ class ExplicitAlgebra:
         return RationalFunction.quantity(self._index.setdefault(key, len(self._index)))
 
     def number(self, value: Any) -> Matrix:
+        """A rational number as a 1 x 1 matrix."""
         return ((self.constant(value.p, value.q),),)
 
     def letter(self, symbol: sympy.Basic) -> Matrix:
+        """The value of a symbol: the one given, the size, the vector of ones, or entries of its own.
+
+        Raises CheckError for a symbol without a value among rational numbers, and where there are too many entries.
+        """
         if symbol in self.letters:
             return self.letters[symbol]
         if symbol == self.size_symbol:
@@ -93,13 +101,16 @@ class ExplicitAlgebra:
         return int(expression.subs(self.size_symbol, self.size))
 
     def identity(self, size: sympy.Expr) -> Matrix:
+        """The size x size identity; sizes may be sympy's, with n in them."""
         n = self._dimension(size)
         return tuple(tuple(self.constant(int(i == j)) for j in range(n)) for i in range(n))
 
     def zero(self, rows: sympy.Expr, columns: sympy.Expr) -> Matrix:
+        """The rows x columns matrix of zeros; sizes may be sympy's, with n in them."""
         return ((self.constant(0),) * self._dimension(columns),) * self._dimension(rows)
 
     def blocks(self, rows: list[list[Matrix]]) -> Matrix:
+        """One matrix from blocks; raises CheckError where the heights in a row of blocks differ."""
         result: list[tuple[Any, ...]] = []
         for row in rows:
             if len({len(block) for block in row}) != 1:
@@ -108,11 +119,13 @@ class ExplicitAlgebra:
         return tuple(result)
 
     def add(self, left: Matrix, right: Matrix) -> Matrix:
+        """The sum, entry by entry; raises CheckError for matrices of different shapes."""
         if (len(left), len(left[0])) != (len(right), len(right[0])):
             raise CheckError("matrices of different shapes added")
         return tuple(tuple(x + y for x, y in zip(*rows, strict=True)) for rows in zip(left, right, strict=True))
 
     def multiply(self, left: Matrix, right: Matrix) -> Matrix:
+        """The matrix product, (r, m) times (m, c) -> (r, c); raises CheckError where m differs."""
         if len(left[0]) != len(right):
             raise CheckError("matrices whose shapes do not fit multiplied")
         columns = tuple(zip(*right, strict=True))
@@ -125,15 +138,17 @@ class ExplicitAlgebra:
         return total
 
     def scale(self, scalar: Matrix, value: Matrix) -> Matrix:
+        """A matrix times a scalar, which is a 1 x 1 matrix; raises CheckError for any other."""
         if (len(scalar), len(scalar[0])) != (1, 1):
             raise CheckError("only a scalar can scale a matrix")
         return tuple(tuple(scalar[0][0] * x for x in row) for row in value)
 
     def transpose(self, value: Matrix) -> Matrix:
+        """The transposed matrix, (r, c) -> (c, r)."""
         return tuple(zip(*value, strict=True))
 
     def inverse(self, value: Matrix) -> Matrix:
-        """Gauss-Jordan elimination, exact."""
+        """The inverse by Gauss-Jordan elimination; raises CheckError for a matrix that is singular or not square."""
         n = len(value)
         if n != len(value[0]):
             raise CheckError("only a square matrix has an inverse")
@@ -152,6 +167,7 @@ class ExplicitAlgebra:
         return tuple(tuple(row[n:]) for row in rows)
 
     def is_zero(self, value: Matrix) -> bool:
+        """Whether every entry is 0."""
         return all(x.is_zero for row in value for x in row)
 
 
@@ -173,6 +189,7 @@ class RationalFunction:
 
     @staticmethod
     def constant(numerator: int, denominator: int = 1) -> "RationalFunction":
+        """The constant numerator / denominator."""
         context = _context()
         return RationalFunction(context.constant(fmpq(numerator, denominator)), context.constant(fmpq(1)))
 
@@ -183,6 +200,7 @@ class RationalFunction:
 
     @property
     def is_zero(self) -> bool:
+        """Whether it is 0 everywhere."""
         return self.numerator == 0
 
     def has_nonnegative_coefficients(self) -> bool:
@@ -214,6 +232,7 @@ class RationalFunction:
         return _lowest_terms(self.numerator * other.numerator, self.denominator * other.denominator)
 
     def inverse(self) -> "RationalFunction":
+        """The reciprocal; raises CheckError for the function 0."""
         if self.is_zero:
             raise CheckError("a division by zero")
         return _lowest_terms(self.denominator, self.numerator)

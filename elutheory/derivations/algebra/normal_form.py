@@ -63,9 +63,11 @@ class NormalFormAlgebra:
         return RationalFunction.quantity(self._index[key])
 
     def number(self, value: sympy.Rational) -> Form:
+        """A rational number as a 1 x 1 form."""
         return _scalar(RationalFunction.constant(value.p, value.q))
 
     def letter(self, symbol: sympy.Basic) -> Form:
+        """A scalar, a known symmetric matrix or a vector; raises CheckError for any other symbol."""
         if isinstance(symbol, sympy.Symbol):
             return _scalar(self._quantity(symbol))
         if not isinstance(symbol, sympy.MatrixSymbol):
@@ -76,15 +78,19 @@ class NormalFormAlgebra:
         return Form(symbol.shape[0], symbol.shape[1], {((symbol.name, kind),): RationalFunction.constant(1)})
 
     def identity(self, size: sympy.Expr) -> Form:
+        """The size x size identity: the empty word."""
         return Form(size, size, {(): RationalFunction.constant(1)})
 
     def zero(self, rows: sympy.Expr, columns: sympy.Expr) -> Form:
+        """The rows x columns matrix of zeros: no word."""
         return Form(rows, columns, {})
 
     def blocks(self, rows: list[list[Form]]) -> BlockForm:
+        """A matrix of forms."""
         return BlockForm(tuple(tuple(row) for row in rows))
 
     def add(self, left: Any, right: Any) -> Any:
+        """The sum of two forms or of two block forms; raises CheckError for different shapes."""
         if isinstance(left, BlockForm) and isinstance(right, BlockForm):
             if [len(row) for row in left.rows] != [len(row) for row in right.rows]:
                 raise CheckError("the block matrices have different numbers of blocks")
@@ -99,6 +105,7 @@ class NormalFormAlgebra:
         return Form(left.rows, left.columns, {w: k for w, k in terms.items() if not k.is_zero})
 
     def multiply(self, left: Any, right: Any) -> Any:
+        """The product of two forms or of two block forms; raises CheckError where they do not multiply."""
         if isinstance(left, BlockForm) and isinstance(right, BlockForm):
             if len(left.rows[0]) != len(right.rows):
                 raise CheckError("the block matrices cannot be multiplied")
@@ -145,6 +152,7 @@ class NormalFormAlgebra:
         return self._quantity(min(word, _transpose(word)))
 
     def scale(self, scalar: Any, value: Any) -> Any:
+        """A form or a block form times a 1 x 1 form; raises CheckError for any other factor."""
         factor = _plain(scalar)
         if (factor.rows, factor.columns) != (1, 1):
             raise CheckError("only a scalar can scale a matrix")
@@ -155,12 +163,17 @@ class NormalFormAlgebra:
         return Form(value.rows, value.columns, terms)
 
     def transpose(self, value: Any) -> Any:
+        """The transposed form or block form: words reversed, rows and columns exchanged."""
         if isinstance(value, BlockForm):
             columns = zip(*value.rows, strict=True)
             return BlockForm(tuple(tuple(self.transpose(block) for block in column) for column in columns))
         return Form(value.columns, value.rows, {_transpose(word): k for word, k in value.terms.items()})
 
     def inverse(self, value: Any) -> Form:
+        """The inverse of a scalar, or of an invertible word plus terms of rank one (Sherman-Morrison), multiplied back.
+
+        Raises CheckError for anything else.
+        """
         value = _plain(value)
         if value.rows != value.columns:
             raise CheckError("only a square matrix has an inverse")
@@ -198,6 +211,7 @@ class NormalFormAlgebra:
         return self.add(inverse, self.scale(factor, correction))
 
     def is_zero(self, value: Any) -> bool:
+        """Whether no word is left: the two sides of an equation are equal for every n."""
         if isinstance(value, BlockForm):
             return all(self.is_zero(block) for row in value.rows for block in row)
         return all(k.is_zero for k in value.terms.values())

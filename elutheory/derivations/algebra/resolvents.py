@@ -50,35 +50,45 @@ class ResolventAlgebra:
     _scalars: NormalFormAlgebra = field(default_factory=lambda: NormalFormAlgebra(frozenset(), frozenset()))
 
     def number(self, value: sympy.Rational) -> Form:
+        """A rational number as a 1 x 1 form."""
         return self._scalars.number(value)
 
     def letter(self, symbol: sympy.Basic) -> Form:
+        """Φ, or a scalar or vector."""
         if symbol == self.rectangle:
             return Form(*self.rectangle.shape, {(_PHI,): _ONE})
         return self._scalars.letter(symbol)
 
     def identity(self, size: sympy.Expr) -> Form:
+        """The size x size identity: the empty word."""
         return self._scalars.identity(size)
 
     def zero(self, rows: sympy.Expr, columns: sympy.Expr) -> Form:
+        """The rows x columns matrix of zeros: no word."""
         return self._scalars.zero(rows, columns)
 
     def blocks(self, rows: list[list[Form]]) -> Form:
+        """Refused with CheckError: no statement about resolvents has blocks."""
         raise CheckError("block matrices have no rule here")
 
     def add(self, left: Form, right: Form) -> Form:
+        """The sum of two forms of one shape."""
         return self._scalars.add(left, right)
 
     def scale(self, scalar: Form, value: Form) -> Form:
+        """A form times a scalar."""
         return self._scalars.scale(scalar, value)
 
     def is_zero(self, value: Form) -> bool:
+        """Whether no word is left."""
         return self._scalars.is_zero(value)
 
     def transpose(self, value: Form) -> Form:
+        """The transposed form: words reversed, Φ and Φᵀ exchanged; the resolvents are symmetric."""
         return Form(value.columns, value.rows, {_transpose(word): k for word, k in value.terms.items()})
 
     def multiply(self, left: Form, right: Form) -> Form:
+        """The product in normal form; raises CheckError where the shapes do not multiply."""
         if left.columns != right.rows:
             raise CheckError(f"{left.rows} x {left.columns} times {right.rows} x {right.columns} does not multiply")
         result = Form(left.rows, right.columns, {})
@@ -90,7 +100,7 @@ class ResolventAlgebra:
         return result
 
     def inverse(self, value: Form) -> Form:
-        """Of a scalar, or of `k (ΦᵀΦ + νI)` or `k (ΦΦᵀ + νI)`."""
+        """The inverse of a scalar, of `k (ΦᵀΦ + νI)` or of `k (ΦΦᵀ + νI)`; raises CheckError for any other form."""
         if value.rows == value.columns == 1:
             return self._scalars.inverse(value)
         for gram, resolvent in (((_PHI_T, _PHI), _R), ((_PHI, _PHI_T), _Q)):
@@ -106,7 +116,7 @@ class ResolventAlgebra:
         return Evaluation(self, {}).value(self.damping).terms[()]
 
     def _reduce(self, word: Word) -> dict[Word, RationalFunction]:
-        """A normal form of one product: rules applied until none fits, closed products taken out as scalars."""
+        """The normal form of one product: rules applied until none fits, closed products taken out as scalars."""
         for start in range(len(word)):
             for length in (2, 3):
                 part = word[start : start + length]
@@ -210,7 +220,7 @@ class RectangularSetting:
 
     @property
     def cleared_checks(self) -> tuple[Check, ...]:
-        """For the push-through identity itself, which the normal form uses: the proof multiplies it out."""
+        """Checks of the push-through identity itself, which the normal form uses: the proof multiplies it out."""
         proof = Check("every shape (resolvents cleared)", self._equal_cleared, proves=True)
         return (proof, *self._fixed_shapes)
 

@@ -1,6 +1,7 @@
-"""A random finite sample space in exact arithmetic: its expectations are honest sums (F1, F2).
+"""Random finite sample spaces (F1, F2) and small random layers (P), in exact rationals.
 
-Small random layers whose expectations are honest sums over every value of every weight, in exact rationals.
+Their expectations are honest sums, over every point or over every value of every weight, which use no formula that
+they are there to check.
 """
 
 import random
@@ -41,22 +42,27 @@ class SampleSpace:
 
     @property
     def n(self) -> int:
+        """The number of incoming activations."""
         return len(self.activations[0])
 
     @property
     def c(self) -> fmpq:
+        """`c = E_p[delta²]` (F1)."""
         return self.expectation(lambda delta, a: delta**2)
 
     def mean(self, under_q: bool) -> list[fmpq]:
+        """`E_p[a]` or `E_q[a]`, n numbers."""
         return [self.expectation(lambda d, a, j=j: self._weight(d, under_q) * a[j]) for j in range(self.n)]
 
     def second_moment(self, under_q: bool) -> list[list[fmpq]]:
+        """`E_p[aaᵀ]` or `E_q[aaᵀ]`, n x n."""
         return [
             [self.expectation(lambda d, a, i=i, j=j: self._weight(d, under_q) * a[i] * a[j]) for j in range(self.n)]
             for i in range(self.n)
         ]
 
     def variance(self, under_q: bool) -> list[list[fmpq]]:
+        """`Var_p(a)` or `Var_q(a)`, n x n."""
         mean = self.mean(under_q)
         return [
             [
@@ -83,7 +89,7 @@ Law = tuple[tuple[fmpq, fmpq], ...]  # (value, probability)
 
 
 def centred_law(generator: random.Random) -> Law:
-    """Two values, mean zero, skewed."""
+    """A law of two values with mean zero, skewed."""
     above, below = fmpq(generator.randint(1, 7), 4), fmpq(generator.randint(1, 7), 3)
     return ((above, below / (above + below)), (-below, above / (above + below)))
 
@@ -94,10 +100,12 @@ def variance(law: Law) -> fmpq:
 
 
 def inner_product(left: Sequence[fmpq], right: Sequence[fmpq]) -> fmpq:
+    """The sum of the products of entries."""
     return sum((x * y for x, y in zip(left, right, strict=True)), fmpq(0))
 
 
 def vector(size: int, generator: random.Random) -> list[fmpq]:
+    """`size` random rationals, none of them 0."""
     return [fmpq(generator.choice((-5, -4, -2, 3, 4, 7)), 3) for _ in range(size)]
 
 
@@ -111,15 +119,16 @@ class RandomLayer:
 
     @staticmethod
     def draw(size: int, generator: random.Random) -> "RandomLayer":
+        """A layer with `size` units below it; weights and bias have random laws of two values."""
         return RandomLayer(size, centred_law(generator), centred_law(generator))
 
     @property
     def weight_variance(self) -> fmpq:
-        """fan-in × Var(w)."""
+        """The fan-in times the variance of a weight."""
         return self.size * variance(self.weight)
 
     def draws(self) -> Iterator[tuple[fmpq, tuple[fmpq, ...], fmpq]]:
-        """Every (probability, weights, bias)."""
+        """Every (probability, weights, bias) that the laws allow."""
         for bias, p_bias in self.bias:
             for points in product(self.weight, repeat=self.size):
                 yield p_bias * prod((p for _, p in points), start=fmpq(1)), tuple(value for value, _ in points), bias

@@ -15,17 +15,39 @@ from elutheory.derivations.proof.steps import CheckError
 class Algebra(Protocol):
     """Where symbols get values that can be added, multiplied, transposed and inverted. Scalars are 1 x 1 values."""
 
-    def number(self, value: sympy.Rational) -> Any: ...
-    def letter(self, symbol: sympy.Basic) -> Any: ...
-    def identity(self, size: Any) -> Any: ...
-    def zero(self, rows: Any, columns: Any) -> Any: ...
-    def blocks(self, rows: list[list[Any]]) -> Any: ...
-    def add(self, left: Any, right: Any) -> Any: ...
-    def multiply(self, left: Any, right: Any) -> Any: ...
-    def scale(self, scalar: Any, value: Any) -> Any: ...
-    def transpose(self, value: Any) -> Any: ...
-    def inverse(self, value: Any) -> Any: ...
-    def is_zero(self, value: Any) -> bool: ...
+    def number(self, value: sympy.Rational) -> Any:
+        """A rational number as a scalar."""
+
+    def letter(self, symbol: sympy.Basic) -> Any:
+        """The value of a symbol or matrix symbol."""
+
+    def identity(self, size: Any) -> Any:
+        """The size x size identity."""
+
+    def zero(self, rows: Any, columns: Any) -> Any:
+        """The rows x columns matrix of zeros."""
+
+    def blocks(self, rows: list[list[Any]]) -> Any:
+        """A matrix from rows of blocks."""
+
+    def add(self, left: Any, right: Any) -> Any:
+        """The sum of two values of one shape."""
+
+    def multiply(self, left: Any, right: Any) -> Any:
+        """The matrix product."""
+
+    def scale(self, scalar: Any, value: Any) -> Any:
+        """A value times a scalar."""
+
+    def transpose(self, value: Any) -> Any:
+        """The transposed value."""
+
+    def inverse(self, value: Any) -> Any:
+        """The inverse of a square value."""
+
+    def is_zero(self, value: Any) -> bool:
+        """Whether the value is 0."""
+        ...
 
 
 class Evaluation:

@@ -13,7 +13,7 @@ from elutheory.derivations.algebra.entries import Matrix
 from elutheory.derivations.algebra.sample_spaces import SampleSpace, as_matrix
 from elutheory.derivations.algebra.settings import MatrixSetting
 from elutheory.derivations.expectations.layer_notation import ones
-from elutheory.derivations.moments.moments_of_activations import moment_formulas
+from elutheory.derivations.moments.moments_of_activations import moment_formulas, with_symbols
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     InnerProduct,
@@ -90,7 +90,7 @@ def gaussian_units() -> Derivation:
         s: (1 + InnerProduct(mean_q.T * variance_q.I * mean_q)) / c,
         k: 1 + InnerProduct((mean_q.T - mean_p.T) * variance_q.I * mean_q),
     }
-    elu = moment_formulas(activation("elu", alpha=alpha))
+    elu = moment_formulas(with_symbols("elu"))
     setting = MatrixSetting(n, frozenset(), definitions, _units_example, ones=ones)
     checks = setting.checks
 

@@ -4,12 +4,10 @@ import re
 import textwrap
 from functools import cache
 
-from elutheory.activations.activation_function import activation
 from elutheory.derivations.catalogue import PROOFS
 from elutheory.derivations.catalogue.numbered_statements import PAPER_EXPERIMENTS, PARTS, NumberedStatement
-from elutheory.derivations.moments.moments_of_activations import activation_moments
+from elutheory.derivations.moments.moments_of_activations import activation_moments, with_symbols
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.notation import alpha
 from elutheory.derivations.proof.printing import statement_latex
 from elutheory.derivations.proof.steps import Check, Step
 
@@ -29,7 +27,7 @@ _INTRODUCTION = (
 @cache
 def derivations() -> dict[str, Derivation]:
     """The catalogue's derivations by name; the ELU's moments with α left a symbol."""
-    symbolic = activation_moments(activation("elu", alpha=alpha))
+    symbolic = activation_moments(with_symbols("elu"))
     named = {name: place for section in PROOFS.values() for name, place in section.items()}
     return {name: symbolic if name == symbolic.identifier else place() for name, place in named.items()}
 

@@ -85,6 +85,7 @@ class Point:
     values: tuple[tuple[sympy.Symbol, Any], ...]
 
     def exact(self) -> dict[Any, Any]:
+        """Symbol -> exact number."""
         return dict(self.values)
 
     def __str__(self) -> str:

@@ -33,6 +33,7 @@ class Phi(sympy.Function):
 
     @classmethod
     def eval(cls, z: sympy.Expr) -> sympy.Expr | None:
+        """0 and 1 at the infinities, 1/2 at 0."""
         if z is sympy.oo:
             return sympy.Integer(1)
         if z is sympy.S.NegativeInfinity:
@@ -40,6 +41,7 @@ class Phi(sympy.Function):
         return sympy.Rational(1, 2) if z.is_zero else None
 
     def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        """Its derivative is phi."""
         return phi(self.args[0])
 
     def _eval_rewrite_as_erfc(self, z: sympy.Expr, **_: Any) -> sympy.Expr:
@@ -67,11 +69,13 @@ class phi(sympy.Function):  # noqa: N801 (the density is written with a small le
 
     @classmethod
     def eval(cls, z: sympy.Expr) -> sympy.Expr | None:
+        """0 at the infinities; phi(−z) is phi(z), whichever sympy calls positive."""
         if z in (sympy.oo, sympy.S.NegativeInfinity):
             return sympy.Integer(0)
         return phi(-z) if z.could_extract_minus_sign() else None
 
     def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        """Its derivative is −z phi(z)."""
         (z,) = self.args
         return -z * phi(z)
 
@@ -110,11 +114,13 @@ class Phi2(sympy.Function):
 
     @classmethod
     def eval(cls, h: sympy.Expr, k: sympy.Expr, r: sympy.Expr) -> sympy.Expr | None:
+        """At correlation 0 it is a product."""
         if r.is_zero:
             return Phi(h) * Phi(k)
         return None
 
     def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        """The derivatives by h, k and r, see the class."""
         h, k, r = self.args
         if argindex == 3:
             return bivariate_density(h, k, r)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import sympy
+from scipy.special import ndtri
 
 from elutheory.activations.activation_function import Activation, activation
 from elutheory.derivations.expectations.layer_notation import (
@@ -110,8 +111,6 @@ class Signal:
     @cached_property
     def median(self) -> float:
         """The middle one of the unit means at equally likely units, sorted."""
-        from scipy.special import ndtri
-
         return float(np.median(self.unit_mean(ndtri((np.arange(_UNITS) + 0.5) / _UNITS))))
 
     def mean_square_difference(self, c: float) -> float:

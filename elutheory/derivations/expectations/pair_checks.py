@@ -112,7 +112,7 @@ def _axis(shift: Any, std: Any) -> _Axis:
 
 @cache
 def _grid(point: Point) -> tuple[_Axis, _Axis, arb_mat]:
-    """Both axes, and the bivariate density times the weights (a row an x, a column a y)."""
+    """Both axes, and the bivariate density times the weights (one row per x, one column per y)."""
     numbers = {symbol: mpmath.mpf(value.p) / value.q for symbol, value in point.values}
     r = numbers[rho]
     complement = 1 - r * r

@@ -91,6 +91,7 @@ def _integral(point: Point, quadrant: str, slope: bool) -> Any:
 def match_quadrature(
     left: sympy.Symbol, quadrant: str, slope: bool, points: tuple[Point, ...], statement: sympy.Basic
 ) -> None:
+    """Compare the right side with quadrature in the plane at each point; raises CheckError where they differ."""
     right = explicit(right_side(statement, left))
     for point in points:
         check_number(right, point, _integral(point, quadrant, slope))

@@ -118,7 +118,7 @@ def _with_density(expression: Any) -> Any:
 
 
 def _match_derivative(left: Any, position: int, statement: sympy.Basic) -> None:
-    """Against the numerical derivative of Plackett's integral."""
+    """Compare the right side with the numerical derivative of Plackett's integral."""
     right = right_side(statement, left)
     for index, numbers in enumerate(_NUMBERS):
         check_number(right, Point(tuple(numbers.items())), _numerical_derivative(index, position))
@@ -140,7 +140,7 @@ def _prove_from_independence(statement: sympy.Basic) -> None:
 
 
 def _match_quadrant(left: Any, first: Any, second: Any, statement: sympy.Basic) -> None:
-    """Against quadrature of the density: P(Z1 <= first, Z2 <= second)."""
+    """Compare the right side with quadrature of the density: P(Z1 <= first, Z2 <= second)."""
     right = right_side(statement, left)
     for numbers in _NUMBERS[:_QUADRANT_POINTS]:
         h, k = (sympy.sympify(u).subs(numbers) for u in (first, second))
@@ -344,7 +344,7 @@ def bivariate_tilting() -> Derivation:
 
 
 def _prove_covariance(statement: sympy.Basic) -> None:
-    """Its slope in rho is Price's, and it is zero at rho = 0."""
+    """The right side's slope in rho is Price's, and it is zero at rho = 0."""
     right = right_side(statement, pair_covariance)
     if not is_zero_at_every_correlation(sympy.diff(right, rho) - s1 * s2 * _slopes(rho)):
         raise CheckError(f"the derivative of {statement} by rho is not Price's")
@@ -353,7 +353,7 @@ def _prove_covariance(statement: sympy.Basic) -> None:
 
 
 def _match_covariance(statement: sympy.Basic) -> None:
-    """f the sine: E[cos X cos Y] is elementary, the covariance of the sines comes from quadrature."""
+    """For f = g = sine, E[cos X cos Y] is elementary; the covariance of the sines comes from quadrature."""
     means = s1 * a, s2 * b
     spread = (s1**2 + s2**2) / 2
 

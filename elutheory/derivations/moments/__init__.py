@@ -1,1 +1,9 @@
-"""M: the moments of one Gaussian variable."""
+"""M: Gaussian moments of activation functions, in closed form.
+
+- `identities` (M1, M2, M5): tilting, truncated moments, Stein's identity;
+- `moments_of_activations` (M2–M6): every moment of every piecewise (polynomial × exponential) activation, derived for
+  the function at hand;
+- `deactivation` (M7): what the variance of a unit far below zero tends to.
+
+Start with `identities`.
+"""

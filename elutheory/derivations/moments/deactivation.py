@@ -9,11 +9,16 @@ from typing import Any
 
 import sympy
 
-from elutheory.activations.activation_function import Activation, activation
+from elutheory.activations.activation_function import Activation
 from elutheory.derivations.expectations.checks import Point, quadrature
 from elutheory.derivations.expectations.functions import Phi
 from elutheory.derivations.expectations.normal_form import is_identically_zero, normal_form, terms_as_expression
-from elutheory.derivations.moments.moments_of_activations import INTEGRANDS, MomentFormulas, moment_formulas
+from elutheory.derivations.moments.moments_of_activations import (
+    INTEGRANDS,
+    MomentFormulas,
+    moment_formulas,
+    with_symbols,
+)
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     alpha,
@@ -100,8 +105,8 @@ def deactivation_limit() -> Derivation:
     `slope² sigma²` is the leaky ReLU's variance in the deactivated state only, not at any mu: the last step gives it at
     mu = 0.
     """
-    elu = activation("elu", alpha=alpha)
-    leaky = activation("leaky_relu", negative_slope=negative_slope)
+    elu = with_symbols("elu")
+    leaky = with_symbols("leaky_relu")
 
     def step(left: sympy.Symbol, function: Activation, formula: str, right: sympy.Expr, reason: str, name: str) -> Step:
         parameter = alpha if function is elu else negative_slope

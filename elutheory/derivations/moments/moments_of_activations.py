@@ -127,6 +127,11 @@ def _jumps(function: Activation, integrand: Callable[[Piece], sympy.Expr]) -> li
 # --- closed forms -------------------------------------------------------------------------------------------------
 
 
+def with_symbols(name: str) -> Activation:
+    """The registered activation of that name, α or s left symbolic where it has such a parameter."""
+    return activation(name, **{key: PARAMETERS[key] for key in activation(name).parameter_values})
+
+
 def moment_formulas(function: Activation | str) -> MomentFormulas:
     """The closed forms of M3-M6 for an activation or a registry name; parameters are numbers or positive symbols.
 
@@ -254,7 +259,7 @@ def _prove_derivative(function: Activation, left: sympy.Symbol, variable: sympy.
 
 
 def _prove_variance(function: Activation, statement: sympy.Basic) -> None:
-    """Against `E (f − m)²` for any constant m, at m = E f."""
+    """Compare with `E (f − m)²`, derived for any constant m and taken at m = E f."""
     formulas, constant = moment_formulas(function), sympy.Dummy("m", real=True)
     squares = _pieces(function, lambda at: (at.value - constant) ** 2)
     deviation = gaussian_expectation_of_pieces(squares, function.symbol)
@@ -370,9 +375,9 @@ def _lettered(function: Activation) -> tuple[Activation, dict[sympy.Symbol, Any]
 
 
 def _names(function: Activation) -> dict[sympy.Basic, Written]:
-    """A parameter of a registered activation that is a symbol of the registry's name for it is written as such."""
+    """How symbolic parameters of a registered activation are written, if they bear the registry's names for them."""
     return {
-        value: PARAMETERS[key]
+        value: PARAMETERS[key].written
         for key, value in function.parameters
         if key in PARAMETERS and isinstance(value, sympy.Symbol) and value.name == key
     }

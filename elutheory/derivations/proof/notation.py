@@ -50,6 +50,7 @@ class Str(sympy.core.symbol.Str):
     written: Written
 
     def __new__(cls, name: str, text: str, latex: str) -> "Str":
+        """A name that compares unequal to the plain string of sympy."""
         string = super().__new__(cls, name)
         string.written = Written(text, latex)
         return string
@@ -73,6 +74,7 @@ class InnerProduct(sympy.Expr):
     precedence = PRECEDENCE["Mul"]
 
     def __new__(cls, matrix: Any) -> "InnerProduct":
+        """The scalar that a 1 x 1 matrix expression is; raises ValueError for any other shape."""
         if getattr(matrix, "shape", None) != (1, 1):
             raise ValueError(f"only a 1 x 1 matrix is a scalar, {matrix} is not")
         return super().__new__(cls, matrix)
@@ -147,7 +149,7 @@ tilted_moments = tuple(
 # The parameters of the registry's activation functions, left symbolic.
 alpha = Symbol("alpha", "α", r"\alpha", positive=True)
 negative_slope = Symbol("negative_slope", "s", positive=True)
-PARAMETERS: Mapping[str, Written] = {"alpha": alpha.written, "negative_slope": negative_slope.written}
+PARAMETERS: Mapping[str, Symbol] = {"alpha": alpha, "negative_slope": negative_slope}
 
 
 def written(symbol: sympy.Basic) -> Written | None:

@@ -1,4 +1,8 @@
-"""Statements as one line of Unicode text, as LaTeX, and as presentation MathML."""
+"""Statements as one line of Unicode text, as LaTeX, and as presentation MathML.
+
+A function may print itself: sympy's printers ask it for `_latex` and `_mathml_presentation`, the text printer for
+`_statement_text`; `is_last_factor` puts it after its coefficients.
+"""
 
 # sympy annotates its printers' methods by what its own versions happen to return.
 # pyright: reportIncompatibleMethodOverride=false, reportAttributeAccessIssue=false, reportArgumentType=false
@@ -312,6 +316,7 @@ class StatementMathmlPrinter(MathMLPresentationPrinter):
         return self._leaf("mn", "0")
 
     def parenthesize(self, item: Any, level: int, strict: bool = False) -> Any:
+        """As sympy's, but scalars of 1 x 1 products need no brackets."""
         return self._print(item) if isinstance(item, InnerProduct) else super().parenthesize(item, level, strict)
 
     def _print_MatMul(self, expr: Any) -> Any:

@@ -1,1 +1,8 @@
-"""P: signals and gradients in deep random networks."""
+"""P: signals and gradients in deep random networks of infinite width.
+
+- `forward` (P1, P2, P2b): a layer of random weights; the mean activations of its units over the data;
+- `backward` (P3): the variance of the gradient; batch normalisation and residual branches;
+- `fisher_spectrum` (P5): the largest eigenvalue of the Fisher matrix.
+
+Start with `forward`.
+"""

@@ -12,7 +12,6 @@ import mpmath
 import sympy
 from flint import fmpq
 
-from elutheory.activations.activation_function import activation
 from elutheory.derivations.algebra.entries import Matrix
 from elutheory.derivations.algebra.sample_spaces import (
     RandomLayer,
@@ -63,7 +62,7 @@ from elutheory.derivations.expectations.layer_notation import (
 )
 from elutheory.derivations.expectations.normal_form import is_identically_zero
 from elutheory.derivations.expectations.pointwise import pointwise_checks
-from elutheory.derivations.moments.moments_of_activations import INTEGRANDS, moment_formulas
+from elutheory.derivations.moments.moments_of_activations import INTEGRANDS, moment_formulas, with_symbols
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     InnerProduct,
@@ -118,7 +117,7 @@ def _outgoing_example(size: int, generator: random.Random) -> Mapping[sympy.Basi
 def _prove_elu_slope(statement: sympy.Basic) -> None:
     """The derivative by q = sigma² of M4 at mu = 0."""
     right = right_side(statement, second_moment_slope)
-    second_moment: Any = moment_formulas(activation("elu", alpha=alpha)).second_moment.subs(mu, 0)
+    second_moment: Any = moment_formulas(with_symbols("elu")).second_moment.subs(mu, 0)
     by_q = sympy.diff(second_moment, sigma) / (2 * sigma)
     if not is_identically_zero(sympy.expand(right.subs(q, sigma**2)) - weight_variance * by_q):
         raise CheckError(f"{statement} is not the derivative of M4 by q")
@@ -283,13 +282,9 @@ def _equal_units_example(size: int, generator: random.Random) -> Mapping[sympy.B
     }
 
 
-def _elu_or_relu(name: str) -> Any:
-    return activation(name, alpha=alpha) if name == "elu" else activation(name)
-
-
 def _prove_normalised_chi(name: str, statement: sympy.Basic) -> None:
     """The right side times Var f is E f'², both by M3 and M4 at mu = 0, sigma = 1."""
-    moments = moment_formulas(_elu_or_relu(name))
+    moments = moment_formulas(with_symbols(name))
     standard: dict[Any, Any] = {mu: sympy.Integer(0), sigma: sympy.Integer(1)}
     numerator, denominator = sympy.fraction(sympy.together(right_side(statement, chi)))
     difference = numerator * moments.variance.subs(standard) - denominator * moments.slope_second_moment.subs(standard)
@@ -298,7 +293,7 @@ def _prove_normalised_chi(name: str, statement: sympy.Basic) -> None:
 
 
 def _match_normalised_chi(name: str, statement: sympy.Basic) -> None:
-    function = _elu_or_relu(name)
+    function = with_symbols(name)
     for value in (_Q(1), _Q(5, 4)):
         point = Point(((mu, sympy.Integer(0)), (sigma, sympy.Integer(1)), (alpha, value)))
         moments = (INTEGRANDS[name] for name in ("mean", "second_moment", "slope_second_moment"))
@@ -328,7 +323,7 @@ def batch_normalised_recursion() -> Derivation:
             Check(f"α = 1, 5/4 (quadrature, {DIGITS} digits)", partial(_match_normalised_chi, name)),
         )
 
-    elu = moment_formulas(activation("elu", alpha=alpha))
+    elu = moment_formulas(with_symbols("elu"))
     standard: dict[Any, Any] = {mu: sympy.Integer(0), sigma: sympy.Integer(1)}
     elu_chi = elu.slope_second_moment.subs(standard) / elu.variance.subs(standard)
     steps = (

@@ -11,7 +11,6 @@ from typing import Any
 import sympy
 from flint import fmpq
 
-from elutheory.activations.activation_function import activation
 from elutheory.derivations.algebra.entries import Matrix
 from elutheory.derivations.algebra.finite_sums import SumSetting
 from elutheory.derivations.algebra.sample_spaces import (
@@ -60,7 +59,7 @@ from elutheory.derivations.expectations.layer_notation import (
 )
 from elutheory.derivations.expectations.normal_form import is_identically_zero
 from elutheory.derivations.expectations.pointwise import pointwise_checks
-from elutheory.derivations.moments.moments_of_activations import INTEGRANDS, moment_formulas
+from elutheory.derivations.moments.moments_of_activations import INTEGRANDS, moment_formulas, with_symbols
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     InnerProduct,
@@ -287,12 +286,11 @@ def _prove_increasing(name: str, statement: sympy.Basic) -> None:
 
 
 def _closed_form(name: str) -> Any:
-    function = activation(name, alpha=alpha) if name == "elu" else activation(name)
-    return moment_formulas(function).mean
+    return moment_formulas(with_symbols(name)).mean
 
 
 def _match_slope(name: str, statement: sympy.Basic) -> None:
-    function = activation(name, alpha=alpha) if name == "elu" else activation(name)
+    function = with_symbols(name)
     for point in _MOMENT_POINTS:
         check_value(right_side(statement, slope_mean), point, quadrature(function, point, INTEGRANDS["slope_mean"]))
 
