@@ -7,16 +7,17 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from rich.console import Console
+
+from elutheory.activations.options import given_parameters, named_activations
+from elutheory.bias_shift.report import Experiment, Report, render
 from elutheory.derivations.catalogue import DERIVATIONS
 from elutheory.derivations.proof.steps import VerificationError
 from elutheory.errors import InputError
-from elutheory.output.command_line import FAILED, VERIFIED, parse_options, run
-from elutheory.output.files import check_output, write_whole
-
-if TYPE_CHECKING:
-    from elutheory.bias_shift.report import Experiment
+from elutheory.output.command_line import FAILED, VERIFIED, parse_options, run, write_or_print
+from elutheory.output.files import check_output
 
 Statement = Literal[
     "lemma-1",
@@ -76,9 +77,6 @@ def _command(arguments: Sequence[str] | None) -> int:
     if not names:
         raise InputError(f"--statement names nothing; choose from {', '.join([*DERIVATIONS, 'all'])}.")
     measure = None if options.symbolic_only else _prepare_measurement(options)
-
-    from elutheory.bias_shift.report import Report, render
-
     try:
         derivations = tuple(DERIVATIONS[name]() for name in names)
         verified = tuple(derivation.verify() for derivation in derivations)
@@ -86,30 +84,27 @@ def _command(arguments: Sequence[str] | None) -> int:
         print(f"elutheory: {failure}.", file=sys.stderr)
         return FAILED
     report = Report(derivations, verified, measure() if measure else None)
-    text = render(report, options.format)
-    if options.output is not None:
-        write_whole(options.output, text)
-    else:
-        _print(text, options.format)
+    write_or_print(render(report, options.format), options.output, coloured=options.format == "text")
     if not report.passed:
         print("elutheory: not every layer was verified; see what the report marks with ✗.", file=sys.stderr)
         return FAILED
     return VERIFIED
 
 
-def _prepare_measurement(options: Options) -> "Callable[[], Experiment]":
+def _prepare_measurement(options: Options) -> Callable[[], Experiment]:
     """Validate everything that the measurement needs; the result trains and measures when called."""
-    from elutheory.activations.activation_function import activation
-    from elutheory.bias_shift.digits import DigitsExperiment, measure_digits
+    from elutheory.bias_shift.digits import (  # noqa: PLC0415  (torch, which derivations alone do without)
+        DigitsExperiment,
+        measure_digits,
+    )
 
     if not options.activation:
         raise InputError("--activation names nothing; name at least one activation function, such as elu.")
-    names = tuple(dict.fromkeys(options.activation))
-    takes_alpha = {name: "alpha" in activation(name).parameter_values for name in names}
-    if options.alpha is not None and not any(takes_alpha.values()):
-        raise InputError(f"--alpha is given, but {', '.join(names)} takes none; add elu or celu, or leave it out.")
-    given = {} if options.alpha is None else {"alpha": options.alpha}
-    functions = [activation(name, **(given if takes_alpha[name] else {})) for name in names]
+    functions = named_activations(
+        options.activation,
+        given_parameters(alpha=options.alpha),
+        "{option} is given, but {names} takes none; add elu or celu, or leave it out.",
+    )
     settings = DigitsExperiment(
         hidden=options.hidden,
         epochs=options.epochs,
@@ -119,11 +114,7 @@ def _prepare_measurement(options: Options) -> "Callable[[], Experiment]":
         seed=options.seed,
     )
 
-    def measure() -> "Experiment":
-        from rich.console import Console
-
-        from elutheory.bias_shift.report import Experiment
-
+    def measure() -> Experiment:
         with Console(stderr=True).status("") as status:
             networks = []
             for function in functions:
@@ -132,18 +123,3 @@ def _prepare_measurement(options: Options) -> "Callable[[], Experiment]":
         return Experiment(settings, tuple(networks))
 
     return measure
-
-
-def _print(text: str, format: str) -> None:
-    """To a terminal with green ticks and red crosses, to anything else as it is."""
-    if format == "text" and sys.stdout.isatty():
-        from rich.console import Console
-        from rich.text import Text
-
-        coloured = Text(text)
-        coloured.highlight_regex(r"✓", "green")
-        coloured.highlight_regex(r"✗.*", "bold red")
-        Console(highlight=False).print(coloured, end="", soft_wrap=True)
-    else:
-        sys.stdout.write(text)
-    sys.stdout.flush()

@@ -9,18 +9,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
+from torch import Tensor, nn
 
+from elutheory.diagnosis.model_diagnosis import diagnose
+from elutheory.diagnosis.results import Diagnosis
 from elutheory.errors import InputError
-from elutheory.output.command_line import VERIFIED, parse_options, run
-from elutheory.output.files import check_output, write_whole
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from elutheory.diagnosis.results import Diagnosis
+from elutheory.models.data import load_digits, read_data
+from elutheory.output.command_line import VERIFIED, parse_options, run, write_or_print
+from elutheory.output.files import check_output_files, write_whole
 
 
 @dataclass(frozen=True)
@@ -65,36 +64,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str] | None) -> int:
     options = parse_options(Options, "elutheory diagnosis", arguments)
-    _check_files(options)
+    check_output_files(html=options.html, figure=options.figure, csv=options.csv)
     diagnosis = _diagnose(options)
     if options.html is not None:
         write_whole(options.html, diagnosis.to_html())
     if options.figure is not None:
-        from elutheory.diagnosis.figure import figure_bytes
-
-        write_whole(options.figure, figure_bytes(diagnosis.table, options.figure.suffix.lower()[1:]))
+        _draw(diagnosis, options.figure)
     if options.csv is not None:
         write_whole(options.csv, diagnosis.table.to_csv(index=False))
-    sys.stdout.write(diagnosis.to_text())
-    sys.stdout.flush()
+    write_or_print(diagnosis.to_text(), None)
     return VERIFIED
 
 
-def _check_files(options: Options) -> None:
-    from elutheory.diagnosis.figure import KINDS
+def _draw(diagnosis: Diagnosis, path: Path) -> None:
+    from elutheory.output.figures import write_figure  # noqa: PLC0415  (matplotlib, only where a figure is drawn)
 
-    files = [path for path in (options.html, options.figure, options.csv) if path is not None]
-    for path in files:
-        check_output(path)
-    if options.figure is not None and options.figure.suffix.lower() not in KINDS:
-        raise InputError(f"--figure {options.figure} has no known ending; .svg, .pdf and .png can be drawn.")
-    if len({path.absolute() for path in files}) < len(files):
-        raise InputError("--html, --figure and --csv must be different files.")
+    write_figure(diagnosis.plot(), path)
 
 
-def _diagnose(options: Options) -> "Diagnosis":
-    from elutheory.diagnosis.model_diagnosis import diagnose
-
+def _diagnose(options: Options) -> Diagnosis:
     model = load_model(options.factory)
     inputs, targets = _data(options.data)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), inputs.dtype)
@@ -121,10 +109,8 @@ def _diagnose(options: Options) -> "Diagnosis":
         raise InputError(f"the model fails on inputs of shape {shape}, {inputs.dtype}: {_one_line(error)}.") from error
 
 
-def load_model(name: str) -> "nn.Module":
+def load_model(name: str) -> nn.Module:
     """The model that `package.module:factory` returns, or is. Raises InputError with the reason if there is none."""
-    from torch import nn
-
     module_name, colon, attribute = name.partition(":")
     if not (colon and module_name and attribute):
         raise InputError(f"{name!r} names no factory; write package.module:factory.")
@@ -153,9 +139,7 @@ def load_model(name: str) -> "nn.Module":
     return model
 
 
-def _data(name: str) -> "tuple[Tensor, Tensor | None]":
-    from elutheory.models.data import load_digits, read_data
-
+def _data(name: str) -> tuple[Tensor, Tensor | None]:
     return load_digits() if name == "digits" else read_data(Path(name))
 
 

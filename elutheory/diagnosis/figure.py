@@ -1,20 +1,17 @@
 """The figure of a diagnosis: four panels by layer. It reads only the table."""
 
-import io
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy
 from matplotlib.figure import Figure
 
+from elutheory.output.figures import style
+
 if TYPE_CHECKING:
     import pandas
-    from matplotlib.figure import Figure
 
-KINDS = (".svg", ".pdf", ".png")
-
-# Okabe and Ito's colours
+# Okabe and Ito's colours; here they stand for quantities, as no panel shows several activations
 _BLUE, _VERMILION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 
 _PANELS = (
@@ -57,33 +54,15 @@ _PANELS = (
     ),
 )
 
-_STYLE: dict[Any, Any] = {
-    "backend": "Agg",
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.fontsize": 8.5,
-    "svg.hashsalt": "elutheory",
-    "svg.fonttype": "path",
-}
+_SIZES = {"font.size": 10, "axes.titlesize": 11, "legend.fontsize": 8.5}
 _LONGEST_NAME = 28
 _MOST_NAMES = 24
 _WIDEST = 40  # letters of all names together, side by side
 
 
-def figure_bytes(table: "pandas.DataFrame", kind: str) -> bytes:
-    """The figure as svg, pdf or png; the same bytes for the same table."""
-    buffer = io.BytesIO()
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}[kind]
-    with matplotlib.rc_context(_STYLE):
-        figure_of(table).savefig(buffer, format=kind, dpi=200, metadata=metadata)
-    return buffer.getvalue()
-
-
-def figure_of(table: "pandas.DataFrame") -> "Figure":
+def figure_of(table: "pandas.DataFrame") -> Figure:
     """Four panels with the layers along the horizontal axis, in the table's order."""
-    with matplotlib.rc_context(_STYLE):
+    with style(_SIZES):
         names = _shown_names(list(table["layer"]))
         turned = sum(map(len, names)) > _WIDEST
         figure = Figure(figsize=(10, 8.0 if turned else 6.4), layout="constrained")

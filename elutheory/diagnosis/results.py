@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from elutheory.diagnosis.figure import figure_bytes
 from elutheory.diagnosis.layer import COLUMNS
 from elutheory.fisher.scores import Kind
 from elutheory.output.document import Heading, Table, html_page, shortened
@@ -41,18 +40,16 @@ class Diagnosis:
 
     def plot(self) -> "Figure":
         """A matplotlib figure with four panels by layer: means, strength, bias shift, and gradients."""
-        from elutheory.diagnosis.figure import figure_of
+        from elutheory.diagnosis.figure import figure_of  # noqa: PLC0415  (matplotlib, only where a figure is drawn)
 
         return figure_of(self.table)
 
     def to_text(self, width: int = 120) -> str:
         """The table in parts, the columns' meaning and the parameters not covered, as plain text."""
-
         return text_report(self, width)
 
     def to_html(self) -> str:
         """A self-contained page: the figure as SVG, the table, the columns' meaning, the parameters not covered."""
-
         return html_report(self)
 
 
@@ -90,7 +87,9 @@ def text_report(diagnosis: "Diagnosis", width: int) -> str:
 
 def html_report(diagnosis: "Diagnosis") -> str:
     """Figure, tables, meaning of the columns, parameters not covered."""
-    svg = figure_bytes(diagnosis.table, "svg").decode()
+    from elutheory.output.figures import figure_bytes  # noqa: PLC0415  (matplotlib, only where a figure is drawn)
+
+    svg = figure_bytes(diagnosis.plot(), "svg").decode()
     parts = ["".join(f"<p>{html.escape(line)}</p>" for line in _settings(diagnosis))]
     parts.append(
         '<figure style="margin:0;background:#fff" role="img" aria-label="four panels by layer">'

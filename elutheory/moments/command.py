@@ -12,14 +12,14 @@ from typing import Annotated, Literal
 import tyro
 
 from elutheory.activations.activation_function import Activation, activation
+from elutheory.activations.options import given_parameters, option_of
 from elutheory.derivations.proof.steps import VerificationError
 from elutheory.errors import InputError
-from elutheory.moments.figure import check_figure, draw
 from elutheory.moments.report import Report, render
-from elutheory.moments.typed_numbers import typed_numbers
-from elutheory.moments.verification import Proof, measured_rows
-from elutheory.output.command_line import FAILED, VERIFIED, parse_options, run
-from elutheory.output.files import check_output, write_whole
+from elutheory.moments.typed_numbers import Number, typed_numbers
+from elutheory.moments.verification import Proof, Row, measured_rows
+from elutheory.output.command_line import FAILED, VERIFIED, parse_options, run, write_or_print
+from elutheory.output.files import check_output_files
 
 LARGEST_TABLE = 100_000
 
@@ -60,14 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str] | None) -> int:
     options = parse_options(Options, "elutheory moments", arguments)
-    check_output(options.output)
-    check_output(options.figure)
+    check_output_files(output=options.output, figure=options.figure)
     function = _function(options)
     means, stds = typed_numbers("mean", options.mean), typed_numbers("std", options.std)
     if len(means) * len(stds) > LARGEST_TABLE:
         raise InputError(f"{len(means)} means × {len(stds)} stds make more than {LARGEST_TABLE} rows; ask for fewer.")
     if options.figure is not None:
-        check_figure(options.figure, means, stds)
+        _check_points(means, stds)
     if options.digits is not None and not 1 <= options.digits <= 1000:
         raise InputError(f"--digits is {options.digits}; 1 to 1000 are possible.")
 
@@ -79,12 +78,8 @@ def _command(arguments: Sequence[str] | None) -> int:
         return FAILED
     text = render(Report(function, rows, method, proof, options.digits), options.format)
     if options.figure is not None:
-        draw(function, rows, options.figure)
-    if options.output is not None:
-        write_whole(options.output, text)
-    else:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        _draw(function, rows, options.figure)
+    write_or_print(text, options.output)
     if not proof.passed:
         print(
             "elutheory: a value differs from its certified enclosure; see what the report marks with ✗.",
@@ -95,17 +90,26 @@ def _command(arguments: Sequence[str] | None) -> int:
 
 
 def _function(options: Options) -> Activation:
-    given = {
-        name: value
-        for name, value in (("alpha", options.alpha), ("negative_slope", options.negative_slope))
-        if value is not None
-    }
-    if options.expression is not None:
-        if options.activation is not None:
-            raise InputError(f"give either the name {options.activation!r} or --expression, not both.")
-        if given:
-            raise InputError(
-                f"--{next(iter(given)).replace('_', '-')} belongs to a named activation, not --expression."
-            )
-        return Activation.from_text(options.expression)
-    return activation(options.activation or "elu", **given)
+    given = given_parameters(alpha=options.alpha, negative_slope=options.negative_slope)
+    if options.expression is None:
+        return activation(options.activation or "elu", **given)
+    if options.activation is not None:
+        raise InputError(f"give either the name {options.activation!r} or --expression, not both.")
+    if given:
+        raise InputError(f"{option_of(next(iter(given)))} belongs to a named activation, not --expression.")
+    return Activation.from_text(options.expression)
+
+
+def _check_points(means: list[Number], stds: list[Number]) -> None:
+    """Refuse points that cannot be drawn: a single one, and one that is not finite."""
+    if len(means) < 2 and len(stds) < 2:
+        raise InputError("--figure needs several means or stds; give a range such as --mean -4:4:161.")
+    if any(number.exact is None for number in (*means, *stds)):
+        raise InputError("--figure needs finite means and stds.")
+
+
+def _draw(function: Activation, rows: list[Row], path: Path) -> None:
+    from elutheory.moments.figure import figure_of  # noqa: PLC0415  (matplotlib, only where a figure is drawn)
+    from elutheory.output.figures import write_figure  # noqa: PLC0415
+
+    write_figure(figure_of(function, rows), path)

@@ -1,4 +1,4 @@
-"""What the commands share: options by tyro, bad input in one sentence, files written whole or not at all."""
+"""What the commands share: options by tyro, bad input in one sentence, a report written to a file or printed."""
 
 import contextlib
 import io
@@ -6,20 +6,23 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
+import tyro
+from rich.console import Console
+from rich.text import Text
+
 from elutheory.errors import InputError
+from elutheory.output.files import write_whole
 
 Options = TypeVar("Options")
-
 
 VERIFIED, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def parse_options(options: type[Options], program: str, arguments: Sequence[str] | None = None) -> Options:
     """The options given on the command line, as a dataclass; raises InputError with tyro's reason in one sentence."""
-    import tyro
-
     message = io.StringIO()
     try:
         with contextlib.redirect_stderr(message):
@@ -61,3 +64,21 @@ def run(command: Callable[[Sequence[str] | None], int], arguments: Sequence[str]
     except BrokenPipeError:  # the reader of standard output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return VERIFIED
+
+
+def write_or_print(report: str, output: Path | None, *, coloured: bool = False) -> None:
+    """Write a report to a file, whole or not at all, or print it if there is none.
+
+    `coloured`: on a terminal ticks become green, and what follows a cross red.
+    """
+    if output is not None:
+        write_whole(output, report)
+        return
+    if coloured and sys.stdout.isatty():
+        text = Text(report)
+        text.highlight_regex(r"✓", "green")
+        text.highlight_regex(r"✗.*", "bold red")
+        Console(highlight=False).print(text, end="", soft_wrap=True)
+    else:
+        sys.stdout.write(report)
+    sys.stdout.flush()

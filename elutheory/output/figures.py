@@ -1,21 +1,25 @@
 """One look for every figure: vector output that repeats byte for byte, colour-blind-safe colours.
 
-An activation has the same colour, marker and line everywhere; the colours are Okabe and Ito's.
-
-Numbers as figures and the report print them.
+An activation has the same colour, marker and line everywhere; the colours are Okabe and Ito's. `style` has the settings
+of matplotlib, `figure_bytes` writes a figure, and `number` is how figures and the report print a number.
 """
 
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-_SETTINGS: dict[Any, Any] = {
+from elutheory.output.files import write_whole
+
+_SETTINGS = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -52,21 +56,42 @@ _LOOKS = {
     "hard_tanh": Look("#4D4D4D", "d", (0, (1, 2)), "hard tanh"),
     "identity": Look("#999999", "x", (0, (1, 3)), "identity"),
 }
+# For activations without a registry name, in this order: at a distance of 30 or more in CIELAB from each other and from
+# every colour above, which tests/output/test_figures.py measures.
+_OTHER_COLOURS = ("#000000", "#EE2244", "#AA44EE", "#0000EE")
+_FURTHER_LINES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+_REGISTRY_NAME = re.compile(r"(\w+)(\((\w+=)?[-+.\de]+\))?")
 
 
 def look_of(activation: str) -> Look:
-    """That of a registry name, parameters in brackets aside; black for a name that has none."""
-    return _LOOKS.get(activation.partition("(")[0], Look("#000000", ".", "-", activation))
+    """The look of a registry name, a parameter in brackets aside; a black line for an activation that has none."""
+    return looks_of([activation])[activation]
 
 
-def colour_of(activation: str) -> str:
-    """The colour of a registry name."""
-    return look_of(activation).colour
+def looks_of(activations: Iterable[str]) -> dict[str, Look]:
+    """How the activations of one figure are drawn, each told apart from all others.
 
-
-def marker_of(activation: str) -> str:
-    """The marker of a registry name."""
-    return look_of(activation).marker
+    A registry name such as "elu" or "leaky_relu(negative_slope=0.1)" has its own colour, whatever it is drawn beside;
+    a second activation of that name, with another parameter, has another line. An activation without a registry name
+    has a colour that no name has.
+    """
+    looks: dict[str, Look] = {}
+    drawn: dict[str, int] = {}
+    for activation in activations:
+        if activation in looks:
+            continue
+        found = _REGISTRY_NAME.fullmatch(activation)
+        name = found[1] if found and found[1] in _LOOKS else ""
+        place = drawn[name] = drawn.get(name, -1) + 1
+        if name:
+            own = _LOOKS[name]
+            lines = [own.line, *(line for line in _FURTHER_LINES if line != own.line)]
+            looks[activation] = replace(own, line=lines[place % len(lines)])
+        else:
+            turn, colour = divmod(place, len(_OTHER_COLOURS))
+            line = _FURTHER_LINES[turn % len(_FURTHER_LINES)]
+            looks[activation] = Look(_OTHER_COLOURS[colour], ".", line, activation)
+    return looks
 
 
 def label_of(activation: str) -> str:
@@ -75,9 +100,10 @@ def label_of(activation: str) -> str:
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Matplotlib settings of the project's figures, without a display."""
-    with matplotlib.rc_context({"backend": "Agg", **_SETTINGS}):
+def style(sizes: Mapping[str, int | float] = MappingProxyType({})) -> Iterator[None]:
+    """Matplotlib settings of the project's figures, without a display; `sizes` of letters by matplotlib's names."""
+    settings: Any = {"backend": "Agg", **_SETTINGS, **sizes}
+    with matplotlib.rc_context(settings):
         yield
 
 
@@ -89,6 +115,11 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
         _settle(figure)
         figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
     return buffer.getvalue()
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write the figure as the kind that the file's ending names (.svg, .pdf or .png), whole or not at all."""
+    write_whole(path, figure_bytes(figure, path.suffix.lower()[1:]))
 
 
 def _settle(figure: Figure) -> None:

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files are checked before any work, and written whole or not at all."""
 
 import os
 import tempfile
@@ -6,9 +6,28 @@ from pathlib import Path
 
 from elutheory.errors import InputError
 
+FIGURE_ENDINGS = (".svg", ".pdf", ".png")
+
+
+def check_output_files(**files: Path | None) -> None:
+    """Refuse, before any work, what a command could not write; the keywords are its options' names.
+
+    Raises InputError for a file that could not be written, a `figure` whose ending names no kind of figure, and one
+    file named twice. None stands for an option that is not given.
+    """
+    given = {option: path for option, path in files.items() if path is not None}
+    for path in given.values():
+        check_output(path)
+    figure = given.get("figure")
+    if figure is not None and figure.suffix.lower() not in FIGURE_ENDINGS:
+        raise InputError(f"--figure {figure} has no known ending; .svg, .pdf and .png can be drawn.")
+    if len({path.absolute() for path in given.values()}) < len(given):
+        *others, last = (f"--{option}" for option in files)
+        raise InputError(f"{', '.join(others)} and {last} must be different files.")
+
 
 def check_output(path: Path | None) -> None:
-    """Refuse, before any work, a file that could not be written."""
+    """Refuse, before any work, a file that could not be written; None stands for standard output."""
     if path is None:
         return
     if path.is_dir():

@@ -3,19 +3,21 @@
 Run as `python -m elutheory.propagation` or `elutheory propagation`.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import pandas
+
+from elutheory.activations.activation_function import Activation
+from elutheory.activations.options import given_parameters, named_activations
 from elutheory.errors import InputError
-from elutheory.output.command_line import VERIFIED, parse_options, run
-from elutheory.output.files import check_output, write_whole
-
-if TYPE_CHECKING:
-    from elutheory.activations.activation_function import Activation
-    from elutheory.propagation.report import Group, Report
+from elutheory.output.command_line import VERIFIED, parse_options, run, write_or_print
+from elutheory.output.files import check_output_files, write_whole
+from elutheory.propagation.deep_network import propagate
+from elutheory.propagation.initialisations import Initialisation, initialisation
+from elutheory.propagation.report import BANDS, Group, Report, label, render, shown_layers
 
 LARGEST_DEPTH = 100_000
 
@@ -72,26 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str] | None) -> int:
     options = parse_options(Options, "elutheory propagation", arguments)
-    for path in (options.output, options.table, options.figure):
-        check_output(path)
+    check_output_files(output=options.output, table=options.table, figure=options.figure)
     _check_options(options)
     functions = _functions(options)
     groups = tuple(_group(options, name, functions) for name in _initialisations(options))
-
-    from elutheory.propagation.report import render
-
-    report = _report(options, groups)
-    text = render(report, options.format)
-    drawing = _drawing(groups, options.figure) if options.figure is not None else b""
+    text = render(_report(options, groups), options.format)
     if options.figure is not None:
-        write_whole(options.figure, drawing)
+        _draw(groups, options.figure)
     if options.table is not None:
         write_whole(options.table, _csv(groups))
-    if options.output is not None:
-        write_whole(options.output, text)
-    else:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    write_or_print(text, options.output)
     return VERIFIED
 
 
@@ -99,13 +91,6 @@ def _command(arguments: Sequence[str] | None) -> int:
 
 
 def _check_options(options: Options) -> None:
-    from elutheory.propagation.figure import KINDS
-
-    if options.figure is not None and options.figure.suffix.lower() not in KINDS:
-        raise InputError(f"--figure {options.figure} has no known ending; .svg, .pdf and .png can be drawn.")
-    files = [path.absolute() for path in (options.output, options.table, options.figure) if path is not None]
-    if len(set(files)) < len(files):
-        raise InputError("--output, --table and --figure must be different files.")
     if not 1 <= options.depth <= LARGEST_DEPTH:
         raise InputError(f"--depth is {options.depth}; 1 to {LARGEST_DEPTH} are possible.")
     wrong = [layer for layer in options.layers if not 1 <= layer <= options.depth]
@@ -117,21 +102,10 @@ def _check_options(options: Options) -> None:
         raise InputError("give either --initialisation or --weight-variance, not both.")
 
 
-def _functions(options: Options) -> "tuple[Activation, ...]":
-    from elutheory.activations.activation_function import Activation, activation
-
-    names = tuple(dict.fromkeys(options.activation))
-    given = {
-        key: value
-        for key, value in (("alpha", options.alpha), ("negative_slope", options.negative_slope))
-        if value is not None
-    }
-    takes = {name: activation(name).parameter_values for name in names}
-    for key in given:
-        if not any(key in parameters for parameters in takes.values()):
-            option = f"--{key.replace('_', '-')}"
-            raise InputError(f"{option} is given, but none of {', '.join(names) or 'no activation'} takes it.")
-    functions = [activation(name, **{key: given[key] for key in given if key in takes[name]}) for name in names]
+def _functions(options: Options) -> tuple[Activation, ...]:
+    given = given_parameters(alpha=options.alpha, negative_slope=options.negative_slope)
+    refusal = "{option} is given, but none of {names} takes it."
+    functions = named_activations(options.activation, given, refusal)
     if options.expression is not None:
         functions.append(Activation.from_text(options.expression))
     if not functions:
@@ -145,11 +119,7 @@ def _initialisations(options: Options) -> tuple[str, ...]:
     return tuple(dict.fromkeys(options.initialisation)) or ("he",)
 
 
-def _group(options: Options, name: str, functions: "tuple[Activation, ...]") -> "Group":
-    from elutheory.propagation.deep_network import propagate
-    from elutheory.propagation.initialisations import Initialisation, initialisation
-    from elutheory.propagation.report import Group
-
+def _group(options: Options, name: str, functions: tuple[Activation, ...]) -> Group:
     propagations = []
     for function in functions:
         if options.weight_variance is not None:
@@ -175,9 +145,7 @@ def _group(options: Options, name: str, functions: "tuple[Activation, ...]") -> 
 # --- output ---------------------------------------------------------------------------------------------------------
 
 
-def _report(options: Options, groups: "tuple[Group, ...]") -> "Report":
-    from elutheory.propagation.report import BANDS, Report, shown_layers
-
+def _report(options: Options, groups: tuple[Group, ...]) -> Report:
     kind = [
         *(["batch-normalised"] if options.batch_norm else []),
         *(["residual"] if options.residual else []),
@@ -196,17 +164,15 @@ def _report(options: Options, groups: "tuple[Group, ...]") -> "Report":
     return Report(title, groups, shown_layers(options.depth, options.layers), tuple(remarks))
 
 
-def _drawing(groups: "tuple[Group, ...]", figure: Path) -> bytes:
-    from elutheory.propagation.figure import figure_bytes
-    from elutheory.propagation.report import label
+def _draw(groups: tuple[Group, ...], path: Path) -> None:
+    from elutheory.output.figures import write_figure  # noqa: PLC0415  (matplotlib, only where a figure is drawn)
+    from elutheory.propagation.figure import figure_of  # noqa: PLC0415
 
     rows = [(group.name, [(label(p.activation), p) for p in group.propagations]) for group in groups]
-    return figure_bytes(rows, figure.suffix.lower()[1:])
+    write_figure(figure_of(rows), path)
 
 
-def _csv(groups: "tuple[Group, ...]") -> str:
-    import pandas
-
+def _csv(groups: tuple[Group, ...]) -> str:
     parts = []
     for group in groups:
         for p in group.propagations:

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from elutheory.activations.activation_function import activation, activation_names
+from elutheory.activations.activation_function import Activation, activation, activation_names
 from elutheory.output.document import (
     Block,
     Document,
@@ -18,10 +18,7 @@ from elutheory.output.document import (
     markdown_of,
     shortened,
 )
-
-if TYPE_CHECKING:
-    from elutheory.activations.activation_function import Activation
-    from elutheory.propagation.deep_network import Propagation
+from elutheory.propagation.deep_network import Propagation
 
 TEXT_WIDTH = 100
 COLUMNS = {
@@ -51,7 +48,7 @@ class Group:
     """An initialisation, and what it does to each activation."""
 
     name: str
-    propagations: tuple["Propagation", ...]
+    propagations: tuple[Propagation, ...]
 
     def caption(self) -> list[str]:
         """One entry an activation: its variances."""
@@ -71,7 +68,7 @@ class Report:
     remarks: tuple[str, ...]
 
 
-def label(function: "Activation") -> str:
+def label(function: Activation) -> str:
     """The registry's name alone where all parameters are its defaults."""
     if function.name in activation_names() and function == activation(function.name):
         return function.name

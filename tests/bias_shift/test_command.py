@@ -18,7 +18,7 @@ import pytest
 from elutheory.__main__ import main as console_script
 from elutheory.bias_shift import command as bias_shift
 from elutheory.derivations.proof.steps import VerificationError
-from elutheory.output import command_line
+from elutheory.output import files as files_written
 
 FAST = ("--hidden", "8", "--epochs", "2")
 
@@ -179,9 +179,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(command_line.os, "replace", fail)
+    monkeypatch.setattr(files_written.os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        command_line.write_whole(target, "new")
+        files_written.write_whole(target, "new")
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["report.txt"]
 

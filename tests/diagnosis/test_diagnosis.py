@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from elutheory.activations import activation
 from elutheory.diagnosis import Diagnosis, diagnose
-from elutheory.diagnosis.figure import figure_bytes
 from elutheory.diagnosis.layer import COLUMNS, correction_strength
 from elutheory.errors import InputError
 from elutheory.fisher import Gaussian
 from elutheory.models.recognition import recognised_activation
 from elutheory.models.running_moments import RunningMoments
 from elutheory.moments import gaussian_moments
+from elutheory.output.figures import figure_bytes
 from tests.references.plain_fisher import plain_fisher, plain_scores
 
 EXAMPLES, DAMPING = 70, 0.03
@@ -502,7 +502,7 @@ def test_figure_has_a_panel_a_question_and_repeats_byte_for_byte(diagnosed: Diag
     assert len(figure.axes) == 4
     measured = figure.axes[2].lines[0].get_ydata()
     numpy.testing.assert_array_equal(measured, diagnosed.table["shift_without"])
-    assert figure_bytes(diagnosed.table, "svg") == figure_bytes(diagnosed.table, "svg")
+    assert figure_bytes(diagnosed.plot(), "svg") == figure_bytes(diagnosed.plot(), "svg")
 
 
 def test_text_has_every_column_and_fits_the_width(diagnosed: Diagnosis) -> None:

@@ -12,9 +12,13 @@ from pathlib import Path
 import mpmath
 import pytest
 
+from elutheory.activations import activation
 from elutheory.moments import command as moments_command
 from elutheory.moments import verification as verified_moments
+from elutheory.moments.figure import figure_of
+from elutheory.moments.typed_numbers import typed_numbers
 
+ONE, TWO = typed_numbers("std", ["1"]), typed_numbers("std", ["2"])
 ALL_FORMATS = ("text", "json", "markdown", "latex", "html")
 
 
@@ -119,16 +123,32 @@ def test_figure_is_written_whole_and_repeats(capsys: pytest.CaptureFixture[str],
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
-def test_a_wrong_value_gives_exit_code_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from elutheory.moments import floating_point as moments
+def test_a_single_curve_has_the_colour_of_its_activation() -> None:
+    for name, colour in (("elu", "#0072B2"), ("relu", "#D55E00")):
+        rows, _ = verified_moments.measured_rows(activation(name), typed_numbers("mean", ["-1:1:3"]), ONE, None)
+        assert figure_of(activation(name), rows).axes[0].lines[0].get_color() == colour
+    rows, _ = verified_moments.measured_rows(activation("elu"), typed_numbers("mean", ["-1:1:3"]), [*ONE, *TWO], None)
+    shades = [figure_of(activation("elu"), rows).axes[0].lines[place].get_color() for place in range(2)]
+    viridis = [(0.190631, 0.407061, 0.556089), (0.20803, 0.718701, 0.472873)]  # at 1/3 and 2/3, as published
+    assert [tuple(shade[:3]) for shade in shades] == [pytest.approx(colour, abs=1e-5) for colour in viridis]
 
-    right = moments.gaussian_moments
+
+def test_output_and_figure_in_one_file_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    target = str(tmp_path / "both.svg")
+    code, out, err = run(capsys, "elu", "--mean", "0:1:3", "--output", target, "--figure", target)
+    assert (code, out) == (2, "")
+    assert err == "elutheory: --output and --figure must be different files.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_value_gives_exit_code_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    right = verified_moments.gaussian_moments
 
     def wrong(*arguments: object) -> object:
         result = right(*arguments)  # type: ignore[arg-type]
         return dataclasses.replace(result, variance=result.variance * (1 + 1e-10))
 
-    monkeypatch.setattr(moments, "gaussian_moments", wrong)
+    monkeypatch.setattr(verified_moments, "gaussian_moments", wrong)
     code, out, err = run(capsys, "elu")
     assert code == 1
     assert "✗ values against certified enclosures" in out

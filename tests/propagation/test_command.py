@@ -14,6 +14,7 @@ import pytest
 
 from elutheory.propagation import command as propagation_command
 from elutheory.propagation import propagate
+from elutheory.propagation.figure import figure_of
 
 PNG, PDF = b"\x89PNG", b"%PDF"
 
@@ -124,8 +125,6 @@ def test_figures_repeat_byte_for_byte(capsys: pytest.CaptureFixture[str], kind: 
 
 
 def test_the_figure_shows_the_table() -> None:
-    from elutheory.propagation.figure import figure_of
-
     curves = [("elu", propagate("elu", 6, 2.0, overlap=0.2)), ("relu", propagate("relu", 6, 2.0, overlap=0.2))]
     figure = figure_of([("he", curves)])
     columns = ("mean", "unit_mean_median", "chi", "gradient_variance")
@@ -135,6 +134,22 @@ def test_the_figure_shows_the_table() -> None:
             assert list(line.get_ydata()) == list(propagation.table[column])
     assert figure.axes[3].get_yscale() == "log"
     assert len(figure.legends) == 1
+
+
+def test_the_figure_colours_by_activation_not_by_position() -> None:
+    colours = []
+    for names in (("elu", "relu"), ("relu", "elu")):
+        panel = figure_of([("he", [(name, propagate(name, 2, 2.0)) for name in names])]).axes[0]
+        colours.append([panel.lines[place].get_color() for place in range(2)])
+    assert colours[0] == colours[1][::-1] == ["#0072B2", "#D55E00"]
+
+
+def test_the_legend_fits_beside_long_labels() -> None:
+    labels = ["relu", *(f"where(x > 0, x, sin(x)/{number})" for number in range(1, 6))]
+    figure = figure_of([("he", [(label, propagate("relu", 2, 2.0)) for label in labels])])
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width
 
 
 @pytest.mark.parametrize(
