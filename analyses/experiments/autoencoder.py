@@ -19,7 +19,17 @@ from matplotlib.lines import Line2D
 from analyses.data import datasets
 from analyses.data.datasets import Dataset, Split
 from analyses.framework.claims import Claim, Decision, decide, paired_differences
-from analyses.framework.settings import check_activations, named_activation
+from analyses.framework.settings import (
+    BatchSize,
+    DataName,
+    Epochs,
+    Examples,
+    NegativeSlope,
+    Seeds,
+    check_activations,
+    check_at_least,
+    named_activation,
+)
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected
 from analyses.networks.training import Training, fabric_on, train
@@ -31,24 +41,18 @@ from elutheory.output.figures import label_of, look_of, style
 class Config:
     """Autoencoders of one shape, trained at several learning rates."""
 
-    data: str = "digits"
-    """digits, the path of a data set, or huggingface:NAME."""
+    data: DataName = "digits"
     activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "shifted_relu")
     """Registry names; the claims set elu against the others."""
-    negative_slope: float = 0.1
-    """Of leaky_relu."""
+    negative_slope: NegativeSlope = 0.1
     encoder: tuple[int, ...] = (1000, 500, 250, 30)
     """Units of its layers, the code last; the decoder mirrors them."""
-    epochs: int = 500
-    """Passes over the training examples."""
+    epochs: Epochs = 500
     learning_rates: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-5)
     """Of plain stochastic gradient descent."""
-    batch_size: int = 64
-    """Examples an update."""
-    examples: int = 0
-    """Training examples, classes in their shares; 0: all."""
-    seeds: int = 10
-    """Sets of initial weights and batch orders."""
+    batch_size: BatchSize = 64
+    examples: Examples = 0
+    seeds: Seeds = 10
 
 
 PRESETS = {"quick": Config(encoder=(64, 32, 16, 8), epochs=20, seeds=9), "paper": Config()}
@@ -83,9 +87,7 @@ class Cell:
 def cells(config: Config) -> list[Cell]:
     """One an activation. Raises InputError on repeated or unknown ones and sizes that are too small."""
     check_activations(config.activations, config.negative_slope)
-    for name in ("epochs", "seeds"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
+    check_at_least(config, epochs=1, seeds=1)
     if not config.encoder:
         raise InputError("the encoder has no layer; give the units of one at least.")
     return [Cell(name) for name in config.activations]

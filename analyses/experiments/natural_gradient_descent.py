@@ -15,6 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from analyses.framework.settings import check_at_least
 from analyses.framework.sweep import Sweep
 from elutheory.activations import activation
 from elutheory.errors import InputError
@@ -96,9 +97,7 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Every problem, method and learning rate. Raises InputError where nothing would be measured."""
-    for name in ("features", "examples", "hidden", "seeds", "steps"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
+    check_at_least(config, features=1, examples=1, hidden=1, seeds=1, steps=1)
     if config.classes < 2:
         raise InputError(f"classes is {config.classes}; give 2 or more.")
     if not config.learning_rates or min(config.learning_rates) <= 0:

@@ -1,20 +1,29 @@
-"""Records: a tidy table, where it came from and the figure drawn from it, which belong together."""
+"""Records: a tidy table, where it came from and the figure drawn from it, which belong together.
 
+The files of a record change together: after a crash at any moment, all are the old ones or all the new ones. New files
+are prepared in a staging folder; one rename makes it a journal, from which they are moved into place. Whoever finds a
+journal first completes it.
+"""
+
+import contextlib
 import hashlib
 import io
 import json
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas
+from filelock import FileLock
 from matplotlib.figure import Figure
 
-from analyses.framework.joint_files import complete, replace_together
 from elutheory.errors import InputError
 from elutheory.output.figures import figure_bytes
 
 Draw = Callable[[pandas.DataFrame], Figure]
+_STAGING, _JOURNAL, _LOCK = ".staging", ".publishing", ".lock"
 
 
 def save(folder: Path, table: pandas.DataFrame, draw: Draw, provenance: Mapping[str, Any]) -> pandas.DataFrame:
@@ -43,7 +52,7 @@ def load(folder: Path, *, analysis: str | None = None) -> pandas.DataFrame:
 
     Raises InputError if there is none, it cannot be read, or provenance.json describes another records.csv.
     """
-    complete(folder)
+    _complete(folder)
     text, provenance = _read(folder, "records.csv"), provenance_of(folder)
     if analysis is not None and provenance.get("analysis") != analysis:
         raise InputError(f"{folder} holds records of {provenance.get('analysis')}, not of {analysis}.")
@@ -94,3 +103,48 @@ def _parse(text: bytes) -> pandas.DataFrame:
 def _figures(draw: Draw, table: pandas.DataFrame) -> dict[str, bytes]:
     figure = draw(table)
     return {f"figure.{kind}": figure_bytes(figure, kind) for kind in ("svg", "png")}
+
+
+def replace_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write the named files into the folder, which is made if there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / _LOCK):
+        _finish(folder)
+        staging = folder / _STAGING
+        staging.mkdir()
+        for name, content in contents.items():
+            with (staging / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        _sync(staging)
+        os.replace(staging, folder / _JOURNAL)
+        _sync(folder)
+        _finish(folder)
+
+
+def _complete(folder: Path) -> None:
+    """Carry out what an interrupted `replace_together` had decided; a reader calls this first."""
+    if (folder / _JOURNAL).exists() or (folder / _STAGING).exists():
+        with FileLock(folder / _LOCK):
+            _finish(folder)
+
+
+def _finish(folder: Path) -> None:
+    journal, staging = folder / _JOURNAL, folder / _STAGING
+    if journal.exists():
+        for file in sorted(journal.iterdir()):
+            os.replace(file, folder / file.name)
+        _sync(folder)
+        journal.rmdir()
+    if staging.exists():
+        shutil.rmtree(staging)
+
+
+def _sync(folder: Path) -> None:
+    with contextlib.suppress(PermissionError):  # Windows opens no folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,18 +1,27 @@
-"""A sweep: one table from many independent cells, measured in turn or side by side, each kept as soon as it is done."""
+"""A sweep: one table from many independent cells, measured in turn or side by side, each kept as soon as it is done.
 
-from collections.abc import Sequence
-from contextlib import closing
+How far a sweep is, it says on standard error: on a terminal by a bar with the time left, elsewhere by a line now and
+then.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pandas
+from rich import progress
+from rich.console import Console
 
 from analyses.framework import kept_cells
-from analyses.framework.sweep_progress import sweep_progress
 from analyses.framework.workers import Cells, MeasureCell, Measuring, in_turn, on_cluster, side_by_side
 from elutheory.errors import InputError
+
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class Sweep:
         missing = [index for index in range(len(cells)) if index not in tables]
         checkpoints = self._checkpoints(measure_cell, files)
         measured = self._measured(measure_cell, config, [(cells[index], checkpoints[index]) for index in missing])
-        with sweep_progress(len(cells), len(tables), shown=self.progress) as report, closing(measured):
+        with _reported(len(cells), len(tables), shown=self.progress) as report, closing(measured):
             try:
                 for position, table in measured:
                     index = missing[position]
@@ -79,3 +88,42 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, kept: int, cells: int) -> None:
         super().__init__(f"{kept} of {cells} cells are kept; the same command goes on from there.")
+
+
+@contextmanager
+def _reported(cells: int, done: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Yields a function to call with the number of finished cells; `done` of them were kept from an earlier run."""
+    if not shown:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        yield from _bar(cells, done)
+    else:
+        yield from _lines(cells)
+
+
+def _bar(cells: int, done: int) -> Iterator[Callable[[int], None]]:
+    columns = (
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("cells,"),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("elapsed,"),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("left"),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), speed_estimate_period=3600, transient=True) as bar:
+        task = bar.add_task("", total=cells, completed=done)
+        yield lambda finished: bar.update(task, completed=finished)
+
+
+def _lines(cells: int) -> Iterator[Callable[[int], None]]:
+    start = last = time.monotonic()
+
+    def report(finished: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
+            print(f"elutheory: {finished} of {cells} cells after {now - start:.0f} s.", file=sys.stderr, flush=True)
+
+    yield report

@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_map
 
-from analyses.networks.stacked_linear import stackable
-from analyses.networks.traced_views import without_idle_views
 from elutheory.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +18,14 @@ if TYPE_CHECKING:
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Mean over examples of the loss of (outputs, targets)."""
+_VIEWS = (
+    torch.ops.aten.detach.default,
+    torch.ops.aten.expand.default,
+    torch.ops.aten.permute.default,
+    torch.ops.aten.view.default,
+    torch.ops.aten._unsafe_view.default,
+)
+"""What may only rename a tensor; each costs microseconds of every replay of a traced program."""
 
 
 class Networks(ABC):
@@ -89,7 +95,7 @@ class StackedNetworks(Networks):
         stacked, self._buffers = stack_module_state(list(networks))
         self._parameters = {name: tensor.detach() for name, tensor in stacked.items()}
         self._blank = _blank(networks[0])
-        self._template = stackable(copy.deepcopy(self._blank))
+        self._template = _stackable(copy.deepcopy(self._blank))
         self._momenta = (
             {name: torch.zeros_like(tensor) for name, tensor in self._parameters.items()} if momentum else {}
         )
@@ -195,6 +201,66 @@ class _Called(nn.Module):
 def _blank(network: nn.Module) -> nn.Module:
     """A copy without storage, in evaluation mode."""
     return copy.deepcopy(network).to("meta").eval()
+
+
+def without_idle_views(traced: fx.GraphModule) -> fx.GraphModule:
+    """The program of `make_fx`, in place, without the views that have their source's shape and strides.
+
+    It is to be run without gradients: a `detach` does nothing there.
+    """
+    for node in traced.graph.nodes:
+        if node.target in _VIEWS:
+            (source,) = node.all_input_nodes
+            before, after = source.meta["val"], node.meta["val"]
+            if (before.shape, before.stride()) == (after.shape, after.stride()):
+                node.replace_all_uses_with(source)
+                traced.graph.erase_node(node)
+    traced.recompile()
+    return traced
+
+
+def _stackable(network: nn.Module) -> nn.Module:
+    """The network with its linear layers, in place, computed by `_Affine` while training; the numbers stay the same."""
+    for module in network.modules():
+        if type(module) is nn.Linear and module.bias is not None:
+            module.__class__ = _StackableLinear
+    return network
+
+
+class _StackableLinear(nn.Linear):
+    """`nn.Linear` which `vmap` turns into one batched product per pass, forward and backward."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and input.ndim == 2 and not torch.is_autocast_enabled(input.device.type):
+            return _Affine.apply(input, self.weight, self.bias)  # pyright: ignore[reportReturnType]
+        return super().forward(input)
+
+
+class _Affine(torch.autograd.Function):
+    """x Wᵀ + b of inputs (examples, fan_in); with a leading dimension of all three, of many networks."""
+
+    @staticmethod
+    def forward(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return torch.matmul(inputs, weight.mT).add_(bias.unsqueeze(-2))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, Tensor, Tensor]:
+        (outputs,) = gradients
+        inputs, weight = ctx.saved_tensors
+        inner = torch.matmul(outputs, weight) if ctx.needs_input_grad[0] else None
+        return inner, torch.matmul(outputs.mT, inputs), outputs.sum(-2)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *operands: Tensor) -> tuple[Any, int]:
+        stacked = [
+            operand.expand(info.batch_size, *operand.shape) if dim is None else operand.movedim(dim, 0)
+            for operand, dim in zip(operands, in_dims, strict=True)
+        ]
+        return _Affine.apply(*stacked), 0
 
 
 MakeOptimizer = Callable[[nn.Module, float], torch.optim.Optimizer]

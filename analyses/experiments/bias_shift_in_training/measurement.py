@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from analyses.data import datasets
 from analyses.experiments.bias_shift_in_training.settings import COLUMNS, MEASURED, OF_CORRECTION, SETTING, Config
-from analyses.framework.settings import check_activations, named_activation
+from analyses.framework.settings import check_activations, check_at_least, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.corrections import unit_corrections
@@ -31,9 +31,7 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Every activation without and with batch normalisation. Raises InputError where nothing would be measured."""
-    for name in ("units", "batch_size", "updates", "points", "seeds"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
+    check_at_least(config, units=1, batch_size=1, updates=1, points=1, seeds=1)
     if config.layers < 2:
         raise InputError(f"layers is {config.layers}; what comes from the layers below needs 2 or more.")
     if config.window < 2:

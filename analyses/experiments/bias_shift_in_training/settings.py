@@ -3,25 +3,22 @@
 from dataclasses import dataclass
 from typing import Any
 
+from analyses.framework.settings import BatchSize, DataName, HiddenLayers, NegativeSlope, Seeds, UnitsPerLayer
+
 
 @dataclass(frozen=True)
 class Config:
     """Networks of `layers` hidden layers of `units`, trained by plain SGD on data standardised feature by feature."""
 
-    data: str = "digits"
-    """digits, the path of a data set, or huggingface:NAME."""
+    data: DataName = "digits"
     activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
     """Registry names; the claims are about elu and relu."""
-    negative_slope: float = 0.1
-    """Of leaky_relu."""
-    layers: int = 4
-    """Hidden layers."""
-    units: int = 64
-    """Of each hidden layer."""
+    negative_slope: NegativeSlope = 0.1
+    layers: HiddenLayers = 4
+    units: UnitsPerLayer = 64
     learning_rate: float = 0.05
     """The same for all."""
-    batch_size: int = 64
-    """Examples an update."""
+    batch_size: BatchSize = 64
     updates: int = 640
     """The last one that is measured."""
     points: int = 5
@@ -34,12 +31,10 @@ class Config:
     """Of them, those over which the exact unit Fisher matrices are taken."""
     damping: float = 1e-2
     """λ as a multiple of the mean diagonal of a unit's Fisher matrix."""
-    seeds: int = 10
-    """Sets of initial weights and batch orders."""
+    seeds: Seeds = 10
 
 
 PRESETS = {"quick": Config(), "paper": Config(units=128, updates=6000, points=14, examples=1000, seeds=12)}
-
 
 COLUMNS = {
     "activation": "the networks' activation function, a registry name",
@@ -75,6 +70,7 @@ SETTING = ("data", "layers", "units", "learning_rate", "batch_size", "examples",
 
 
 def setting_of(table: Any) -> str:
+    """Data and size in words, for the figure and the summary."""
     row = table.iloc[0]
     return (
         f"{row['data']}; {row['layers']} hidden layers × {row['units']}; learning rate {row['learning_rate']:g}, "

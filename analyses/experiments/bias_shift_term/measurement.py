@@ -9,10 +9,11 @@ import torch
 from analyses.data import datasets
 from analyses.experiments.bias_shift_term.exponents import measure_network
 from analyses.experiments.bias_shift_term.settings import COLUMNS, SETTING, Config
-from analyses.framework.settings import named_activation
+from analyses.framework.settings import check_at_least, check_each_once, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
-from analyses.networks.training import Training, fabric_on, train
+from analyses.networks.classifiers import classifier_sizes, train_classifiers
+from analyses.networks.training import fabric_on
 from elutheory.errors import InputError
 
 
@@ -25,17 +26,12 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """One an activation. Raises InputError where nothing would be measured."""
-    for name in ("units", "epochs", "batch_size", "seeds"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
+    check_at_least(config, units=1, epochs=1, batch_size=1, seeds=1)
     if config.layers < 2:
         raise InputError(f"layers is {config.layers}; units above the first hidden layer need 2 or more.")
     if config.examples < 2 or config.learning_rate <= 0:
         raise InputError("examples are 2 or more, the learning rate is positive.")
-    for name in ("activations", "dampings"):
-        given = getattr(config, name)
-        if not given or len(set(given)) < len(given):
-            raise InputError(f"{name} are {', '.join(map(str, given)) or 'none'}; give each once, and one at least.")
+    check_each_once(config, "activations", "dampings")
     if min(config.dampings) < 0 or 0.0 not in config.dampings:
         raise InputError("dampings are 0, about which the claims are, and positive numbers.")
     for name in config.activations:
@@ -54,26 +50,18 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     data = datasets.load(config.data).standardised().flattened()
     if config.examples > len(data.train):
         raise InputError(f"examples is {config.examples}; {data.name} has {len(data.train)} for training.")
-    sizes = (*data.shape, *[config.units] * config.layers, data.classes)
     fabric = fabric_on(device, "64-true")
-    training = Training(
-        epochs=config.epochs,
-        seeds=tuple(range(config.seeds)),
-        learning_rates=(config.learning_rate,),
-        batch_size=config.batch_size,
-        evaluated=(),
-    )
-    trained = train(lambda: fully_connected(sizes, function), data, training, fabric=fabric)
+    trained = train_classifiers(config, function, data, fabric=fabric, evaluated=[])
     examples = datasets.Split(
         data.train.inputs[: config.examples].double().to(fabric.device),
         data.train.targets[: config.examples].to(fabric.device),
     )
     rows: list[dict[str, Any]] = []
-    for place, seed in enumerate(training.seeds):
-        blank = fully_connected(sizes, function, dtype=torch.float64)
+    for seed in range(config.seeds):
+        blank = fully_connected(classifier_sizes(config, data), function, dtype=torch.float64)
         networks: dict[int, Any] = {
             0: initialise(blank, seed).to(fabric.device),
-            config.epochs: trained.networks.network(place),
+            config.epochs: trained.networks.network(seed),
         }
         for epoch, network in networks.items():
             found = {"seed": seed, "epoch": epoch}

@@ -5,38 +5,33 @@ from typing import Any
 
 from analyses.experiments.bias_shift_term.exponents import TOLERANCE
 from analyses.experiments.bias_shift_term.translated_units import PARTS
+from analyses.framework.settings import BatchSize, DataName, NegativeSlope, Seeds, UnitsPerLayer
 
 
 @dataclass(frozen=True)
 class Config:
     """Networks of `layers` hidden layers of `units`, trained by plain SGD on data standardised feature by feature."""
 
-    data: str = "digits"
-    """digits, the path of a data set, or huggingface:NAME."""
+    data: DataName = "digits"
     activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
     """Registry names."""
-    negative_slope: float = 0.1
-    """Of leaky_relu."""
+    negative_slope: NegativeSlope = 0.1
     layers: int = 4
     """Hidden layers; the first, whose incoming activations are the data, is not measured."""
-    units: int = 64
-    """Of each hidden layer."""
+    units: UnitsPerLayer = 64
     epochs: int = 10
     """Of training, before and after which is measured."""
     learning_rate: float = 0.05
     """The same for all."""
-    batch_size: int = 64
-    """Examples an update."""
+    batch_size: BatchSize = 64
     examples: int = 1000
     """Training examples over which Fisher matrices, gradients and means are taken."""
     dampings: tuple[float, ...] = (0.0, 1e-2)
     """Added to Var_q(a), as multiples of the unit's mean variance of the incoming activations; claims: 0."""
-    seeds: int = 12
-    """Sets of initial weights and batch orders."""
+    seeds: Seeds = 12
 
 
 PRESETS = {"quick": Config(layers=3, units=24, epochs=3, examples=256, dampings=(0.0,)), "paper": Config()}
-
 
 COLUMNS = {
     "activation": "the networks' activation function, a registry name",
@@ -73,6 +68,7 @@ SETTING = ("data", "layers", "units", "epochs", "learning_rate", "batch_size", "
 
 
 def setting_of(table: Any) -> str:
+    """Data and size in words, for the figure and the summary."""
     row = table.iloc[0]
     return (
         f"{row['data']}; {row['layers']} hidden layers × {row['units']}, before and after {row['epochs']} epochs "

@@ -21,7 +21,7 @@ from analyses.experiments.causal_claim.settings import (
     Config,
 )
 from analyses.experiments.causal_claim.tuning import tuned_rates
-from analyses.framework.settings import check_activations, named_activation
+from analyses.framework.settings import check_activations, check_at_least, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected
 from analyses.networks.corrections import unit_corrections
@@ -45,9 +45,7 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """The runs that tune. Raises InputError where nothing would be measured."""
-    for name in ("layers", "units", "epochs", "batch_size", "tuning_seeds", "seeds", "seeds_at_once"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
+    check_at_least(config, layers=1, units=1, epochs=1, batch_size=1, tuning_seeds=1, seeds=1, seeds_at_once=1)
     if config.layers < 2:
         raise InputError(f"layers is {config.layers}; 2 or more are needed, of which the first is not measured.")
     if config.examples < 0 or config.features < 0:

@@ -5,29 +5,32 @@ from typing import Any, Literal
 
 import numpy as np
 
+from analyses.framework.settings import (
+    BatchSize,
+    DataName,
+    Epochs,
+    Examples,
+    HiddenLayers,
+    NegativeSlope,
+    UnitsPerLayer,
+)
+
 
 @dataclass(frozen=True)
 class Config:
     """Classifiers of `layers` hidden layers of `units`, trained on data standardised feature by feature."""
 
-    data: str = "digits"
-    """digits, the path of a data set, or huggingface:NAME."""
-    examples: int = 0
-    """Training examples, classes in their shares; 0: all."""
+    data: DataName = "digits"
+    examples: Examples = 0
     features: int = 0
     """Leading principal components of the training inputs that are kept as inputs; 0: the inputs as they are."""
     activations: tuple[str, ...] = ("elu", "relu")
     """Registry names; the claims are about elu and relu."""
-    negative_slope: float = 0.1
-    """Of leaky_relu."""
-    layers: int = 4
-    """Hidden layers."""
-    units: int = 32
-    """Of each hidden layer."""
-    epochs: int = 8
-    """Passes over the training examples."""
-    batch_size: int = 64
-    """Examples an update."""
+    negative_slope: NegativeSlope = 0.1
+    layers: HiddenLayers = 4
+    units: UnitsPerLayer = 32
+    epochs: Epochs = 8
+    batch_size: BatchSize = 64
     learning_rates: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0)
     """The grid of SGD, alone, with batch normalisation and with centring."""
     natural_learning_rates: tuple[float, ...] = (0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
@@ -56,7 +59,6 @@ PRESETS = {
 }
 SGD, BATCH_NORM, CENTRED, NATURAL = METHODS = ("SGD", "batch normalisation", "centring", "unit natural gradient")
 
-
 COLUMNS = {
     "role": "tuning, or test: the runs that are compared",
     "activation": "the networks' activation function, a registry name",
@@ -80,11 +82,11 @@ COLUMNS = {
 SETTING = ("tuned_by", "examples", "features", "layers", "units", "batch_size", "damping", "decay", "max_kl")
 ROUNDING = float(np.finfo(np.float32).eps)  # a smaller loss is taken for it
 
-
 CORRECTIONS = ("cosine", "mean_share", "gradient_share")
 
 
 def setting_of(table: Any) -> str:
+    """Data and size in words, for the figure and the summary."""
     row = table.iloc[0]
     seeds = table.groupby("role")["seed"].nunique()
     return (

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas
 
-from analyses.data import datasets
 from analyses.experiments.deactivation.off_units import (
     clamped_change,
     coded_degree,
@@ -18,10 +17,10 @@ from analyses.experiments.deactivation.off_units import (
 )
 from analyses.experiments.deactivation.one_unit import unit_rows
 from analyses.experiments.deactivation.settings import COLUMNS, OF_THE_PAPER, STATES, Config
-from analyses.framework.settings import named_activation
+from analyses.framework.settings import check_at_least, check_each_once, named_activation
 from analyses.framework.sweep import Sweep
-from analyses.networks.architectures import fully_connected
-from analyses.networks.training import Training, fabric_on, train
+from analyses.networks.classifiers import classification_data, train_classifiers
+from analyses.networks.training import fabric_on
 from elutheory.activations import Activation
 from elutheory.errors import InputError
 
@@ -40,16 +39,10 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Both parts of every activation. Raises InputError on repeated or other activations and sizes out of range."""
-    for name in ("activations", "negative_slopes", "stds", "injected"):
-        given = getattr(config, name)
-        if len(set(given)) < len(given) or not given:
-            raise InputError(f"{name} are {', '.join(map(str, given)) or 'none'}; give each once, and one at least.")
+    check_each_once(config, "activations", "negative_slopes", "stds", "injected")
     if unknown := set(config.activations) - {*OF_THE_PAPER}:
         raise InputError(f"activations hold {', '.join(sorted(unknown))}; give some of {', '.join(OF_THE_PAPER)}.")
-    for name, least in (("samples", 2), ("replicates", 2), ("draws", 2), ("layers", 1), ("units", 1), ("epochs", 1),
-                        ("measured", 2), ("seeds", 1)):  # fmt: skip
-        if getattr(config, name) < least:
-            raise InputError(f"{name} is {getattr(config, name)}; give {least} or more.")
+    check_at_least(config, samples=2, replicates=2, draws=2, layers=1, units=1, epochs=1, measured=2, seeds=1)
     for name in ("largest_mean", "step", "channel_noise", "learning_rate"):
         if not 0 < getattr(config, name) < np.inf:
             raise InputError(f"{name} is {getattr(config, name)}; a positive number is needed.")
@@ -89,18 +82,9 @@ def _units(config: Config, function: Activation) -> list[dict[str, Any]]:
 
 
 def _networks(config: Config, function: Activation, device: str, checkpoint: Path | None) -> pandas.DataFrame:
-    data = datasets.load(config.data).standardised("dataset").flattened()
-    data = data.subset(config.examples) if config.examples else data
-    sizes = (*data.shape, *[config.units] * config.layers, data.classes)
-    training = Training(
-        epochs=config.epochs,
-        seeds=tuple(range(config.seeds)),
-        learning_rates=(config.learning_rate,),
-        batch_size=config.batch_size,
-        evaluated=("test",),
-    )
-    trained = train(
-        lambda: fully_connected(sizes, function), data, training, fabric=fabric_on(device), checkpoint=checkpoint
+    data = classification_data(config.data, config.examples)
+    trained = train_classifiers(
+        config, function, data, fabric=fabric_on(device), evaluated=["test"], checkpoint=checkpoint
     )
     last = trained.table[trained.table["epoch"] == config.epochs]
     inputs = data.test.inputs[: config.measured].double()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from analyses.framework.settings import BatchSize, DataName, Epochs, Examples, HiddenLayers, UnitsPerLayer
 from elutheory.output.figures import label_of
 
 
@@ -10,8 +11,7 @@ from elutheory.output.figures import label_of
 class Config:
     """Single units over a grid of means, and networks trained on data standardised by one mean and one deviation."""
 
-    data: str = "digits"
-    """digits, the path of a data set, or huggingface:NAME."""
+    data: DataName = "digits"
     activations: tuple[str, ...] = ("elu", "leaky_relu", "relu", "shifted_relu", "tanh")
     """Registry names out of these."""
     negative_slopes: tuple[float, ...] = (0.01, 0.1, 0.25)
@@ -28,18 +28,13 @@ class Config:
     """Of the simulated variance."""
     replicates: int = 80
     """Of the sampled information, at every fourth mean."""
-    layers: int = 4
-    """Hidden layers."""
-    units: int = 64
-    """Of each hidden layer."""
-    epochs: int = 100
-    """Passes over the training examples."""
+    layers: HiddenLayers = 4
+    units: UnitsPerLayer = 64
+    epochs: Epochs = 100
     learning_rate: float = 0.03
     """Of plain stochastic gradient descent, the same for every activation."""
-    batch_size: int = 64
-    """Examples an update."""
-    examples: int = 0
-    """Training examples, classes in their shares; 0: all."""
+    batch_size: BatchSize = 64
+    examples: Examples = 0
     measured: int = 300
     """Test examples at which the networks are measured; at most all."""
     injected: tuple[float, ...] = (0.1, 1.0)
@@ -55,9 +50,7 @@ PRESETS = {
     "paper": Config(),
 }
 
-
 OF_THE_PAPER = ("elu", "leaky_relu", "relu", "shifted_relu", "tanh")
-
 
 STATES = ("off", "on", "deep")
 COLUMNS = {

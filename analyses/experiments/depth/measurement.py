@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas
 
-from analyses.data import datasets
 from analyses.experiments.depth.settings import COLUMNS, Config
-from analyses.framework.settings import named_activation
+from analyses.framework.settings import check_at_least, check_each_once, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected
+from analyses.networks.classifiers import classification_data
 from analyses.networks.training import Training, fabric_on, train
 from elutheory.errors import InputError
 
@@ -25,13 +25,8 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Every activation and depth. Raises InputError on repeated or unknown ones and sizes below 1."""
-    for name in ("activations", "depths"):
-        given = getattr(config, name)
-        if len(set(given)) < len(given) or not given:
-            raise InputError(f"{name} are {', '.join(map(str, given)) or 'none'}; give each once, and one at least.")
-    for name in ("units", "epochs", "tuning_seeds", "seeds"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
+    check_each_once(config, "activations", "depths")
+    check_at_least(config, units=1, epochs=1, tuning_seeds=1, seeds=1)
     if min(config.depths) < 1:
         raise InputError(f"a depth is {min(config.depths)}; give 1 hidden layer or more.")
     for name in config.activations:
@@ -47,8 +42,7 @@ def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa
 def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | None = None) -> pandas.DataFrame:
     """The rows of one activation and depth: the networks that choose the learning rate, then those compared."""
     function = named_activation(cell.activation, config.negative_slope)
-    data = datasets.load(config.data).standardised("dataset").flattened()
-    data = data.subset(config.examples) if config.examples else data
+    data = classification_data(config.data, config.examples)
     sizes = (*data.shape, *[config.units] * cell.depth, data.classes)
 
     def networks(use: str, training: Training) -> Any:

@@ -3,31 +3,27 @@
 from dataclasses import dataclass
 from typing import Any
 
+from analyses.framework.settings import BatchSize, DataName, Epochs, Examples, NegativeSlope, UnitsPerLayer
+
 
 @dataclass(frozen=True)
 class Config:
     """Networks of several depths, trained on data standardised by one mean and one deviation."""
 
-    data: str = "digits"
-    """digits, the path of a data set, or huggingface:NAME."""
+    data: DataName = "digits"
     activations: tuple[str, ...] = ("elu", "relu", "leaky_relu")
     """Registry names; the claims are about these three."""
-    negative_slope: float = 0.1
-    """Of leaky_relu."""
+    negative_slope: NegativeSlope = 0.1
     depths: tuple[int, ...] = (2, 4, 6, 8, 12, 16)
     """Numbers of hidden layers."""
-    units: int = 128
-    """Of each hidden layer."""
-    epochs: int = 300
-    """Passes over the training examples."""
+    units: UnitsPerLayer = 128
+    epochs: Epochs = 300
     learning_rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
     """The grid of each activation and depth, of plain stochastic gradient descent."""
     tuning_seeds: int = 5
     """Sets of initial weights and batch orders that choose the learning rate."""
-    batch_size: int = 64
-    """Examples an update."""
-    examples: int = 0
-    """Training examples, classes in their shares; 0: all."""
+    batch_size: BatchSize = 64
+    examples: Examples = 0
     seeds: int = 10
     """Further sets, which are compared."""
 
@@ -37,11 +33,9 @@ PRESETS = {
     "paper": Config(),
 }
 
-
 SHALLOW = 4
 """Hidden layers up to which a network is shallow: the paper claims its gap for more layers."""
 RIVALS = ("relu", "leaky_relu")
-
 
 COLUMNS = {
     "activation": "the networks' activation function, a registry name",

@@ -39,7 +39,7 @@ from analyses.experiments.fisher_spectrum.settings import (
     Config,
 )
 from analyses.experiments.fisher_spectrum.step_size_limit import descend, function_of, linearised_model, network_model
-from analyses.framework.settings import check_activations, named_activation
+from analyses.framework.settings import check_activations, check_at_least, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.training import Training, fabric_on, train
@@ -61,9 +61,7 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Activations and groups of seeds. Raises InputError where nothing would be measured."""
-    for name in ("units", "epochs", "batch_size", "seeds", "seeds_at_once"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
+    check_at_least(config, units=1, epochs=1, batch_size=1, seeds=1, seeds_at_once=1)
     if config.layers < 2:
         raise InputError(f"layers is {config.layers}; units above the first hidden layer need 2 or more.")
     if config.examples < 2 or config.learning_rate <= 0:

@@ -3,21 +3,19 @@
 from dataclasses import dataclass
 from typing import Any
 
+from analyses.framework.settings import DataName, HiddenLayers, NegativeSlope, Seeds, UnitsPerLayer
+
 
 @dataclass(frozen=True)
 class Config:
     """Classifiers of `layers` hidden layers of `units`, trained by SGD on data standardised feature by feature."""
 
-    data: str = "digits"
-    """digits, the path of a data set, or huggingface:NAME."""
+    data: DataName = "digits"
     activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
     """Registry names; the claims compare elu with relu and leaky_relu."""
-    negative_slope: float = 0.1
-    """Of leaky_relu."""
-    layers: int = 3
-    """Hidden layers."""
-    units: int = 64
-    """Of each hidden layer."""
+    negative_slope: NegativeSlope = 0.1
+    layers: HiddenLayers = 3
+    units: UnitsPerLayer = 64
     examples: int = 128
     """N, the training inputs over which Fisher matrices are taken and gradient descent runs."""
     epochs: int = 5
@@ -26,8 +24,7 @@ class Config:
     """Of that training, the same for all."""
     batch_size: int = 64
     """Examples an update of that training."""
-    seeds: int = 12
-    """Sets of initial weights and batch orders."""
+    seeds: Seeds = 12
     seeds_at_once: int = 4
     """Of those, how many are one cell of the sweep."""
 
@@ -38,7 +35,6 @@ PRESETS = {
     ),
     "paper": Config(),
 }
-
 
 NONE, CENTRING, BATCH_NORM = METHODS = ("none", "centring", "batch normalisation")
 LINEARISED, NEAR, NETWORK = MODELS = ("linearised", "near a minimum", "network")
@@ -51,7 +47,6 @@ FIRST = 5
 """The first steps, over which growth along the top eigenvector is looked at."""
 SMALL = 0.01
 """Residuals near a minimum, as a share of those of the labels."""
-
 
 COLUMNS = {
     "part": "spectrum: of one Fisher matrix; descent: one run of full-batch gradient descent on the squared error",

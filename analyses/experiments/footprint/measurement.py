@@ -16,6 +16,7 @@ from analyses.experiments.footprint.operation_counts import PARTS, Work, network
 from analyses.experiments.footprint.settings import COLUMNS, Config
 from analyses.experiments.footprint.timing import interleaved_seconds, layer_seconds, step_seconds, torch_threads
 from analyses.experiments.footprint.torch_counts import torch_counts
+from analyses.framework.settings import check_at_least, check_each_once
 from analyses.framework.sweep import Sweep
 from elutheory.errors import InputError
 
@@ -31,17 +32,14 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """One. Raises InputError on unknown networks and on sizes that are too small."""
-    if not config.networks or len(set(config.networks)) < len(config.networks):
-        raise InputError(f"networks are {', '.join(config.networks) or 'none'}; give each once, and one at least.")
+    check_each_once(config, "networks")
     for name in config.networks:
         if name not in ARCHITECTURES:
             raise InputError(f"there is no network {name}; there are {', '.join(ARCHITECTURES)}.")
     for name in ("batch_size", "convolutional_batch_size", "measured"):
         if getattr(config, name) < 2:
             raise InputError(f"{name} is {getattr(config, name)}; batch normalisation needs 2 or more.")
-    for name in ("repetitions", "seeds", "threads"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
+    check_at_least(config, repetitions=1, seeds=1, threads=1)
     if not 0 <= config.shortest < inf:
         raise InputError(f"shortest is {config.shortest}; a number of seconds, 0 or more, is needed.")
     return [Cell(config.networks)]

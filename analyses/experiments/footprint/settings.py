@@ -5,6 +5,7 @@ from math import log
 from typing import Any
 
 from analyses.experiments.footprint.networks import VARIANTS
+from analyses.framework.settings import DataName
 from elutheory.output.figures import label_of
 
 
@@ -12,8 +13,7 @@ from elutheory.output.figures import label_of
 class Config:
     """What is measured of each network, without and with batch normalisation."""
 
-    data: str = "digits"
-    """digits, the path of a data set, or huggingface:NAME."""
+    data: DataName = "digits"
     networks: tuple[str, ...] = ("fully_connected", "convolutional")
     """fully_connected (E2), convolutional (E4)."""
     batch_size: int = 64
@@ -37,7 +37,6 @@ PRESETS = {
     "paper": Config(),
 }
 
-
 EXPONENTIAL_COSTS = (1, 21)
 """Operations that an exponential counts: as any other, and written out in float32, by reduction of the range in two
 parts (6), a polynomial of degree 7 (14) and scaling (1)."""
@@ -45,7 +44,6 @@ FIVE_PER_CENT = log(1.05)
 NORMALISED = "relu_batch_norm"
 NAMES = {name: label_of(function) + " + batch norm" * norm for name, (function, norm) in VARIANTS.items()}
 STEP = ("forward", "backward", "update")
-
 
 COLUMNS = {
     "network": "fully_connected (E2) or convolutional (E4)",

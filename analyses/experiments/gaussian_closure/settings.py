@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from analyses.framework.settings import HiddenLayers, NegativeSlope, check_at_least
 from elutheory.errors import InputError
 
 
@@ -16,10 +17,8 @@ class Config:
     """digits, or the path of a data set."""
     activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "tanh", "shifted_relu")
     """Registry names."""
-    negative_slope: float = 0.1
-    """Of leaky_relu."""
-    layers: int = 8
-    """Hidden layers."""
+    negative_slope: NegativeSlope = 0.1
+    layers: HiddenLayers = 8
     units: int = 128
     """Units of a hidden layer."""
     epochs: int = 20
@@ -34,9 +33,7 @@ class Config:
     """Sets of initial weights and batch orders, the same for every activation."""
 
     def __post_init__(self) -> None:
-        for name, least in {"layers": 1, "units": 2, "epochs": 0, "batch_size": 1, "examples": 1, "seeds": 1}.items():
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; give {least} or more.")
+        check_at_least(self, layers=1, units=2, epochs=0, batch_size=1, examples=1, seeds=1)
         if not self.activations:
             raise InputError("activations is empty; name at least one.")
         if not 0 < self.learning_rate < np.inf:
@@ -44,7 +41,6 @@ class Config:
 
 
 PRESETS = {"quick": Config(), "paper": Config(epochs=300, seeds=5)}
-
 
 COLUMNS = {
     "activation": "the network's activation function",

@@ -8,13 +8,13 @@ import pandas
 import torch
 from torch import Tensor, nn
 
-from analyses.data import datasets
 from analyses.experiments.learning_behaviour.prediction import initial_median
 from analyses.experiments.learning_behaviour.settings import COLUMNS, OF_THE_PAPER, Config
-from analyses.framework.settings import named_activation
+from analyses.framework.settings import check_at_least, named_activation
 from analyses.framework.sweep import Sweep
-from analyses.networks.architectures import fully_connected, hidden_activations
-from analyses.networks.training import Training, fabric_on, train
+from analyses.networks.architectures import hidden_activations
+from analyses.networks.classifiers import classification_data, train_classifiers
+from analyses.networks.training import fabric_on
 from elutheory.errors import InputError
 
 
@@ -31,9 +31,7 @@ def cells(config: Config) -> list[Cell]:
     if not chosen or len(set(chosen)) < len(chosen) or not OF_THE_PAPER.issuperset(chosen):
         known = ", ".join(sorted(OF_THE_PAPER))
         raise InputError(f"activations are {', '.join(chosen) or 'none'}; give some of {known}, each once.")
-    for name in ("layers", "units", "epochs", "measured", "seeds"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}; give 1 or more.")
+    check_at_least(config, layers=1, units=1, epochs=1, measured=1, seeds=1)
     for name in config.activations:
         named_activation(name, config.negative_slope)
     return [Cell(name) for name in config.activations]
@@ -47,23 +45,16 @@ def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa
 def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | None = None) -> pandas.DataFrame:
     """The rows of one activation."""
     function = named_activation(cell.activation, config.negative_slope)
-    data = datasets.load(config.data).standardised("dataset").flattened()
-    data = data.subset(config.examples) if config.examples else data
+    data = classification_data(config.data, config.examples)
     measured = data.subset(min(config.measured, len(data.train))).train.inputs
     fabric = fabric_on(device)
     on_device = measured.to(fabric.device)
-    sizes = (*data.shape, *[config.units] * config.layers, data.classes)
-    trained = train(
-        lambda: fully_connected(sizes, function),
+    trained = train_classifiers(
+        config,
+        function,
         data,
-        Training(
-            epochs=config.epochs,
-            seeds=tuple(range(config.seeds)),
-            learning_rates=(config.learning_rate,),
-            batch_size=config.batch_size,
-            evaluated=("validation",),
-        ),
         fabric=fabric,
+        evaluated=["validation"],
         measure=lambda networks: {"unit_mean_median": networks.map(median_unit_mean, on_device)},
         checkpoint=checkpoint,
     )

@@ -3,40 +3,41 @@
 from dataclasses import dataclass
 from typing import Any
 
+from analyses.framework.settings import (
+    BatchSize,
+    DataName,
+    Epochs,
+    Examples,
+    HiddenLayers,
+    NegativeSlope,
+    Seeds,
+    UnitsPerLayer,
+)
+
 
 @dataclass(frozen=True)
 class Config:
     """Networks of `layers` hidden layers of `units`, trained on data standardised by one mean and one deviation."""
 
-    data: str = "digits"
-    """digits, the path of a data set, or huggingface:NAME."""
+    data: DataName = "digits"
     activations: tuple[str, ...] = ("elu", "relu", "leaky_relu")
     """Registry names; the paper's, which are the claims', and shifted_relu."""
-    negative_slope: float = 0.1
-    """Of leaky_relu."""
-    layers: int = 8
-    """Hidden layers."""
-    units: int = 128
-    """Of each hidden layer."""
-    epochs: int = 30
-    """Passes over the training examples."""
+    negative_slope: NegativeSlope = 0.1
+    layers: HiddenLayers = 8
+    units: UnitsPerLayer = 128
+    epochs: Epochs = 30
     learning_rate: float = 0.01
     """Of plain stochastic gradient descent."""
-    batch_size: int = 64
-    """Examples an update."""
-    examples: int = 0
-    """Training examples, classes in their shares; 0: all."""
+    batch_size: BatchSize = 64
+    examples: Examples = 0
     measured: int = 1000
     """Training examples over which the unit means are taken, the same after every epoch; at most all."""
-    seeds: int = 12
-    """Sets of initial weights and batch orders."""
+    seeds: Seeds = 12
 
 
 PRESETS = {"quick": Config(), "paper": Config(epochs=300, seeds=5)}
 
-
 OF_THE_PAPER = {"elu", "relu", "leaky_relu", "shifted_relu"}
-
 
 COLUMNS = {
     "activation": "the networks' activation function, a registry name",

@@ -10,7 +10,7 @@ import torch
 from analyses.data import datasets
 from analyses.experiments.mean_activations.prediction import from_gram_matrix, from_two_numbers
 from analyses.experiments.mean_activations.settings import COLUMNS, ArchitectureName, Config, InitialisationName
-from analyses.framework.settings import named_activation
+from analyses.framework.settings import check_at_least, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.random import STATISTICS, Architecture, Start, measure_networks
 from elutheory.errors import InputError
@@ -28,9 +28,7 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Every width, architecture and initialisation. Raises InputError where there is nothing to measure."""
-    for name, least in (("depth", 1), ("examples", 2), ("seeds", 1)):
-        if getattr(config, name) < least:
-            raise InputError(f"{name} is {getattr(config, name)}; give {least} or more.")
+    check_at_least(config, depth=1, examples=2, seeds=1)
     if min(config.widths, default=0) < 1 or not (
         config.activations and config.initialisations and config.architectures
     ):

@@ -40,7 +40,6 @@ PRESETS = {
     ),
 }
 
-
 COLUMNS = {
     "data": "name of the data set",
     "examples": "training inputs of it",

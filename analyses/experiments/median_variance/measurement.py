@@ -11,13 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.data import datasets
 from analyses.experiments.median_variance.settings import COLUMNS, QUANTILES, Config
+from analyses.framework.settings import check_at_least
 from analyses.framework.sweep import Sweep
-from analyses.networks.architectures import fully_connected
-from analyses.networks.training import Training, fabric_on, train
+from analyses.networks.classifiers import classification_data, train_classifiers
+from analyses.networks.training import fabric_on
 from elutheory.activations import activation
-from elutheory.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,7 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """ELU and ReLU. Raises InputError on sizes that are too small."""
-    for name, least in (("layers", 1), ("units", 1), ("epochs", 3), ("seeds", 1)):
-        if getattr(config, name) < least:
-            raise InputError(f"{name} is {getattr(config, name)}; give {least} or more.")
+    check_at_least(config, layers=1, units=1, epochs=3, seeds=1)
     return [Cell("elu"), Cell("relu")]
 
 
@@ -43,22 +40,15 @@ def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa
 def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | None = None) -> pandas.DataFrame:
     """The rows of one activation."""
     function = activation(cell.activation)
-    data = datasets.load(config.data).standardised("dataset").flattened()
-    data = data.subset(config.examples) if config.examples else data
+    data = classification_data(config.data, config.examples)
     fabric = fabric_on(device)
     inputs = data.train.inputs.to(fabric.device)
-    sizes = (*data.shape, *[config.units] * config.layers, data.classes)
-    trained = train(
-        lambda: fully_connected(sizes, function),
+    trained = train_classifiers(
+        config,
+        function,
         data,
-        Training(
-            epochs=config.epochs,
-            seeds=tuple(range(config.seeds)),
-            learning_rates=(config.learning_rate,),
-            batch_size=config.batch_size,
-            evaluated=("validation",),
-        ),
         fabric=fabric,
+        evaluated=["validation"],
         measure=lambda networks: _stacked([unit_statistics(networks.network(i), inputs) for i in range(len(networks))]),
         checkpoint=checkpoint,
     )

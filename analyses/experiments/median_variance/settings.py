@@ -3,31 +3,27 @@
 from dataclasses import dataclass
 from typing import Any
 
+from analyses.framework.settings import BatchSize, DataName, HiddenLayers, Seeds, UnitsPerLayer
+
 
 @dataclass(frozen=True)
 class Config:
     """Networks of `layers` hidden layers of `units`, trained on data standardised by one mean and one deviation."""
 
-    data: str = "digits"
-    """digits, the path of a data set, or huggingface:NAME."""
-    layers: int = 5
-    """Hidden layers."""
-    units: int = 256
-    """Of each hidden layer."""
+    data: DataName = "digits"
+    layers: HiddenLayers = 5
+    units: UnitsPerLayer = 256
     epochs: int = 12
     """Passes over the training examples, 3 or more."""
     learning_rate: float = 0.01
     """Of plain stochastic gradient descent."""
-    batch_size: int = 64
-    """Examples an update."""
+    batch_size: BatchSize = 64
     examples: int = 0
     """Training examples, classes in their shares; 0: all. The medians are over all that are trained on."""
-    seeds: int = 10
-    """Sets of initial weights and batch orders."""
+    seeds: Seeds = 10
 
 
 PRESETS = {"quick": Config(), "paper": Config(epochs=200, seeds=5)}
-
 
 COLUMNS = {
     "activation": "the networks' activation function, a registry name",

@@ -8,7 +8,6 @@ from jaxtyping import Float
 PRECISION, SMALLEST_NORMAL, ZERO, OVERFLOW = 2.0**-24, 2.0**-126, 2.0**-150, 2.0**128
 """Relative change below which a number may stay; least number of full precision; what rounds to 0; too large."""
 
-
 LOSSES = {
     "precision": "δ below 2⁻²⁴ of the weights' standard deviation: a weight whose incoming activation is 1 keeps its "
     "value, at learning rate 1",

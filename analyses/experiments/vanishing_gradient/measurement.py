@@ -11,7 +11,7 @@ from analyses.experiments.vanishing_gradient.finite_width import log_gradient
 from analyses.experiments.vanishing_gradient.float32 import lost_after
 from analyses.experiments.vanishing_gradient.gradients import random_gradients
 from analyses.experiments.vanishing_gradient.settings import COLUMNS, Config
-from analyses.framework.settings import named_activation
+from analyses.framework.settings import check_at_least, check_each_once, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.random import Start
 from elutheory.errors import InputError
@@ -30,10 +30,7 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Every initialisation. Raises InputError where there is nothing to measure, or no float32 network to."""
-    for name in ("activations", "initialisations"):
-        given = getattr(config, name)
-        if len(set(given)) < len(given) or not given:
-            raise InputError(f"{name} are {', '.join(given) or 'none'}; give each once, and one at least.")
+    check_each_once(config, "activations", "initialisations")
     if not 2 <= config.depth <= _LARGEST_DEPTH:
         raise InputError(
             f"depth is {config.depth}; 2 to {_LARGEST_DEPTH} is needed: in deeper ReLU networks of LeCun's variance "
@@ -43,8 +40,7 @@ def cells(config: Config) -> list[Cell]:
         raise InputError(
             f"width is {config.width}; {_SMALLEST_WIDTH} or more is needed: in narrower networks every unit may be off."
         )
-    if config.seeds < 1:
-        raise InputError(f"seeds is {config.seeds}; give 1 or more.")
+    check_at_least(config, seeds=1)
     for name in config.initialisations:
         starts, refused = starts_of(config, name)
         if not starts:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analyses.experiments.vanishing_gradient.float32 import LOSSES
+from analyses.framework.settings import HiddenLayers, NegativeSlope
 from elutheory.propagation.initialisations import INITIALISATIONS
 
 
@@ -15,14 +16,12 @@ class Config:
     """digits, or the path of other data."""
     activations: tuple[str, ...] = ("logistic", "tanh", "relu", "leaky_relu", "elu", "selu")
     """Registry names."""
-    negative_slope: float = 0.1
-    """Of leaky_relu."""
+    negative_slope: NegativeSlope = 0.1
     initialisations: tuple[str, ...] = INITIALISATIONS
     """Names, for elutheory.initialisation; critical is not defined for every activation."""
     width: int = 256
     """Units of every hidden layer."""
-    depth: int = 200
-    """Hidden layers."""
+    depth: HiddenLayers = 200
     seeds: int = 200
     """Networks of each kind, each with an input of its own; one seed's have the same standard normal numbers."""
 
@@ -34,7 +33,6 @@ INITIALISATION_NAMES = {
     "variance_preserving": "variance-preserving",
     "critical": "critical",
 }
-
 
 COLUMNS = {
     "kind": "layer: over all networks; network: one of them; refused: an initialisation that an activation has not",

@@ -16,7 +16,7 @@ from typing import Any
 import pandas
 import pytest
 
-from analyses.framework import joint_files, records
+from analyses.framework import records
 from analyses.framework.provenance import regenerating_command, without_places
 from analyses.framework.run import run_analysis
 from elutheory.errors import InputError
@@ -149,7 +149,7 @@ def test_a_crash_at_any_step_leaves_the_old_record_or_the_new_one(
     with pytest.MonkeyPatch.context() as crashing:
         _crash_at(crashing, function, call, after=after)
         with pytest.raises(Crash):
-            joint_files.replace_together(folder, new.files)
+            records.replace_together(folder, new.files)
     decided = function == "rmdir" or (function, call) >= ("replace", 1) or (function == "fsync" and call >= 5)
     decided = decided or (function == "replace" and after)
     loaded = records.load(folder)
@@ -176,7 +176,7 @@ def test_a_record_half_published_twice_is_the_last_one_decided(tmp_path: Path, t
         with pytest.MonkeyPatch.context() as crashing:
             _crash_at(crashing, "replace", call, after=False)
             with pytest.raises(Crash):
-                joint_files.replace_together(folder, files)
+                records.replace_together(folder, files)
     records.load(folder)
     assert Record.of(folder) == new
 

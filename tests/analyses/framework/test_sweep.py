@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyses.framework import kept_cells, sweep_progress
+from analyses.framework import kept_cells
 from analyses.framework.sweep import Interrupted, Sweep
 from elutheory.errors import InputError
 from tests.analyses.framework import toy_analysis as toy
@@ -261,7 +261,7 @@ def test_progress_on_a_terminal_and_elsewhere(
 ) -> None:
     toy.measure(toy.Config(), Sweep(progress=True))
     assert capsys.readouterr().err == ""  # quicker than the first line is due
-    monkeypatch.setattr(sweep_progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("analyses.framework.sweep._SECONDS_BETWEEN_LINES", 0.0)
     toy.measure(toy.Config(), Sweep(progress=True))
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(" cells after")[0] for line in lines] == [f"elutheory: {n} of 6" for n in range(1, 7)]

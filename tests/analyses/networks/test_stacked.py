@@ -3,7 +3,7 @@
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from analyses.networks.traced_views import without_idle_views
+from analyses.networks.stacked import without_idle_views
 
 _VALUES = torch.arange(24.0).reshape(2, 3, 4)
 
