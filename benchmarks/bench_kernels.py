@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.comparison import cores
+from analyses.report.benchmark_record import cores
 from elutheory.activations import Activation, activation, activation_names
 from elutheory.gram import propagate_gram, tangent_kernel
 from elutheory.kernels import dual_kernel

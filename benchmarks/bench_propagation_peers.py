@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.comparison import cores
+from analyses.report.benchmark_record import cores
 from elutheory.gram import TangentKernel, propagate_gram, tangent_kernel
 
 REFERENCE = Path(__file__).with_name("propagation_reference.json")

@@ -18,7 +18,7 @@ import torch
 
 from analyses.framework.devices import device_name
 from analyses.framework.provenance import commit, versions
-from benchmarks.comparison import Comparison, Record, cores
+from analyses.report.benchmark_record import Comparison, Record, cores
 from elutheory.output.files import write_whole
 
 COMPARISONS = pytest.StashKey[list[Comparison]]()

@@ -49,7 +49,7 @@ class Section:
     described: dict[str, Any]
 
 
-def report(figures: Path) -> str:
+def report_page(figures: Path) -> str:
     """The page about all records in the folders of `figures`.
 
     Raises InputError if there is none or one is corrupt, VerificationError if a step of a derivation fails.

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.comparison import PEERS, Comparison, Record, read_record
-from benchmarks.summary import HEADINGS, benchmark_table, main
+from analyses.report.benchmark_record import PEERS, Comparison, Record, read_record
+from analyses.report.benchmark_table import HEADINGS, benchmark_table
+from benchmarks.summary import main
 from elutheory.errors import InputError
 
 CHECKOUT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ those compared. Which claims are tested, and how, is fixed in CLAIMS; which of t
 """
 
 from analyses.experiments.causal_claim.figure import draw
-from analyses.experiments.causal_claim.measurement import measure
+from analyses.experiments.causal_claim.measurement import cells, measure, measure_cell
 from analyses.experiments.causal_claim.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.causal_claim.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "decisions", "draw", "measure", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]

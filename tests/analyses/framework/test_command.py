@@ -17,6 +17,7 @@ import torch
 from analyses import __main__ as command
 from analyses.framework import provenance
 from analyses.framework.catalogue import catalogue, find_analysis
+from analyses.framework.command import options_of, preset_of
 from analyses.framework.devices import available_device, device_name
 from analyses.framework.run import run_analysis
 from analyses.framework.sweep import Interrupted, Sweep
@@ -80,7 +81,7 @@ def test_every_analysis_keeps_the_contract(name: str) -> None:
 
 
 def _parsed(analysis: Any, arguments: list[str]) -> Any:
-    return parse_options(command._options(analysis, command._preset(arguments)), "analyses", arguments)
+    return parse_options(options_of(analysis, preset_of(arguments)), "analyses", arguments)
 
 
 @dataclass(frozen=True)

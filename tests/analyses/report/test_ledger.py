@@ -11,8 +11,8 @@ import pandas
 import pytest
 
 from analyses.framework.claims import Claim, decide
+from analyses.report import commands
 from analyses.report import ledger as claims_module
-from analyses.report.claims_command import command
 from analyses.report.ledger import CLAIMS, AbstractClaim, Row, Setting, combined, ledger
 from analyses.report.ledger_text import ledger_markdown, ledger_table, ledger_text, outcome
 from elutheory.errors import InputError
@@ -177,10 +177,13 @@ def test_forms_of_the_ledger_hold_every_row(figures: Path) -> None:
 
 def test_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without records only the proofs are left to decide."""
-    assert command(["--figures", str(tmp_path)]) == 0
+    assert commands.claims(["--figures", str(tmp_path)]) == 0
     assert "learning" in capsys.readouterr().out
-    assert command(["--figures", str(tmp_path), "--format", "json", "--output", str(tmp_path / "ledger.json")]) == 0
+    assert (
+        commands.claims(["--figures", str(tmp_path), "--format", "json", "--output", str(tmp_path / "ledger.json")])
+        == 0
+    )
     read = json.loads((tmp_path / "ledger.json").read_text())
     assert {row["claim"] for row in read} == {claim.identifier for claim in CLAIMS}
     with pytest.raises(InputError, match="is no folder"):
-        command(["--figures", str(tmp_path / "nowhere")])
+        commands.claims(["--figures", str(tmp_path / "nowhere")])

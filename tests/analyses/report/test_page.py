@@ -11,10 +11,10 @@ from xml.etree.ElementTree import Element
 import html5lib
 import pytest
 
+from analyses.report import commands
 from analyses.report import page as report_module
 from analyses.report.ledger import ledger
-from analyses.report.page import anchor, caption, report
-from analyses.report.report_command import command
+from analyses.report.page import anchor, caption, report_page
 from elutheory import Derivation, VerificationError, deactivation_limit, theorem_1, theorem_2
 from elutheory.derivations.catalogue import PROOFS
 from elutheory.derivations.proof.printing import statement_mathml
@@ -81,7 +81,7 @@ def sections(root: Element) -> dict[str, Element]:
 
 
 def test_page_of_some_records(figures: Path) -> None:
-    page = report(figures)
+    page = report_page(figures)
     root = check_document(page)
     found = sections(root)
     assert list(found) == list(NAMES)
@@ -98,11 +98,11 @@ def test_page_of_some_records(figures: Path) -> None:
     claim = next(element for element in root.iter(f"{HTML}article") if element.attrib["id"] == "claim-learning-speed")
     words = " ".join("".join(claim.itertext()).split())
     assert "E2, all at one learning rate (against ReLU)" in words
-    assert page == report(figures)  # no date, no order of a set
+    assert page == report_page(figures)  # no date, no order of a set
 
 
 def test_small_tables_are_in_the_page_as_they_are(figures: Path) -> None:
-    root = parsed(report(figures))
+    root = parsed(report_page(figures))
     links = {
         element.attrib["download"]: element.attrib["href"] for element in root.iter() if "download" in element.attrib
     }
@@ -117,7 +117,7 @@ def test_words_of_a_record_are_escaped(figures: Path) -> None:
     described = json.loads(path.read_text())
     described["config"]["data"] = '<script>alert("1")</script>'
     path.write_text(json.dumps(described))
-    check_document(report(figures))
+    check_document(report_page(figures))
 
 
 def test_caption_is_from_the_provenance() -> None:
@@ -144,7 +144,7 @@ def refused(figures: Path, message: str) -> None:
     output = figures.parent / "page.html"
     output.write_text("before")
     with pytest.raises(InputError, match=message) as caught:
-        command(["--figures", str(figures), "--output", str(output)])
+        commands.report(["--figures", str(figures), "--output", str(output)])
     assert "\n" not in str(caught.value)
     assert output.read_text() == "before"
 
@@ -169,15 +169,15 @@ def test_failing_derivation_is_exit_code_1_and_writes_nothing(
 
     monkeypatch.setattr(report_module, "derivation_html", refuted)
     output = figures.parent / "page.html"
-    assert command(["--figures", str(figures), "--output", str(output)]) == 1
+    assert commands.report(["--figures", str(figures), "--output", str(output)]) == 1
     assert capsys.readouterr().err == "elutheory: Lemma 1, step 2 failed.\n"
     assert not output.exists()
 
 
 def test_command_writes_the_page(figures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = figures.parent / "page.html"
-    assert command(["--figures", str(figures), "--output", str(output)]) == 0
-    assert output.read_text(encoding="utf-8") == report(figures)
+    assert commands.report(["--figures", str(figures), "--output", str(output)]) == 0
+    assert output.read_text(encoding="utf-8") == report_page(figures)
     assert str(output) in capsys.readouterr().out
 
 

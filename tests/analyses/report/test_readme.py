@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from analyses.report.benchmark_table import benchmark_table
+from analyses.report.commands import readme
 from analyses.report.ledger import ledger
 from analyses.report.ledger_text import ledger_markdown
-from analyses.report.readme import command, with_tables
-from benchmarks.summary import benchmark_table
+from analyses.report.readme import with_tables
 from elutheory.errors import InputError
 
 ROOT = Path(__file__).parents[3]
@@ -40,12 +41,12 @@ def test_the_command_keeps_line_endings_and_other_letters_byte_for_byte(figures:
     path = tmp_path / "README.md"
     path.write_bytes("E[f²]\r\n".encode() + WRITTEN.encode() + b"\r\nno line's end")
     arguments = ["--readme", str(path), "--figures", str(figures), "--benchmarks", str(BENCHMARKS)]
-    assert command(arguments) == 0
+    assert readme(arguments) == 0
     written = path.read_bytes()
     assert written == with_tables(WRITTEN, figures, BENCHMARKS).encode().join(
         ["E[f²]\r\n".encode(), b"\r\nno line's end"]
     )
-    assert command(arguments) == 0
+    assert readme(arguments) == 0
     assert path.read_bytes() == written
 
 
@@ -63,7 +64,7 @@ def test_markers_that_are_missing_doubled_or_reversed_are_refused(text: str, fig
     path = tmp_path / "README.md"
     path.write_text(text)
     with pytest.raises(InputError, match=r'^the README needs one "<!-- begin') as caught:
-        command(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(BENCHMARKS)])
+        readme(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(BENCHMARKS)])
     assert "\n" not in str(caught.value)
     assert path.read_text() == text
 
@@ -71,19 +72,19 @@ def test_markers_that_are_missing_doubled_or_reversed_are_refused(text: str, fig
 def test_unreadable_files_are_refused_and_nothing_is_written(figures: Path, tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     with pytest.raises(InputError, match=r"README\.md cannot be read"):
-        command(["--readme", str(path)])
+        readme(["--readme", str(path)])
     path.write_bytes(b"\xff" + WRITTEN.encode())
     with pytest.raises(InputError, match=r"README\.md is not UTF-8 text\.$"):
-        command(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(BENCHMARKS)])
+        readme(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(BENCHMARKS)])
     path.write_text(WRITTEN)
     with pytest.raises(InputError, match=r"none\.json cannot be read"):
-        command(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(tmp_path / "none.json")])
+        readme(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(tmp_path / "none.json")])
     (tmp_path / "damaged.json").write_text("{")
     with pytest.raises(InputError, match=r"damaged\.json is no record of benchmarks"):
-        command(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(tmp_path / "damaged.json")])
+        readme(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(tmp_path / "damaged.json")])
     (figures / "learning_behaviour" / "records.csv").write_text("a\n1\n")
     with pytest.raises(InputError, match=r"records\.csv is not what"):
-        command(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(BENCHMARKS)])
+        readme(["--readme", str(path), "--figures", str(figures), "--benchmarks", str(BENCHMARKS)])
     assert path.read_text() == WRITTEN
 
 

@@ -1,4 +1,7 @@
-"""What a benchmark leaves: a job done by elutheory and by a peer or a floor, side by side, in one run."""
+"""The benchmarks' record: jobs done by elutheory and by a peer or a floor, side by side, in one run.
+
+`benchmarks/` writes it; the README's table is made from it.
+"""
 
 import dataclasses
 import json
