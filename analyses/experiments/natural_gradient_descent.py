@@ -20,7 +20,7 @@ from analyses.framework.sweep import Sweep
 from elutheory.activations import activation
 from elutheory.errors import InputError
 from elutheory.fisher import UnitNaturalGradient
-from elutheory.output.figures import style
+from elutheory.output.figures import looks_of, style
 
 
 @dataclass(frozen=True)
@@ -186,9 +186,12 @@ def steps_to_reach(table: Any) -> Any:
 
 
 def draw(table: pandas.DataFrame) -> Figure:
-    """Lowest loss by step at each method's tuned learning rate: mean and range over seeds, a panel a problem."""
+    """Lowest loss by step at each method's tuned learning rate: mean and range over seeds, a panel per problem.
+
+    Methods have colours that no activation has: blue is ELU's in every figure.
+    """
     chosen, reached = tuned(table), steps_to_reach(table)
-    colours = dict(zip(METHODS, ("0.45", "tab:blue", "tab:orange", "tab:green"), strict=True))
+    colours = {method: look.colour for method, look in looks_of(METHODS).items()}
     with style():
         figure = Figure(figsize=(7.0, 3.4), layout="constrained")
         panels: Any = figure.subplots(1, len(PROBLEMS), sharex=True)

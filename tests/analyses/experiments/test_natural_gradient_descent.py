@@ -10,7 +10,8 @@ import torch
 from analyses.__main__ import main
 from analyses.experiments import natural_gradient_descent as analysis
 from analyses.framework import records
-from elutheory.output.figures import figure_bytes
+from elutheory.activations import activation_names
+from elutheory.output.figures import figure_bytes, look_of, looks_of
 
 SMALL = analysis.Config(examples=100, seeds=2, steps=60, learning_rates=(0.0316, 0.1, 0.316))
 
@@ -91,6 +92,14 @@ def test_figure_is_drawn_from_saved_records_and_repeats_byte_for_byte(table: pan
     assert figure_bytes(analysis.draw(records.load(tmp_path)), "svg") == first
     assert main(["natural_gradient_descent", "--redraw", "--output", str(tmp_path)]) == 0
     assert (tmp_path / "figure.svg").read_bytes() == first
+
+
+def test_methods_have_colours_that_no_activation_has(table: pandas.DataFrame) -> None:
+    looks = looks_of(analysis.METHODS)
+    (panel, _) = analysis.draw(table).axes
+    drawn = {str(line.get_label()): line.get_color() for line in panel.get_lines()}
+    assert drawn == {method: look.colour for method, look in looks.items()}
+    assert not set(drawn.values()) & {look_of(name).colour for name in activation_names()}
 
 
 def test_summary_shows_losses_and_shares(table: pandas.DataFrame) -> None:
