@@ -129,6 +129,7 @@ class _Pair:
         self.density, self.steps = refinement * _DENSITY, refinement * _GRADING
         self.g = activation if quantity == "value" else activation.derivative
         self.smallest = min(feature.width for feature in found)
+        self.noise = 0.0  # of f(V) − f(mean_v), where that is a difference of rounded numbers
         self.hulls: dict[tuple[float, float], tuple[float, float] | None] = {}
 
     def sum(self) -> tuple[float, float, float]:
@@ -154,7 +155,8 @@ class _Pair:
                 )
             )
             size = abs(total)
-            rounding = _ROUNDING * (abs(weight @ (factor * means)) + abs((weight @ factor) * (weight @ means)))
+            rounding = self.noise * (weight @ abs(factor))
+            rounding += _ROUNDING * (abs(weight @ (factor * means)) + abs((weight @ factor) * (weight @ means)))
         else:
             factor = self.g(u)
             total, by_coarse = weight @ (factor * means), weight @ (factor * coarse_means)
@@ -245,11 +247,22 @@ class _Pair:
                 coarse[near] = kernel[:, ::2] @ (2.0 * rule.weight[::2] * g[::2])
         far = ~near
         if far.any():
-            fine[far], coarse[far] = self._narrow(y, tau)[:, far] if tau > 0.0 else self._fixed(y)[:, far]
+            if tau == 0.0:
+                fine[far], coarse[far] = self._fixed(y)[:, far]
+            elif narrow or self.quantity != "covariance":
+                fine[far], coarse[far] = self._narrow(y, tau)[:, far]
+            else:
+                # the steps of x, made for M, do not resolve f' where V has passed its features: no sum of increments
+                there = float(self.f(self.m2))
+                fine[far], coarse[far] = self._averages(self.f, y[far], tau) - there
+                self.noise = 4e-16 * abs(there)
         return fine, coarse
 
     def _rise(self, v: float) -> float:
         """f(v) − f(mean_v)."""
+        if abs(v - self.m2) > self.smallest:
+            self.noise = 4e-16 * abs(float(self.f(v)))
+            return float(self.f(v) - self.f(self.m2))
         points, weights = numpy.polynomial.legendre.leggauss(20)
         half = 0.5 * (v - self.m2)
         return float(half * (self.f.derivative(self.m2 + half * (1.0 + points)) @ weights))
@@ -265,10 +278,7 @@ class _Pair:
 
     def _narrow(self, y: Any, tau: float) -> Any:
         """Where V given x is narrow next to what f varies over: equal steps of φ."""
-        step = 1.0 / self.density
-        count = 2 * math.ceil(0.5 * _HALF_WIDTH / step)
-        z = step * numpy.arange(-count, count + 1)
-        weight = step * normal_density(z)
+        z, weight = self._lattice()
         v = self.m2 + self.s2 * y
         if self.quantity == "covariance":
             # E f(v + τ Z) − f(v) = τ² ∫_0^1 E f''(v + r τ Z) r dr, nothing subtracted
@@ -278,8 +288,19 @@ class _Pair:
             by_node = numpy.einsum("irz,r->iz", curvature, 0.5 * weights * r) * tau**2
             value = self._fixed(y)[0]
             return numpy.stack([value + by_node @ weight, value + 2.0 * (by_node[:, ::2] @ weight[::2])])
-        values = self.g(v[:, None] + tau * z)
+        return self._averages(self.g, y, tau)
+
+    def _averages(self, g: Any, y: Any, tau: float) -> Any:
+        """E g(V) given y = (E V − mean_v)/std_v, by all nodes and by every second."""
+        z, weight = self._lattice()
+        values = g(self.m2 + self.s2 * y[:, None] + tau * z)
         return numpy.stack([values @ weight, 2.0 * (values[:, ::2] @ weight[::2])])
+
+    def _lattice(self) -> tuple[Any, Any]:
+        step = 1.0 / self.density
+        count = 2 * math.ceil(0.5 * _HALF_WIDTH / step)
+        z = step * numpy.arange(-count, count + 1)
+        return z, step * normal_density(z)
 
     def _root(self) -> float:
         """√(E g(U)² E g(V)²)."""
