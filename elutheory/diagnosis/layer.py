@@ -21,7 +21,7 @@ STRENGTH_POINTS = 1024
 """The strength of the correction (B5) is that over at most so many points, a point being an example and position."""
 
 FISHER_BYTES = 2**25
-"""Fewer units a layer are measured where their Fisher matrices, or the vectors these are sums of, would take more."""
+"""Fewer units per layer are measured where their Fisher matrices, or the vectors they are sums of, would take more."""
 
 COLUMNS = {
     "layer": "the layer's name in the model",
@@ -57,7 +57,7 @@ class LayerSums:
     """What one pass over the data adds up for one layer."""
 
     def __init__(self, name: str, layer: nn.Module, first: LayerScores, units: int, vectors: int, seed: int) -> None:
-        """`first`: scores of any batch; `units`: how many to measure, fewer by FISHER_BYTES; `vectors` a unit."""
+        """`first`: scores of any batch; `units`: how many to measure, fewer by FISHER_BYTES; `vectors` per unit."""
         self.name = name
         self.kind = next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("torch.nn")).__name__
         self.units = first.deltas.shape[-1]

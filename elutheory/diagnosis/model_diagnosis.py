@@ -16,13 +16,15 @@ from elutheory.diagnosis.results import Diagnosis
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Likelihood, as_likelihood
 from elutheory.fisher.scores import Kind, ModelScores, model_scores
-from elutheory.models.data import BATCH_SIZE, batches_of
+from elutheory.models.data import BATCH_SIZE, batches_of, check_inputs, number_of_examples, rows_of
 from elutheory.models.layers import KINDS_OF_LAYER, layer_names
 from elutheory.models.observers import observing
 from elutheory.numerics.arguments import check_damping, check_whole
 
 EXACT_OUTPUTS = 64
-"""Without a choice of `kind`: exact Fisher matrices for models of up to so many outputs an example."""
+"""Without a choice of `kind` the Fisher matrices are exact for models of up to so many outputs per example.
+
+Exact ones take a backward pass per output: with 64 of them, over 512 examples, as much as one pass over 30,000."""
 
 
 BATCH_BYTES = 2**28
@@ -51,11 +53,11 @@ def diagnose(
     - `layers`: names; None: every `Linear` and `Conv1d/2d/3d` that runs;
     - the means and the gradient are over all these examples and units. The gradient is that of the mean negative
       log-density of the targets; without targets, of labels drawn from the model;
-    - the Fisher matrices are of the first `fisher_examples` of them and of `units` units a layer, drawn at random
+    - the Fisher matrices are of the first `fisher_examples` of them and of `units` units per layer, drawn at random
       (fewer where they would take more than `elutheory.diagnosis.layer.FISHER_BYTES`): their columns are medians over
       these units;
-    - `kind` "exact", "monte_carlo" (one drawn label an example), or "empirical"; None: exact for models with up to
-      EXACT_OUTPUTS outputs an example and no weights shared over positions, otherwise monte_carlo;
+    - `kind` "exact", "monte_carlo" (one drawn label per example), or "empirical"; None: exact for models with up to
+      EXACT_OUTPUTS outputs per example and no weights shared over positions, otherwise monte_carlo;
     - `damping` λ relative to the mean diagonal of each unit's F, and of S in B5: with fewer examples than coordinates
       F is singular, and what is called the strength of the correction grows like 1/λ.
 
@@ -67,7 +69,7 @@ def diagnose(
     names = layer_names(model) if layers is None else list(layers)
     stream = _batches(data, targets, max_examples, seed)
     first_inputs, first_targets = next(stream)
-    _check_inputs(first_inputs)
+    check_inputs(first_inputs)
     generator = torch.Generator().manual_seed(seed)
     probe = model_scores(model, next(_cut(first_inputs, None, 1))[0], names, "monte_carlo", chosen, generator=generator)
     columns = probe.outputs[0].numel()
@@ -104,7 +106,7 @@ def diagnose(
                     _drop(sums, refused, found)
                     for name, scores in found.layers.items():
                         sums[name].add_fisher(scores, scores.examples / fisher_examples)
-                examples += _length(inputs)
+                examples += number_of_examples(inputs)
     rows = [layer_sums.row(damping, observer.records.get(name)) for name, layer_sums in sums.items()]
     return Diagnosis(
         _table(rows),
@@ -132,13 +134,6 @@ def _check_options(units: int, fisher_examples: int, max_examples: int | None, d
         raise InputError("damping is 0; a number above zero is needed, as Fisher matrices of samples are singular.")
 
 
-def _check_inputs(inputs: Any) -> None:
-    if not isinstance(inputs, Tensor | Mapping):
-        raise InputError(f"inputs are a {type(inputs).__name__}; a tensor or a mapping of tensors is needed.")
-    if isinstance(inputs, Tensor) and (inputs.ndim == 0 or not len(inputs)):
-        raise InputError(f"inputs have shape {tuple(inputs.shape)}; at least one example is needed.")
-
-
 def _batches(data: Any, targets: Tensor | None, max_examples: int | None, seed: int) -> Iterator[tuple[Any, Any]]:
     """Batches of at most BATCH_SIZE examples, max_examples in all; at random where the data can be indexed."""
     limit = math.inf if max_examples is None else max_examples
@@ -147,15 +142,15 @@ def _batches(data: Any, targets: Tensor | None, max_examples: int | None, seed: 
         for inputs, labels in batches_of(data, targets):
             for part in _first(inputs, labels, left, BATCH_SIZE):
                 yield part
-                left -= _length(part[0])
+                left -= number_of_examples(part[0])
             if left <= 0:
                 return
         return
     whole, labels = next(batches_of(data, targets, 2**62))
-    examples = _length(whole)
+    examples = number_of_examples(whole)
     order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed))
     for index in order[: int(min(limit, examples))].split(BATCH_SIZE):
-        yield _rows(whole, index), _rows(labels, index)
+        yield rows_of(whole, index), rows_of(labels, index)
 
 
 def _all(inputs: Any, targets: Any, rest: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
@@ -170,21 +165,8 @@ def _cut(inputs: Any, targets: Any, size: int) -> Iterator[tuple[Any, Any]]:
 def _first(inputs: Any, targets: Any, count: int | float, size: int) -> Iterator[tuple[Any, Any]]:
     """At most `count` examples, cut into parts of `size`."""
     if count > 0:
-        part = slice(int(min(count, _length(inputs))))
-        yield from _cut(_rows(inputs, part), _rows(targets, part), size)
-
-
-def _rows(values: Any, index: Any) -> Any:
-    if isinstance(values, Mapping):
-        return {key: _rows(value, index) for key, value in values.items()}
-    if not isinstance(values, Tensor):
-        return values
-    return values[index if isinstance(index, slice) else index.to(values.device)]
-
-
-def _length(inputs: Any) -> int:
-    tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-    return next((len(tensor) for tensor in tensors if isinstance(tensor, Tensor) and tensor.ndim), 0)
+        part = slice(int(min(count, number_of_examples(inputs))))
+        yield from _cut(rows_of(inputs, part), rows_of(targets, part), size)
 
 
 # --- sizes ----------------------------------------------------------------------------------------------------------
@@ -199,7 +181,7 @@ def _kind(probe: ModelScores, columns: int) -> Kind:
 
 
 def _batch_size(probe: ModelScores, columns: int) -> int:
-    """Examples a batch, from what one example with one column takes."""
+    """Examples per batch, from what one example with one column takes."""
     numbers = sum(3 * scores.incoming.nbytes + columns * scores.deltas.nbytes for scores in probe.layers.values())
     return max(1, min(BATCH_SIZE, BATCH_BYTES // max(1, numbers)))
 

@@ -131,7 +131,7 @@ def _cell(value: Any) -> str:
         return value
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    return shortened(value, ".3g", ".3g", between=(0, math.inf)) if isinstance(value, float) else str(value)
+    return shortened(value, ".3g", ".3g", between=(0.0, math.inf)) if isinstance(value, float) else str(value)
 
 
 def _uncovered(diagnosis: "Diagnosis") -> list[str]:

@@ -12,7 +12,7 @@ from elutheory.fisher.outer_products import add_outer_products, add_weighted_out
 from elutheory.fisher.scores import LayerScores
 
 _SCORE_BYTES = 2**25
-"""Summed scores are formed in chunks of at most this size."""
+"""Summed scores are formed in chunks of at most so many bytes, or of one example and unit."""
 
 
 class UnitFactors(ABC):
@@ -21,7 +21,7 @@ class UnitFactors(ABC):
     @property
     @abstractmethod
     def count(self) -> int:
-        """Vectors a unit."""
+        """Vectors per unit."""
 
     @abstractmethod
     def rows(self, units: slice) -> Float[Tensor, "units count coordinates"]:
@@ -50,7 +50,7 @@ class UnitFactors(ABC):
 
     @abstractmethod
     def to(self, device: torch.device) -> "UnitFactors":
-        """The same on another device."""
+        """A copy on another device."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +65,11 @@ class WeightedActivations(UnitFactors):
 
     @property
     def count(self) -> int:
+        """Vectors per unit: one per point."""
         return len(self.weights)
 
     def rows(self, units: slice) -> Float[Tensor, "units count coordinates"]:
+        """√weights[n, u] (1, activations[n, group of u]) of some units."""
         weights = self.weights[:, units]
         groups = group_of_units(self.weights.shape[1], self.activations.shape[1], weights.device)
         chosen = self.activations[:, groups[units]]
@@ -75,13 +77,14 @@ class WeightedActivations(UnitFactors):
         return (weights.sqrt()[:, :, None] * torch.cat([ones, chosen], dim=2)).transpose(0, 1)
 
     def first_row(self) -> Float[Tensor, "units coordinates"]:
+        """Σ_n weights[n, u] (1, activations[n, group of u]) of every unit."""
         groups = self.activations.shape[1]
         weights = self.weights.unflatten(1, (groups, -1))
         products = torch.einsum("ngu,ngi->gui", weights, self.activations).flatten(0, 1)
         return torch.cat([self.weights.sum(0)[:, None], products], dim=1)
 
     def gram(self, units: slice, has_bias: bool) -> Float[Tensor, "units count count"]:
-        # √w √wᵀ times the activations' Gram matrix, one for all units of a group.
+        """√w √wᵀ times the activations' Gram matrix, which all units of a group share."""
         points = self.activations.transpose(0, 1)
         shared = points @ points.mT + (1.0 if has_bias else 0.0)
         roots = self.weights[:, units].sqrt().T
@@ -89,6 +92,7 @@ class WeightedActivations(UnitFactors):
         return roots[:, :, None] * shared[groups[units]] * roots[:, None, :]
 
     def extended(self, other: "UnitFactors") -> "UnitFactors":
+        """Shared activations while both have them, else vectors of every unit's own."""
         if isinstance(other, WeightedActivations):
             activations = torch.cat([self.activations, other.activations])
             return WeightedActivations(activations, torch.cat([self.weights, other.weights]))
@@ -100,6 +104,7 @@ class WeightedActivations(UnitFactors):
         reference: Float[Tensor, "groups fan_in"],
         scale: float,
     ) -> None:
+        """Adds to `total` by one matrix product for all units of a group."""
         units = len(total) // len(reference)
         for group, origin in enumerate(reference):
             of_group = slice(group * units, (group + 1) * units)
@@ -108,6 +113,7 @@ class WeightedActivations(UnitFactors):
             add_weighted_outer_products(total[of_group], self.weights[:, of_group] * scale, points)
 
     def to(self, device: torch.device) -> "WeightedActivations":
+        """A copy on another device."""
         return WeightedActivations(self.activations.to(device), self.weights.to(device))
 
 
@@ -119,19 +125,24 @@ class SummedScores(UnitFactors):
 
     @property
     def count(self) -> int:
+        """Vectors per unit: one per example and column."""
         return len(self.scores)
 
     def rows(self, units: slice) -> Float[Tensor, "units count coordinates"]:
+        """The scores of some units."""
         return self.scores[:, units].transpose(0, 1)
 
     def first_row(self) -> Float[Tensor, "units coordinates"]:
+        """Σ_n scores[n, u, 0] scores[n, u] of every unit."""
         return torch.einsum("nu,nui->ui", self.scores[:, :, 0], self.scores)
 
     def gram(self, units: slice, has_bias: bool) -> Float[Tensor, "units count count"]:
+        """Inner products of some units' scores."""
         rows = self.rows(units)[:, :, 0 if has_bias else 1 :]
         return rows @ rows.mT
 
     def extended(self, other: "UnitFactors") -> "UnitFactors":
+        """These scores and, as scores, the other's vectors."""
         return SummedScores(torch.cat([self.scores, other.rows(slice(None)).transpose(0, 1)]))
 
     def add_to(
@@ -140,11 +151,13 @@ class SummedScores(UnitFactors):
         reference: Float[Tensor, "groups fan_in"],
         scale: float,
     ) -> None:
+        """Adds to `total` by one matrix product per unit."""
         scores = self.scores.clone()
         scores[:, :, 1:] -= scores[:, :, :1] * reference[group_of_units(len(total), len(reference), total.device)]
         add_outer_products(total, scores.mul_(scale**0.5))
 
     def to(self, device: torch.device) -> "SummedScores":
+        """A copy on another device."""
         return SummedScores(self.scores.to(device))
 
 
@@ -154,7 +167,7 @@ def group_of_units(units: int, groups: int, device: torch.device) -> Int[Tensor,
 
 
 def number_of_factors(scores: LayerScores) -> int:
-    """Vectors a unit: one a column and example, or, without a sum over positions, one an example and position."""
+    """Vectors per unit: one per column and example, or, without a sum over positions, one per example and position."""
     columns, examples, positions, _ = scores.deltas.shape
     return examples * positions if _is_unsummed(scores) else columns * examples
 

@@ -68,7 +68,7 @@ class Likelihood(ABC):
 
     @abstractmethod
     def _factors(self, outputs: Float[Tensor, "examples classes"]) -> Iterator[Float[Tensor, "examples classes"]]:
-        """The columns at one position, one a class."""
+        """The columns at one position, one per class."""
 
     def score_factors(self, outputs: Float[Tensor, "*shape"]) -> Iterator[Float[Tensor, "*shape"]]:
         """Columns v_c, each of the outputs' shape, with E_y[score scoreᵀ] = sum_c v_c v_cᵀ for every example (F1).
@@ -87,19 +87,22 @@ class Likelihood(ABC):
 
 @dataclass(frozen=True)
 class Categorical(Likelihood):
-    """p(y | outputs) = softmax(outputs)_y; targets are integers in [0, classes), one an example or position.
+    """p(y | outputs) = softmax(outputs)_y; targets are integers in [0, classes), one per example or position.
 
     Factor columns: √p_y (e_y − p) for every class y.
     """
 
     @property
     def name(self) -> str:
+        """The string "categorical"."""
         return "categorical"
 
     def check_outputs(self, outputs: Tensor) -> None:
+        """Raise InputError unless `outputs` are finite and of two classes or more."""
         _check_outputs(outputs, self.name, fewest=2)
 
     def check_targets(self, outputs: Tensor, targets: Tensor) -> None:
+        """Raise InputError unless `targets` are integers in [0, classes), one per example or position."""
         _check_shape(targets, outputs.shape[:-1])
         if targets.dtype not in _INTEGERS:
             raise InputError(f"targets are {targets.dtype}; a categorical likelihood needs integers.")
@@ -110,6 +113,7 @@ class Categorical(Likelihood):
             )
 
     def log_density(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Σ ln softmax(outputs)_target over the positions of every example."""
         self.check_targets(outputs, targets)
         chosen = outputs.log_softmax(-1).gather(-1, targets.long()[..., None])
         return chosen.flatten(1).sum(1)
@@ -120,6 +124,7 @@ class Categorical(Likelihood):
         return score.scatter_add(-1, index, torch.ones_like(score[..., :1]))
 
     def sample(self, outputs: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """Class numbers with probabilities softmax(outputs), one per sample, example and position."""
         device = outputs.device if generator is None else generator.device
         probabilities = outputs.softmax(-1).flatten(0, -2).to(device)
         drawn = torch.multinomial(probabilities, samples, replacement=True, generator=generator)
@@ -142,17 +147,21 @@ class Bernoulli(Likelihood):
 
     @property
     def name(self) -> str:
+        """The string "bernoulli"."""
         return "bernoulli"
 
     def check_outputs(self, outputs: Tensor) -> None:
+        """Raise InputError unless `outputs` are finite and at least one per example."""
         _check_outputs(outputs, self.name, fewest=1)
 
     def check_targets(self, outputs: Tensor, targets: Tensor) -> None:
+        """Raise InputError unless `targets` are 0 or 1, of the outputs' shape."""
         _check_shape(targets, outputs.shape)
         if not ((targets == 0) | (targets == 1)).all():
             raise InputError("targets of a Bernoulli likelihood must all be 0 or 1.")
 
     def log_density(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Σ ln σ(±outputs), with + where the target is 1, over the outputs of every example."""
         self.check_targets(outputs, targets)
         return torch.nn.functional.logsigmoid(torch.where(targets == 1, outputs, -outputs)).flatten(1).sum(1)
 
@@ -160,6 +169,7 @@ class Bernoulli(Likelihood):
         return torch.where(targets == 1, (-outputs).sigmoid(), -outputs.sigmoid())
 
     def sample(self, outputs: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """Zeros and ones, in the outputs' dtype, with probabilities σ(outputs) of a one."""
         device = outputs.device if generator is None else generator.device
         probabilities = outputs.sigmoid().to(device).expand(samples, *outputs.shape)
         return torch.bernoulli(probabilities, generator=generator).to(outputs.device)
@@ -189,12 +199,15 @@ class Gaussian(Likelihood):
 
     @property
     def name(self) -> str:
+        """The string "gaussian with variance …"."""
         return f"gaussian with variance {self.variance:g}"
 
     def check_outputs(self, outputs: Tensor) -> None:
+        """Raise InputError unless `outputs` are finite and at least one per example."""
         _check_outputs(outputs, "gaussian", fewest=1)
 
     def check_targets(self, outputs: Tensor, targets: Tensor) -> None:
+        """Raise InputError unless `targets` are finite, of the outputs' shape and dtype."""
         _check_shape(targets, outputs.shape)
         if targets.dtype != outputs.dtype:
             raise InputError(
@@ -204,6 +217,7 @@ class Gaussian(Likelihood):
             raise InputError("targets contain NaN or infinity; every number must be finite.")
 
     def log_density(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Σ −½ [(target − output)²/variance + ln 2π variance] over the outputs of every example."""
         self.check_targets(outputs, targets)
         squares = (targets - outputs).square() / self.variance
         return -0.5 * (squares + math.log(2 * math.pi * self.variance)).flatten(1).sum(1)
@@ -212,6 +226,7 @@ class Gaussian(Likelihood):
         return (targets - outputs) / self.variance
 
     def sample(self, outputs: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """Normal numbers about the outputs."""
         device = outputs.device if generator is None else generator.device
         shape = (samples, *outputs.shape)
         noise = torch.randn(shape, generator=generator, dtype=outputs.dtype, device=device).to(outputs.device)

@@ -18,7 +18,7 @@ from elutheory.fisher.unit_fisher_matrix import RANK_THRESHOLD
 from elutheory.models.layers import KINDS_OF_LAYER, WeightLayer, check_observable, refusal_of_layer
 from elutheory.numerics.arguments import check_damping, check_number, check_whole
 
-_CHUNK_BYTES = 2**25
+_CHUNK_BYTES = 2**25  # of the matrices of as many units as are solved at a time
 
 
 class UnitNaturalGradient(torch.optim.Optimizer):
@@ -33,8 +33,8 @@ class UnitNaturalGradient(torch.optim.Optimizer):
       is solved as if it moved alone, so the effects of units that move alike add up: lr of order 1/units is a start;
     - `max_kl`: all directions but the uncovered ones are shortened together, so that ½ lr² Σ dᵀ(F + λI)d, in nats an
       example the divergence that the step makes if no units move alike, is at most this; None: never;
-    - `kind`, `likelihood`, `samples`, `weight_sharing`: as in `unit_fisher`. "exact" costs a backward pass a class at
-      each update, "monte_carlo" (labels drawn from a generator seeded with `seed`) one a sample, "empirical" none;
+    - `kind`, `likelihood`, `samples`, `weight_sharing`: as in `unit_fisher`. "exact" costs a backward pass per class
+      at each update, "monte_carlo" (labels drawn from a generator seeded with `seed`) one per sample, "empirical" none;
     - `decay`: F ← decay F + (1 − decay) F_batch, started at 0 and divided by 1 − decayᵏ after k updates (Adam's rule);
     - `damping`: λ, or, `relative`, what λ is as a multiple of the unit's mean diagonal of F. A matrix that Cholesky
       finds singular is solved on its eigenvectors by the rule of `solve_positive_definite`; with damping 0 eigenvalues

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Likelihood, as_likelihood
 from elutheory.models.captures import Capture, capturing
+from elutheory.models.data import check_inputs, rows_of, run_on
 from elutheory.models.layers import (
     WeightLayer,
     check_model,
@@ -34,7 +35,7 @@ class LayerScores:
     sums the outer products over positions instead. Without bias the coordinate 1 is left out.
 
     - `incoming` (examples, groups, positions, fan_in): activations a of the layer below. A `Linear` has one group and
-      as many positions as its input has entries along its middle axes; a convolution one position a patch, fan_in in
+      as many positions as its input has entries along its middle axes; a convolution one position per patch, fan_in in
       the order of `weight.flatten(1)`; a layer called several times has the positions of all calls, call after call;
     - `deltas` (columns, examples, positions, units): the columns v_c of a factor of the likelihood's Fisher
       information, pulled back to the layer's net input: v_cᵀ d outputs / d net. `kind` "exact": E_y[score scoreᵀ] =
@@ -52,7 +53,7 @@ class LayerScores:
 
     @property
     def examples(self) -> int:
-        """Number of examples."""
+        """The number of examples."""
         return self.incoming.shape[0]
 
     @property
@@ -78,7 +79,7 @@ class LayerScores:
         return torch.cat([-self.deltas.sum((0, 1, 2))[:, None] / self.examples, weights], dim=1)
 
     def project(self, basis: Float[Tensor, "fan_in rank"]) -> "LayerScores":
-        """The same scores with the incoming activations in the coordinates `incoming @ basis` (orthonormal columns)."""
+        """These scores with the incoming activations in the coordinates `incoming @ basis` (orthonormal columns)."""
         return replace(self, incoming=self.incoming @ basis)
 
     def unit(self, index: int) -> "LayerScores":
@@ -212,13 +213,12 @@ def _check_choices(kind: str, weight_sharing: str, targets: Tensor | None, sampl
 
 
 def _check_inputs(inputs: Tensor | Mapping[str, Any], layers: Mapping[str, nn.Module]) -> int:
-    """The number of examples."""
+    """The number of examples. Raises InputError for inputs that a layer of such weights cannot be studied on."""
+    check_inputs(inputs)
     if isinstance(inputs, Mapping):
         tensors = {f"inputs[{key!r}]": value for key, value in inputs.items() if isinstance(value, Tensor)}
-    elif isinstance(inputs, Tensor):
-        tensors = {"inputs": inputs}
     else:
-        raise InputError(f"inputs are a {type(inputs).__name__}; a tensor or a mapping of tensors is needed.")
+        tensors = {"inputs": inputs}
     dtypes = {cast(Tensor, layer.weight).dtype for layer in layers.values()}
     for name, tensor in tensors.items():
         if tensor.ndim == 0 or tensor.numel() == 0:
@@ -255,7 +255,7 @@ def _random_state(inputs: Tensor | Mapping[str, Any]) -> Tensor:
 
 
 def _outputs(model: nn.Module, inputs: Tensor | Mapping[str, Any]) -> Tensor:
-    return outputs_of(model(**inputs) if isinstance(inputs, Mapping) else model(inputs))
+    return outputs_of(run_on(model, inputs))
 
 
 def outputs_of(returned: Any) -> Tensor:
@@ -269,12 +269,8 @@ def outputs_of(returned: Any) -> Tensor:
 
 def _outputs_alone(model: nn.Module, inputs: Tensor | Mapping[str, Any]) -> Tensor:
     """The first example's outputs without the rest of the batch."""
-    if isinstance(inputs, Mapping):
-        first: Any = {key: value[:1] if isinstance(value, Tensor) else value for key, value in inputs.items()}
-    else:
-        first = inputs[:1]
     try:
-        return _outputs(model, first)
+        return _outputs(model, rows_of(inputs, slice(1)))
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{_COUPLED}; run on the first one alone the model fails: {error}") from error
 

@@ -26,7 +26,10 @@ def solve_positive_definite(
 def cholesky_solution(
     matrix: Float[Tensor, "units n n"], right: Float[Tensor, "units n"]
 ) -> tuple[Float[Tensor, "units n"], Bool[Tensor, " units"]]:
-    """The same without that resort: the solution, and whose factorisation broke down. A device is not waited for."""
+    """matrix⁻¹ right by Cholesky alone, and which units' factorisation broke down, whose solution is none.
+
+    An accelerator is not waited for.
+    """
     scale = matrix.diagonal(dim1=-2, dim2=-1).rsqrt()
     factor, failed = torch.linalg.cholesky_ex(scale[:, :, None] * matrix * scale[:, None, :])
     solution = torch.cholesky_solve((scale * right)[:, :, None], factor)[:, :, 0]
@@ -61,7 +64,7 @@ def solve_damped_gram(
     damping: Float[Tensor, " units"],
     right: Float[Tensor, "units n"],
 ) -> Float[Tensor, "units n"]:
-    """The same with VVᵀ given; Woodbury's identity."""
+    """`solve_damped_rows` where the Gram matrix VVᵀ is known (Woodbury's identity)."""
     damped = gram.clone()
     damped.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
     inside = solve_positive_definite(damped, torch.einsum("umi,ui->um", rows, right))

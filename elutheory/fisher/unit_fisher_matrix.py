@@ -1,11 +1,11 @@
-"""The unit Fisher matrices of a layer, accumulated over batches and processes, section F (arXiv 1511.07289)."""
+"""The unit Fisher matrices of a layer (F1, F2 of arXiv 1511.07289), accumulated over batches and processes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from elutheory.errors import InputError
 from elutheory.fisher.factors import UnitFactors, add_scores_to, factors_of, group_of_units, number_of_factors
@@ -17,14 +17,24 @@ from elutheory.models.data import BATCH_SIZE, batches_of
 from elutheory.numerics.arguments import check_damping
 
 RANK_THRESHOLD = 1e-10
-"""Eigenvalues up to this share of the largest count as zero: six digits above double precision's rounding."""
+"""Eigenvalues up to this share of the largest count as zero.
+
+That is six digits above double precision's rounding, which leaves a zero eigenvalue at about 1e-16 of the largest, and
+far enough below what is solved on the range: a unit with an eigenvalue at the threshold keeps six digits of its step.
+Guarded by `test_definition_in_both_forms` and `test_singular_matrices`.
+"""
 
 
 OFFSET = 4.0
-"""Activations whose mean is further from zero than this many standard deviations are summed about their mean."""
+"""Activations whose mean is further from zero than this many standard deviations are summed about their mean.
+
+Up to there the second moment is at most 17 times the variance, so that a variance by subtraction loses little more than
+one digit; beyond, two more per factor of ten in the mean. Guarded by
+`test_covariance_keeps_its_digits_far_from_the_origin`.
+"""
 
 
-_CHUNK_BYTES = 2**25
+_CHUNK_BYTES = 2**25  # of the matrices or vectors of as many units as are worked on at a time
 _UNDAMPED = ("first_row", "eigenvalues", "mean_diagonal")  # derived parts that are kept without damping
 
 
@@ -41,9 +51,10 @@ class UnitFisher:
     - `mean_under_p` (fan_in,), a grouped convolution's (units, fan_in): E_p[a], over inputs and positions;
     - `mean_under_q` (units, fan_in): E_q[a] = b/c under q = delta² p / E_p[delta²] (F2); NaN for a dead unit (c = 0);
     - `covariance_under_q` (units, fan_in, fan_in): Var_q(a) = A/c − E_q[a] E_q[a]ᵀ; NaN for a dead unit;
-    - `form`: "factors" while a unit has fewer vectors to sum over than coordinates (one an example, or one an example
-      and column where scores are summed over positions), else "matrix". Every property and solve is the same in both;
-      solves with factors take place in the space of the vectors (Woodbury), and no matrix is formed unless asked for;
+    - `form`: "factors" while a unit has fewer vectors to sum over than coordinates (one per example, or one per example
+      and column where scores are summed over positions), else "matrix". Properties and solves have the same values in
+      both; with factors they are solved in the space of the vectors (Woodbury), and no matrix is formed unless asked
+      for;
     - `kind`, `likelihood`, `weight_sharing`: as given to `unit_fisher`; `examples`: how many it is the mean over.
 
     `update`, `add_scores`, `merge` and `all_reduce` change the object in place and return it; tensors handed out
@@ -145,8 +156,6 @@ class UnitFisher:
         Raises InputError in every process unless those of all are of the same layer, kind, likelihood, weight sharing
         and dtype.
         """
-        import torch.distributed as distributed
-
         self._refuse_damped()
         count = self._factors.count if self._factors else None
         own = (self._geometry, self._reference.dtype, self.examples, self._points, count, self._reference.cpu())
@@ -370,10 +379,10 @@ class UnitFisher:
             )
 
     def check_shape(self, gradient: Tensor) -> None:
-        """Raise InputError unless `gradient` has one row a unit and one column a coordinate."""
+        """Raise InputError unless `gradient` has one row per unit and one column per coordinate."""
         if gradient.shape != self.shape:
             raise InputError(
-                f"the gradient has shape {tuple(gradient.shape)}; {self.shape}, one row a unit with "
+                f"the gradient has shape {tuple(gradient.shape)}; {self.shape}, one row per unit with "
                 "the bias first, is needed."
             )
 

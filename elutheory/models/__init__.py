@@ -1,1 +1,17 @@
-"""What hooks learn from a torch model."""
+"""What hooks learn from a torch model while it runs: what goes in and out of its layers, and what follows them.
+
+Everything below reads a model through hooks that are always removed; the model is left as it was.
+
+- `layers.py`: which modules are layers with units, along which axis the units lie, and every reason for which a layer
+  or a whole model is refused (compiled, scripted and parallel models in one place);
+- `hooks.py`: hooks that are always removed;
+- `captures.py`: what layers receive and return in one forward pass, in one layout: what scores are made of;
+- `observers.py`: what activation modules receive and return while a model runs, and which layer feeds each of them;
+- `recognition.py`: which activation function a module applies;
+- `running_moments.py`: mean and variance of every unit over data that come in batches;
+- `data.py`: what users hand in as data, as batches, and data sets from files.
+
+One convention holds throughout: activations are (examples, groups, positions, fan_in), net inputs and their gradients
+(examples, positions, units). What that is for a `Linear` layer, a sequence, a layer that is called twice and a
+convolution is worked out at the top of `captures.py`. Start reading there, or in `observers.py` for activations.
+"""

@@ -13,7 +13,7 @@ import numpy
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from elutheory.errors import InputError
 from elutheory.numerics.arguments import check_whole
@@ -22,7 +22,7 @@ BATCH_SIZE = 512
 
 
 def batches_of(data: Any, targets: Tensor | None = None, batch_size: int = BATCH_SIZE) -> Iterator[tuple[Any, Any]]:
-    """(inputs, targets or None) a batch.
+    """Pairs (inputs, targets or None), one per batch.
 
     `data` is a tensor, a mapping of tensors (a model's keyword arguments) or a tuple (inputs, targets), cut into
     batches of `batch_size`, or an iterable of such, taken as they come (there a list of two counts as a pair, as data
@@ -66,15 +66,39 @@ def _cut(inputs: Any, targets: Any, batch_size: int) -> Iterator[tuple[Any, Any]
     examples = lengths.pop()
     if isinstance(targets, Tensor) and (targets.ndim == 0 or len(targets) != examples):
         raise InputError(
-            f"targets have shape {tuple(targets.shape)} for {examples} examples; one an example is needed."
+            f"targets have shape {tuple(targets.shape)} for {examples} examples; one per example is needed."
         )
     for start in range(0, examples, batch_size):
         part = slice(start, start + batch_size)
-        if isinstance(inputs, Mapping):
-            cut: Any = {key: value[part] if isinstance(value, Tensor) else value for key, value in inputs.items()}
-        else:
-            cut = inputs[part]
-        yield cut, targets[part] if isinstance(targets, Tensor) else targets
+        yield rows_of(inputs, part), rows_of(targets, part)
+
+
+def check_inputs(inputs: Any) -> None:
+    """Raise InputError unless a batch's inputs are a mapping, or a tensor of at least one example."""
+    if not isinstance(inputs, Tensor | Mapping):
+        raise InputError(f"inputs are a {type(inputs).__name__}; a tensor or a mapping of tensors is needed.")
+    if isinstance(inputs, Tensor) and (inputs.ndim == 0 or not len(inputs)):
+        raise InputError(f"inputs have shape {tuple(inputs.shape)}; at least one example is needed.")
+
+
+def rows_of(values: Any, index: slice | Tensor) -> Any:
+    """Some examples of a tensor, or of every tensor of a mapping; what is neither stays as it is."""
+    if isinstance(values, Mapping):
+        return {key: rows_of(value, index) for key, value in values.items()}
+    if not isinstance(values, Tensor):
+        return values
+    return values[index.to(values.device) if isinstance(index, Tensor) else index]
+
+
+def number_of_examples(inputs: Any) -> int:
+    """Examples of a tensor, or of the first of a mapping's tensors that has an axis; 0 if there is none."""
+    tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    return next((len(tensor) for tensor in tensors if isinstance(tensor, Tensor) and tensor.ndim), 0)
+
+
+def run_on(model: nn.Module, inputs: Any) -> Any:
+    """What the model returns for a batch: for a mapping `model(**inputs)`, else `model(inputs)`."""
+    return model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
 
 
 def load_digits() -> tuple[Tensor, Tensor]:
@@ -108,7 +132,8 @@ def read_data(path: Path) -> tuple[Tensor, Tensor | None]:
         raise InputError(f"inputs in {path} have shape {tuple(inputs.shape)}; at least one example is needed.")
     if targets is not None and (targets.ndim == 0 or len(targets) != len(inputs)):
         raise InputError(
-            f"targets in {path} have shape {tuple(targets.shape)} for {len(inputs)} examples; one an example is needed."
+            f"targets in {path} have shape {tuple(targets.shape)} for {len(inputs)} examples; one per example is "
+            "needed."
         )
     return inputs, targets
 

@@ -12,11 +12,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 FOLD_AFTER = 32
-"""So many batches' sums are kept before they are folded into the float64 accumulators, all at once."""
+"""So many batches' sums are kept before they are folded into the float64 accumulators, all at once.
+
+Folding takes some fifteen small operations per layer, which are thus spread over 32 forward passes, for the memory of
+3 to 6 numbers per unit and pass. Any number gives the same moments (`test_many_batches_are_folded`); what observing
+costs is guarded by bench_layer_statistics.py.
+"""
 
 
 SHIFT_SHARE = 16
-"""A batch is summed about the mean of its leading 1/16 of the examples (one at least)."""
+"""A batch is summed about the mean of its leading 1/16 of the examples (one at least).
+
+For any order of the points the variance loses at most the factor 16 of float32's rounding. Measured on sorted points,
+the worst order: relative errors of 1e-8 with all examples (a second reading of the batch), 5e-8 with 1/16, 9e-8 with
+one example. Guarded by `test_variance_of_float32_far_from_zero`.
+"""
 
 
 _MOST_EXACT = 2**24  # whole numbers that float32 holds

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import torch
+from datasketches import vector_of_kll_floats_sketches  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import Float
 from torch import Tensor
 
@@ -49,15 +50,13 @@ class UnitQuantiles:
     def to_sketches(self) -> None:
         """Give the kept values to sketches, which take less memory."""
         if self._sketches is None and self._kept:
-            from datasketches import vector_of_kll_floats_sketches  # pyright: ignore[reportAttributeAccessIssue]
-
             sketches = vector_of_kll_floats_sketches(SKETCH_SIZE, self._kept[0].shape[1])
             for kept in self._kept:
                 sketches.update(_host(kept))
             self._sketches, self._kept = sketches, []
 
     def merge(self, other: "UnitQuantiles") -> None:
-        """The other's points too; sketches if either has them."""
+        """Adds the other's points; sketches take them if either has sketches."""
         if other._sketches is None:
             for kept in other._kept:
                 self.add(kept.to(self._kept[0].device) if self._kept else kept, -1)
@@ -122,8 +121,6 @@ def _host(points: Tensor) -> Any:
 
 
 def _from_bytes(written: list[bytes]) -> Any:
-    from datasketches import vector_of_kll_floats_sketches  # pyright: ignore[reportAttributeAccessIssue]
-
     sketches = vector_of_kll_floats_sketches(SKETCH_SIZE, len(written))
     for unit, sketch in enumerate(written):
         sketches.deserialize(sketch, unit)

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Bool, Float
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from elutheory.errors import InputError
-from elutheory.models.data import BATCH_SIZE, batches_of
+from elutheory.models.data import BATCH_SIZE, batches_of, check_inputs, run_on
 from elutheory.models.layers import check_observable
 from elutheory.models.observers import Of, Source, observed_modules, observing_modules
 from elutheory.models.running_moments import Scratch, UnitSums
@@ -33,7 +33,7 @@ COLUMNS = {
     "fed_by": "the layer whose output the module receives, alone or in a sum; empty if none is known",
     "units": "units: channels of a convolution, else entries of the last axis",
     "calls": "calls of the module that the statistics are over",
-    "count": "points a unit; a point is an example at one position (of an image, of a sequence), in one call",
+    "count": "points per unit; a point is an example at one position (of an image, of a sequence), in one call",
     "mean": "mean over the units of the unit's mean over the points",
     "unit_mean_median": "median over the units of the unit's mean (P2)",
     "unit_mean_std": "standard deviation over the units of the unit's mean",
@@ -85,8 +85,9 @@ class UnitStatistics:
 class LayerStatistics:
     """Statistics of a model's activations over all points seen so far; see `layer_statistics` and `observe_layers`.
 
-    - `table`: one row a layer, in the order in which they were first called; `COLUMNS` describes the columns;
-    - `unit_table`: one row a layer and unit; `units(layer)`: the same as tensors (`UnitStatistics`).
+    - `table`: one row per layer, in the order in which they were first called; `COLUMNS` describes the columns;
+    - `unit_table`: one row per layer and unit; `units(layer)`: what it says of one layer, as tensors
+      (`UnitStatistics`).
 
     A module that several layers feed has a row for each of them; other repeated calls are pooled (`calls`). `merge` and
     `all_reduce` change the object in place and return it.
@@ -154,8 +155,6 @@ class LayerStatistics:
 
         Raises InputError in every process unless all measure the same.
         """
-        import torch.distributed as distributed
-
         every: list[Any] = [None] * distributed.get_world_size(group)
         distributed.all_gather_object(every, self.to_bytes(), group=group)
         merged = LayerStatistics.from_bytes(every[0])
@@ -180,7 +179,7 @@ class LayerStatistics:
 
     @property
     def table(self) -> pandas.DataFrame:
-        """One row a layer; the columns are described in COLUMNS. Raises InputError if no call was seen."""
+        """One row per layer; the columns are described in COLUMNS. Raises InputError if no call was seen."""
         if not self._layers:
             raise InputError("no call of an observed module was seen; run the model on at least one batch.")
         rows = [self._row(site, name) for site, name in self._names().items()]
@@ -188,7 +187,7 @@ class LayerStatistics:
 
     @property
     def unit_table(self) -> pandas.DataFrame:
-        """One row a layer and unit: layer, of, unit, count and the fields of `UnitStatistics`."""
+        """One row per layer and unit: layer, of, unit, count and the fields of `UnitStatistics`."""
         if not self._layers:
             raise InputError("no call of an observed module was seen; run the model on at least one batch.")
         parts = []
@@ -364,7 +363,8 @@ def layer_statistics(
     ):
         device = next((tensor.device for tensor in _tensors(model)), None)
         for inputs, _ in batches_of(data, None, batch_size):
-            _call(model, inputs, device)
+            check_inputs(inputs)
+            run_on(model, _moved(inputs, device))
     return statistics
 
 
@@ -427,19 +427,10 @@ def _tensors(model: nn.Module) -> Iterator[Tensor]:
     yield from model.buffers()
 
 
-def _call(model: nn.Module, inputs: Any, device: torch.device | None) -> None:
-    if isinstance(inputs, Mapping):
-        model(**{key: _moved(value, device) for key, value in inputs.items()})
-    elif isinstance(inputs, Tensor):
-        if inputs.ndim == 0 or not len(inputs):
-            raise InputError(f"inputs have shape {tuple(inputs.shape)}; at least one example is needed.")
-        model(_moved(inputs, device))
-    else:
-        raise InputError(f"inputs are a {type(inputs).__name__}; a tensor or a mapping of tensors is needed.")
-
-
-def _moved(value: Any, device: torch.device | None) -> Any:
-    return value.to(device) if isinstance(value, Tensor) and device is not None else value
+def _moved(values: Any, device: torch.device | None) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _moved(value, device) for key, value in values.items()}
+    return values.to(device) if isinstance(values, Tensor) and device is not None else values
 
 
 def _probabilities(quantiles: Sequence[float]) -> tuple[float, ...]:

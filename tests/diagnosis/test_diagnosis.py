@@ -12,13 +12,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from elutheory.activations import activation
 from elutheory.diagnosis import Diagnosis, diagnose
 from elutheory.diagnosis.layer import COLUMNS, correction_strength
 from elutheory.errors import InputError
 from elutheory.fisher import Gaussian
-from elutheory.models.recognition import recognised_activation
-from elutheory.models.running_moments import RunningMoments
 from elutheory.moments import gaussian_moments
 from elutheory.output.figures import figure_bytes
 from tests.references.plain_fisher import plain_fisher, plain_scores
@@ -155,15 +152,6 @@ def test_strength_of_no_activations_is_undefined() -> None:
     assert math.isnan(correction_strength(torch.zeros(3, 2, dtype=torch.float64), 0.1))
 
 
-def test_running_moments_keep_their_digits_far_from_zero() -> None:
-    values = torch.randn(50, 3, generator=generator(), dtype=torch.float64) + 1e6
-    moments = RunningMoments()
-    for part in values.split([1, 30, 19]):
-        moments.add(part)
-    torch.testing.assert_close(moments.mean, values.mean(0), rtol=1e-14, atol=0)
-    torch.testing.assert_close(moments.variance, values.var(0, correction=0), rtol=1e-9, atol=0)
-
-
 def test_dead_units_are_counted_and_left_out() -> None:
     model = perceptron()
     with torch.no_grad():
@@ -282,40 +270,6 @@ def test_activations_are_found_by_tensor_not_by_order() -> None:
     with torch.no_grad():
         expected = model.norm(model.b(model.exponential(model.a(inputs)))).relu()
     assert table.loc["b", "outgoing_mean"] == pytest.approx(float(expected.mean()), rel=1e-12)
-
-
-class NamedElsewhere(nn.Module):
-    """Another library's module for GELU."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.gelu(x)
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        (nn.ELU(1.5), "elu(alpha=1.5)"),
-        (nn.CELU(2.0), "celu(alpha=2.0)"),
-        (nn.LeakyReLU(0.2), "leaky_relu(negative_slope=0.2)"),
-        (nn.SELU(), "selu"),
-        (nn.SiLU(), "silu"),
-        (nn.Softplus(), "softplus"),
-        (nn.Hardtanh(), "hard_tanh"),
-        (nn.ReLU6(), "relu6"),
-        (nn.Sigmoid(), "logistic"),
-        (NamedElsewhere(), "gelu"),
-        (activation("shifted_relu").torch_module(), "shifted_relu"),
-        (nn.Softplus(beta=2.0), None),
-        (nn.Hardtanh(-2.0, 2.0), None),
-        (nn.ELU(-1.0), None),
-        (nn.GELU(approximate="tanh"), None),
-        (nn.Softmax(dim=0), None),
-        (nn.Flatten(), None),
-    ],
-)
-def test_recognised_activations(module: nn.Module, name: str | None) -> None:
-    found = recognised_activation(module)
-    assert (None if found is None else str(found)) == name
 
 
 # --- models never seen ----------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from torch import nn
 
 from elutheory.errors import InputError
 from elutheory.fisher import Gaussian, LayerScores, UnitFisher, unit_fisher
-from elutheory.models.data import batches_of
 from tests.references.plain_fisher import plain_fisher, plain_scores
 
 EXACTLY = {"rtol": 1e-11, "atol": 1e-13}
@@ -457,8 +456,6 @@ def test_data_in_every_shape() -> None:
         unit_fisher(model, (inputs, targets[1:]), "2", "empirical")
     with pytest.raises(InputError, match="batch_size is 0"):
         unit_fisher(model, inputs, "2", batch_size=0)
-    with pytest.raises(InputError, match="the data are a int"):
-        next(batches_of(3))
     with pytest.raises(InputError, match="targets apart from the inputs"):
         unit_fisher(model, loader, "2", "empirical", targets=targets)
 
