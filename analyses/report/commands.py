@@ -5,6 +5,7 @@ Each checks its options before it loads what it needs: the ledger imports every 
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Literal
 from elutheory.derivations.proof.steps import VerificationError
 from elutheory.errors import InputError
 from elutheory.output.command_line import FAILED, VERIFIED, parse_options
+from elutheory.output.document import STATEMENTS
 from elutheory.output.files import check_output, write_whole
 
 
@@ -42,7 +44,7 @@ def claims(arguments: Sequence[str]) -> int:
     rows = ledger(options.figures)
     width = 120 if options.output else max(60, shutil.get_terminal_size((120, 24)).columns)
     text = {
-        "text": lambda: ledger_text(rows, width, tests=options.tests),
+        "text": lambda: f"{ledger_text(rows, width, tests=options.tests)}\n\n{textwrap.fill(STATEMENTS, width)}",
         "markdown": lambda: ledger_markdown(rows),
         "json": lambda: ledger_table(rows).to_json(orient="records", indent=2, force_ascii=False),
         "csv": lambda: ledger_table(rows).to_csv(index=False, lineterminator="\n").rstrip("\n"),

@@ -1,6 +1,7 @@
 """The ledger as text, as Markdown and as a tidy table."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from io import StringIO
 from math import isnan
@@ -20,6 +21,8 @@ SIGNS = {
     "not tested here": "–",
 }
 """A verdict's sign: told apart without colour."""
+_CITED = re.compile(r"\b[BEFKLMP]\d+b?\b")
+_PAGE = "docs/statements.md"
 
 
 def ledger_text(rows: Sequence[Row], width: int, *, tests: bool = False) -> str:
@@ -37,9 +40,11 @@ def ledger_text(rows: Sequence[Row], width: int, *, tests: bool = False) -> str:
 
 
 def ledger_markdown(rows: Sequence[Row]) -> str:
-    """A pipe table: claim, verdict, explanation."""
+    """A pipe table: claim, verdict, explanation; the numbers of statements and experiments link to their page."""
     lines = ["| the abstract's claim | verdict | where |", "|---|---|---|"]
-    lines += [f"| {row.sentence} | {SIGNS[row.verdict]} **{row.verdict}** | {row.explanation} |" for row in rows]
+    for row in rows:
+        explanation = _CITED.sub(lambda found: f"[{found[0]}]({_PAGE}#{found[0].lower()})", row.explanation)
+        lines.append(f"| {row.sentence} | {SIGNS[row.verdict]} **{row.verdict}** | {explanation} |")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.printing import statement_latex, statement_text
 from elutheory.derivations.proof.steps import VerifiedStep
 from elutheory.output.document import (
+    STATEMENTS,
     Block,
     Definitions,
     Document,
@@ -192,6 +193,7 @@ def _blocks(report: Report) -> Iterator[Block]:
     yield from map(_Derived, report.derivations)
     if report.experiment:
         yield Section("Measured", tuple(_measured(report.experiment)))
+    yield Paragraph(STATEMENTS)
     yield Verdict(_verdict(report))
 
 

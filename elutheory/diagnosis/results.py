@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from elutheory.diagnosis.layer import COLUMNS
 from elutheory.fisher.scores import Kind
-from elutheory.output.document import Heading, Table, html_page, shortened
+from elutheory.output.document import STATEMENTS, Heading, Table, html_page, shortened
 
 if TYPE_CHECKING:
     import pandas
@@ -81,6 +81,7 @@ def text_report(diagnosis: "Diagnosis", width: int) -> str:
     for heading, columns in _PARTS:
         blocks.append(f"{heading}\n{_part(diagnosis, columns).text(width)}")
     blocks.append("\n".join(["Columns", *(f"  {column}: {meaning}" for column, meaning in COLUMNS.items())]))
+    blocks.append(textwrap.fill(STATEMENTS, width))
     blocks.append("\n".join(["Parameters not covered", *_uncovered(diagnosis)]))
     return "\n\n".join(blocks) + "\n"
 
@@ -101,7 +102,7 @@ def html_report(diagnosis: "Diagnosis") -> str:
         f"<dt><code>{html.escape(column)}</code></dt><dd>{html.escape(meaning)}</dd>"
         for column, meaning in COLUMNS.items()
     )
-    parts.append(f"<h2>Columns</h2><dl>{meanings}</dl>")
+    parts.append(f"<h2>Columns</h2><dl>{meanings}</dl><p>{html.escape(STATEMENTS)}</p>")
     uncovered = "".join(f"<li>{html.escape(line.strip())}</li>" for line in _uncovered(diagnosis))
     parts.append(f"<h2>Parameters not covered</h2><ul>{uncovered}</ul>")
     return html_page(TITLE, parts)

@@ -315,6 +315,10 @@ class Section(Block):
         return f'<section id="{html.escape(self.heading.lower())}">\n{inner}\n</section>'
 
 
+STATEMENTS = "Numbers such as B1 or P2 are those of docs/statements.md: what each states, and what proves it."
+"""What a report that cites numbered statements says of them."""
+
+
 def html_page(title: str, parts: Sequence[str]) -> str:
     """A self-contained HTML document: the title as its first heading, then the parts, which are HTML."""
     head = [

@@ -7,6 +7,7 @@ from typing import Any
 
 from elutheory.activations.activation_function import Activation, activation, activation_names
 from elutheory.output.document import (
+    STATEMENTS,
     Block,
     Document,
     Heading,
@@ -86,7 +87,7 @@ def _blocks(report: Report) -> Iterator[Block]:
     for group in report.groups:
         yield _Variances(group.name, group.caption())
         yield Table(["activation", *COLUMNS.values()], _rows(report, group), wider=40)
-    yield Items((*LEGEND, *report.remarks))
+    yield Items((*LEGEND, STATEMENTS, *report.remarks))
 
 
 @dataclass(frozen=True)
