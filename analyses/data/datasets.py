@@ -151,7 +151,7 @@ def _kinds() -> str:
 
 
 def _read_digits() -> dict[str, LabelledImages]:
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # noqa: PLC0415 (scikit-learn takes seconds; other data need none of it)
 
     digits: Any = load_digits()
     return {"train": LabelledImages(digits.images.astype(np.uint8), digits.target.astype(np.int64), "digits")}

@@ -144,6 +144,7 @@ class Reconstruction:
 
     @classmethod
     def of(cls, data: Dataset) -> "Reconstruction":
+        """Every split of the data set with its inputs as targets."""
         inputs = (data.train.inputs, data.validation.inputs, data.test.inputs)
         return cls(*(Split(images, images) for images in inputs))
 

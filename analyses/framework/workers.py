@@ -71,7 +71,7 @@ def on_cluster(measure_cell: MeasureCell, config: Any, cells: Cells, device: str
     By Dask itself: joblib's backend measures in this process while the cluster has no more than one thread.
     """
     try:
-        from distributed import CancelledError, Client, KilledWorker, as_completed
+        from distributed import CancelledError, Client, KilledWorker, as_completed  # noqa: PLC0415 (an extra)
     except ImportError:
         raise InputError("--cluster needs Dask; install it with `pip install 'elutheory[cluster]'`.") from None
     try:
@@ -125,7 +125,7 @@ def threads_per_job(jobs: int) -> int:
     """One job has what torch takes, several share the cores."""
     if jobs > 1:
         return max(1, cpu_count() // jobs)
-    import torch
+    import torch  # noqa: PLC0415 (workers of an analysis without torch need not load it)
 
     return torch.get_num_threads()
 

@@ -1,1 +1,13 @@
-"""Networks and how they learn."""
+"""Networks and how they learn: many networks of one shape are trained at once.
+
+Start with `training.py`: the same seed gives the same initial weights and the same order of examples, whatever the
+activation and the optimizer.
+
+- `architectures.py`: fully connected and convolutional networks, the paper's among them, and their initial weights.
+- `training.py`: training from random weights, recorded epoch by epoch, resumable.
+- `classifiers.py`: the classifiers that the learning experiments share.
+- `stacked.py`: networks under training, stacked by `torch.func` or each with an optimizer of its own.
+- `checkpoints.py`: the state of a training on disk.
+- `random.py`: deep random networks at initialisation, whose statistics P1–P6 predict.
+- `corrections.py`: what the unit natural gradient would change for each hidden unit (B1–B4).
+"""

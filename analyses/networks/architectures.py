@@ -147,12 +147,15 @@ class SpatialPyramidPooling(nn.Module):
 
     @property
     def regions(self) -> int:
+        """Cells of all grids together."""
         return sum(level**2 for level in self.levels)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Images (N, C, H, W) to maxima (N, C · regions), grid after grid."""
         return torch.cat([nn.functional.adaptive_max_pool2d(inputs, level).flatten(1) for level in self.levels], dim=1)
 
     def extra_repr(self) -> str:
+        """The levels, where the module is printed."""
         return f"levels={self.levels}"
 
 

@@ -107,6 +107,7 @@ class StackedNetworks(Networks):
 
     @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor, share: float = 1.0, rate_factor: float = 1.0) -> Tensor:
+        """One update of all networks at once; see `Networks.step`."""
         held, factors = (self._parameters, self._momenta, self._buffers), self._rates * -rate_factor
         losses, gradients = self._trace(held, factors, inputs, targets)(held, factors, inputs, targets)
         if self._fabric.world_size > 1:
@@ -154,6 +155,7 @@ class StackedNetworks(Networks):
 
     @torch.no_grad()
     def map(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """One pass of `vmap` over all networks; see `Networks.map`."""
         called = _Called(self._template.eval())
 
         def of_one(parameters: Any, buffers: Any) -> Any:
@@ -164,23 +166,28 @@ class StackedNetworks(Networks):
             return vmap(of_one)(self._parameters, self._buffers)
 
     def parameters(self) -> dict[str, Tensor]:
+        """The trained tensors themselves, stacked: to read."""
         return dict(self._parameters)
 
     @torch.no_grad()
     def discard(self, network: int) -> None:
+        """The network's part of every parameter becomes NaN, which updates keep."""
         for parameter in self._parameters.values():
             parameter[network] = torch.nan
 
     def network(self, index: int) -> nn.Module:
+        """A copy of one network, in evaluation mode."""
         network = copy.deepcopy(self._blank).to_empty(device=self._fabric.device)
         network.load_state_dict({name: held[index] for name, held in {**self._parameters, **self._buffers}.items()})
         return network
 
     def state(self) -> Any:
+        """The stacked tensors by kind: parameters, buffers, momenta."""
         return {"parameters": self._parameters, "buffers": self._buffers, "momenta": self._momenta}
 
     @torch.no_grad()
     def load(self, state: Any) -> None:
+        """Copy the stacked tensors of a `state` into those held."""
         held = {"parameters": self._parameters, "buffers": self._buffers, "momenta": self._momenta}
         for kind, tensors in held.items():
             for name, tensor in tensors.items():
@@ -288,6 +295,7 @@ class SeparateNetworks(Networks):
         self._discarded: set[int] = set()
 
     def step(self, inputs: Tensor, targets: Tensor, share: float = 1.0, rate_factor: float = 1.0) -> Tensor:
+        """One update of each network in turn, by its own optimizer; see `Networks.step`."""
         steps = range(len(self))
         return torch.stack([self._step_of(index, inputs[index], targets[index], share, rate_factor) for index in steps])
 
@@ -329,26 +337,31 @@ class SeparateNetworks(Networks):
 
     @torch.no_grad()
     def map(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """One network after the other; see `Networks.map`."""
         with self._fabric.autocast():
             results = [function(network.eval(), *arguments) for network in self._networks]
         return tree_map(lambda *tensors: torch.stack(tensors), results[0], *results[1:])
 
     def parameters(self) -> dict[str, Tensor]:
+        """Copies of the trained tensors, stacked."""
         named = [dict(network.named_parameters()) for network in self._networks]
         return {name: torch.stack([held[name].detach() for held in named]) for name in named[0]}
 
     @torch.no_grad()
     def discard(self, network: int) -> None:
+        """The network's parameters become NaN, and it takes no more steps."""
         self._discarded.add(network)
         for parameter in self._networks[network].parameters():
             parameter.fill_(torch.nan)
 
     def network(self, index: int) -> nn.Module:
+        """A copy of one network, in evaluation mode, without its optimizer's hooks."""
         network = copy.deepcopy(self._blank).to_empty(device=self._fabric.device)
         network.load_state_dict(self._networks[index].state_dict())
         return network
 
     def state(self) -> Any:
+        """The networks' and the optimizers' state dictionaries, and which networks were discarded."""
         return {
             "networks": [network.state_dict() for network in self._networks],
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -356,6 +369,7 @@ class SeparateNetworks(Networks):
         }
 
     def load(self, state: Any) -> None:
+        """Load the state dictionaries of a `state` into the networks and optimizers held."""
         for network, held in zip(self._networks, state["networks"], strict=True):
             network.load_state_dict(held)
         for optimizer, held in zip(self.optimizers, state["optimizers"], strict=True):

@@ -34,11 +34,19 @@ class Data(Protocol):
     """What is trained and evaluated on: a Dataset, or any three splits; an autoencoder's targets are its inputs."""
 
     @property
-    def train(self) -> Split: ...
+    def train(self) -> Split:
+        """The examples that are trained on."""
+        ...
+
     @property
-    def validation(self) -> Split: ...
+    def validation(self) -> Split:
+        """Examples to choose by, such as a learning rate."""
+        ...
+
     @property
-    def test(self) -> Split: ...
+    def test(self) -> Split:
+        """Examples that nothing is chosen by."""
+        ...
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -125,7 +133,7 @@ class Trained:
 
 def fabric_on(device: str = "cpu", precision: Any = "32-true") -> "Fabric":
     """One process on this device; precision is one of Fabric's, such as "64-true" or "bf16-mixed"."""
-    from lightning.fabric import Fabric  # takes seconds
+    from lightning.fabric import Fabric  # noqa: PLC0415 (takes seconds, and who draws a figure needs none)
 
     chosen = torch.device(device)
     devices: Any = 1 if chosen.type == "cpu" else [chosen.index or 0]

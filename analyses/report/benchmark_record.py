@@ -79,6 +79,7 @@ class Record:
     commit: str | None
 
     def to_json(self) -> str:
+        """What `read_record` reads: the fields by name, indented, with a last line break."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

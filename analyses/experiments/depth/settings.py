@@ -69,4 +69,5 @@ def setting_of(table: Any) -> str:
 
 
 def of_use(table: Any, use: str) -> Any:
+    """The rows of the networks that choose the learning rate ("tuning") or are compared ("comparison")."""
     return table[table["use"] == use]

@@ -65,6 +65,7 @@ class Translation(nn.Module):
         self.register_buffer("offset", offset)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """The inputs, each with the offset added."""
         return inputs + self.offset
 
 

@@ -29,6 +29,7 @@ class Architecture:
 
     @property
     def convolutional(self) -> bool:
+        """Whether images keep their channels and places, rather than being flat."""
         return len(self.image) == 3
 
     def network(self, variant: str, seed: int) -> nn.Sequential:

@@ -75,4 +75,5 @@ COLUMNS = {
 
 
 def deepest_layer(table: Any) -> int:
+    """Number of the last hidden layer, the first being 1."""
     return int(table["layer"].max())

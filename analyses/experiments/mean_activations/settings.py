@@ -74,4 +74,5 @@ CURVE = ["initialisation", "activation"]
 
 
 def reference_label(table: Any) -> str:
+    """The label of the activation that the others are compared with."""
     return label_of(str(table.loc[table["nearer"].isna(), "activation"].iloc[0]))

@@ -181,6 +181,7 @@ def test_a_record_half_published_twice_is_the_last_one_decided(tmp_path: Path, t
     assert Record.of(folder) == new
 
 
+@pytest.mark.usefixtures("fork_server")
 @pytest.mark.parametrize("seed", range(8))
 def test_a_kill_leaves_the_old_record_or_the_new_one_and_the_run_goes_on(seed: int, tmp_path: Path) -> None:
     """SIGKILL at a random moment, from before the first cell to after the last rename."""

@@ -162,6 +162,7 @@ def test_a_killed_worker_ends_in_one_sentence_and_the_rest_goes_on(tmp_path: Pat
     pandas.testing.assert_frame_equal(toy.measure(config, sweep), expected, check_exact=True)
 
 
+@pytest.mark.usefixtures("fork_server")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.skipif(sys.platform != "linux", reason="lists processes in /proc")
 def test_no_worker_outlives_its_parent(stop: signal.Signals, tmp_path: Path, log: Path) -> None:
@@ -176,7 +177,7 @@ def test_no_worker_outlives_its_parent(stop: signal.Signals, tmp_path: Path, log
             os.killpg(process.pid, stop)  # as a terminal does
         else:
             os.kill(process.pid, stop)
-        process.join(60)
+        process.join(_PATIENCE)
         _wait(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
     finally:
         process.kill()
@@ -186,8 +187,12 @@ def test_no_worker_outlives_its_parent(stop: signal.Signals, tmp_path: Path, log
         assert said.splitlines()[-1].endswith("0 of 6 cells are kept; the same command goes on from there.")
 
 
+_PATIENCE = 600
+"""Seconds after which what a test waits for is held not to happen; only a test that fails takes them."""
+
+
 def _wait(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + _PATIENCE
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)

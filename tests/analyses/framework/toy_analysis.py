@@ -94,12 +94,19 @@ def record(folder: Path, config: Config, jobs: int = 1, messages: Path | None = 
     run_analysis(toy_analysis, folder, config=config, device="cpu", jobs=jobs, progress=False)
 
 
-def start(folder: Path, config: Config, jobs: int = 1, messages: Path | None = None) -> ForkServerProcess:
-    """The same in another process, forked from one that has imported everything."""
+def start_server() -> None:
+    """Have the process that `start` forks from import everything: the first fork waits for that."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["tests.analyses.framework.toy_analysis", "analyses.framework.run", "matplotlib.backends.backend_agg"]
     )
-    process = context.Process(target=record, args=(folder, config, jobs, messages))
+    process = context.Process(target=os.getpid)
+    process.start()
+    process.join()
+
+
+def start(folder: Path, config: Config, jobs: int = 1, messages: Path | None = None) -> ForkServerProcess:
+    """`record` in another process, forked from one that has imported everything (`start_server`)."""
+    process = multiprocessing.get_context("forkserver").Process(target=record, args=(folder, config, jobs, messages))
     process.start()
     return process
