@@ -73,7 +73,9 @@ def test_samples_have_scores_of_zero_mean_and_the_fisher_information(
     logits, samples = outputs(shape), 20_000
     drawn = likelihood.sample(logits, samples, torch.Generator().manual_seed(7))
     assert drawn.shape[0] == samples
-    scores = torch.stack([likelihood.score(logits, labels) for labels in drawn]).reshape(samples, 4, -1, 3)
+    # Every draw of every example as an example of its own: one call.
+    repeated = logits.expand(samples, *shape).flatten(0, 1)
+    scores = likelihood.score(repeated, drawn.flatten(0, 1)).reshape(samples, 4, -1, 3)
     products = scores[..., :, None] * scores[..., None, :]
     expected_products = torch.stack([information(likelihood, row) for row in logits.reshape(-1, 3)])
     for values, expected in [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from elutheory.fisher import outer_products
 from elutheory.fisher.outer_products import add_outer_products, add_weighted_outer_products, chunks_of_units, mirror
 from elutheory.fisher.solves import solve_damped_rows, solve_on_range, solve_positive_definite
 
@@ -28,9 +29,10 @@ def test_weighted_sum(points: int, coordinates: int, units: int) -> None:
     assert torch.equal(total, total.mT)
 
 
-def test_more_coordinates_than_pairs_in_a_block() -> None:
-    weights, vectors = random(4, 9).square(), random(4, 1100, seed=1)
-    total = torch.zeros(9, 1100, 1100, dtype=torch.float64)
+def test_more_coordinates_than_pairs_in_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outer_products, "_PAIRS", 32)
+    weights, vectors = random(4, 9).square(), random(4, 70, seed=1)
+    total = torch.zeros(9, 70, 70, dtype=torch.float64)
     add_weighted_outer_products(total, weights, vectors)
     mirror(total)
     expected = np.einsum("nu,ni,nj->uij", weights.numpy(), vectors.numpy(), vectors.numpy())
