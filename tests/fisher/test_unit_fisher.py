@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -516,47 +515,3 @@ def test_dtype_is_the_models(dtype: torch.dtype, examples: int) -> None:
     finally:
         torch.set_default_dtype(default)
     assert {result.dtype for result in results} == {dtype}
-
-
-def reduce_in_process(rank: int, folder: str) -> None:
-    import torch.distributed as distributed
-
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    reduced = {}
-    for name, parts in processes().items():
-        fisher = UnitFisher.from_scores(parts[rank]).all_reduce()
-        reduced[name] = [fisher.matrix, fisher.covariance_under_q, fisher.mean_under_p, fisher.examples, fisher.form]
-    try:
-        UnitFisher.from_scores(random_scores(units=3 + rank)).all_reduce()
-    except InputError as error:
-        reduced["refusal"] = str(error)
-    torch.save(reduced, f"{folder}/{rank}.pt")
-    distributed.destroy_process_group()
-
-
-def processes() -> dict[str, list[LayerScores]]:
-    far = random_scores(60)
-    return {
-        "matrix": split(random_scores(60, 10), 13),
-        "factors": split(random_scores(9, 20), 3),
-        "factors to matrix": split(random_scores(30, 20), 15),
-        "one of each form": split(random_scores(60, 20), 3),
-        "far from the origin": split(replace(far, incoming=far.incoming + 2.0**20), 20),
-        "positions": split(random_scores(9, 20, positions=3), 3),
-    }
-
-
-def test_two_processes_agree_with_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(reduce_in_process, (str(tmp_path),), nprocs=2)
-    for rank in range(2):
-        reduced = torch.load(tmp_path / f"{rank}.pt")
-        assert "units is" in reduced.pop("refusal")
-        assert reduced.keys() == processes().keys()
-        for name, (matrix, covariance, mean_under_p, examples, form) in reduced.items():
-            first, second = processes()[name]
-            one = UnitFisher.from_scores(first).add_scores(second)
-            assert (examples, form) == (one.examples, one.form)
-            torch.testing.assert_close(matrix, one.matrix, rtol=1e-12, atol=1e-12)
-            torch.testing.assert_close(mean_under_p, one.mean_under_p, rtol=1e-12, atol=1e-12)
-            tolerance = 1e-8 if name.startswith("far") else 1e-11
-            torch.testing.assert_close(covariance, one.covariance_under_q, rtol=tolerance, atol=tolerance)

@@ -522,30 +522,6 @@ def test_merging_different_measurements_is_refused() -> None:
     assert one.units("1").count == 90
 
 
-def reduce_in_process(rank: int, folder: str) -> None:
-    import torch.distributed as distributed
-
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    part = inputs()[:30] if rank == 0 else inputs()[30:]
-    statistics = layer_statistics(network(), part, quantiles=(0.5,)).all_reduce()
-    statistics.save(f"{folder}/{rank}.safetensors")
-    try:
-        layer_statistics(network(), part, extremes=rank == 0).all_reduce()
-    except InputError as error:
-        Path(f"{folder}/{rank}.txt").write_text(str(error))
-    distributed.destroy_process_group()
-
-
-def test_two_processes_agree_with_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(reduce_in_process, (str(tmp_path),), nprocs=2)
-    whole = layer_statistics(network(), inputs(), quantiles=(0.5,)).unit_table
-    first, second = (LayerStatistics.load(tmp_path / f"{rank}.safetensors").unit_table for rank in range(2))
-    assert first.equals(second)
-    for column in whole.columns[3:]:
-        np.testing.assert_allclose(first[column].astype(float), whole[column].astype(float), **EXACTLY)
-    assert "extremes and quantiles are" in (tmp_path / "1.txt").read_text()
-
-
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
