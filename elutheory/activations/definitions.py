@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-# --- the registry -------------------------------------------------------------------------------------------------
+SOFTPLUS_THRESHOLD = 40.0
+"""Beyond it log(1 + exp(u)) is u in float64; torch's default of 20 leaves an error of 1e-10."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,6 @@ def _define(
 
 
 def _softplus_module(nn: Any) -> Any:
-    from elutheory.activations.evaluation import SOFTPLUS_THRESHOLD
-
     return nn.Softplus(threshold=SOFTPLUS_THRESHOLD)
 
 

@@ -1,6 +1,6 @@
 """Evaluating pieces of a function on float, numpy, torch and mpmath arguments.
 
-An expression is compiled to nested closures once a library; there is one table of operations a library. On arrays
+An expression is compiled to nested closures once per library, over that library's table of `operations`. On arrays
 every piece is evaluated with the arguments that are not its own replaced by a point inside it, so that neither
 overflow nor a NaN gradient leaks out of a branch that was not taken.
 """
@@ -9,211 +9,17 @@ import math
 import sys
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import sympy
 
+from elutheory.activations.operations import on_floats, on_mpmath
 from elutheory.activations.pieces import Piece, interior_point
 from elutheory.activations.stable_forms import stable
 from elutheory.errors import InputError
 
 _LARGEST = sys.float_info.max
-_SQRT_HALF = math.sqrt(0.5)
 _Function = Callable[[Any], Any]
-
-
-# --- one table of operations a library -----------------------------------------------------------------------------
-
-
-def _or_infinite(function: Callable[..., float]) -> Callable[..., float]:
-    """`function` with IEEE results where Python raises: overflow is inf, a domain error nan."""
-
-    def total(*arguments: Any) -> float:
-        try:
-            result = function(*arguments)
-        except OverflowError:
-            # A power of a negative base overflows to the sign of the base; sinh to that of its argument.
-            odd = function is math.sinh or (len(arguments) == 2 and arguments[1] % 2 == 1)
-            return math.copysign(math.inf, arguments[0]) if odd else math.inf
-        except (ValueError, ZeroDivisionError):
-            return math.nan
-        return math.nan if isinstance(result, complex) else result
-
-    return total
-
-
-def _float_divide(a: float, b: float) -> float:
-    if b != 0.0:
-        return a / b
-    return math.nan if a == 0.0 or math.isnan(a) else math.copysign(math.inf, a) * math.copysign(1.0, b)
-
-
-def _float_logistic(u: float) -> float:
-    if u >= 0.0:
-        return 1.0 / (1.0 + math.exp(-u))
-    return math.exp(u) / (1.0 + math.exp(u))
-
-
-def _gaussian(exp: _Function, floor: _Function, clip: _Function) -> _Function:
-    """exp(−u²/2) to a few units in the last place: u = h + l with h² exact (16 h is an integer)."""
-
-    def gaussian(u: Any) -> Any:
-        u = clip(u)
-        h = floor(u * 16.0 + 0.5) / 16.0
-        return exp(h * h * -0.5) * exp((u - h) * (u + h) * -0.5)
-
-    return gaussian
-
-
-def _normal_distribution(where: Callable[..., Any], erfcx: _Function, gaussian: _Function) -> _Function:
-    def normal_distribution(u: Any) -> Any:
-        magnitude = where(u < 0, -u, u)
-        tail = gaussian(magnitude) * erfcx(magnitude * _SQRT_HALF) * 0.5
-        return where(u < 0, tail, 1.0 - tail)
-
-    return normal_distribution
-
-
-def _clip(u: float) -> float:
-    return u if math.isnan(u) else min(max(u, -64.0), 64.0)
-
-
-@lru_cache(maxsize=1)
-def _float_operations() -> Mapping[str, Callable[..., Any]]:
-    def erfcx(u: float) -> float:
-        from scipy.special import erfcx
-
-        return float(erfcx(u))
-
-    def where(condition: bool, a: float, b: float) -> float:
-        return a if condition else b
-
-    gaussian = _gaussian(math.exp, lambda u: u if math.isnan(u) else math.floor(u), _clip)
-    return {
-        "power": _or_infinite(lambda base, exponent: base**exponent),
-        "divide": _float_divide,
-        "exp": _or_infinite(math.exp),
-        "Expm1": _or_infinite(math.expm1),
-        "log": lambda u: -math.inf if u == 0.0 else _or_infinite(math.log)(u),
-        "Log1p": lambda u: -math.inf if u == -1.0 else _or_infinite(math.log1p)(u),
-        "sqrt": _or_infinite(math.sqrt),
-        "sin": _or_infinite(math.sin),
-        "cos": _or_infinite(math.cos),
-        "atan": math.atan,
-        "asinh": math.asinh,
-        "sinh": _or_infinite(math.sinh),
-        "cosh": _or_infinite(math.cosh),
-        "tanh": math.tanh,
-        "erf": math.erf,
-        "erfc": math.erfc,
-        "Logistic": _float_logistic,
-        "Softplus": lambda u: math.log1p(math.exp(-abs(u))) + max(u, 0.0) if u == u else u,
-        "Gaussian": gaussian,
-        "NormalDistribution": _normal_distribution(where, erfcx, gaussian),
-    }
-
-
-@lru_cache(maxsize=1)
-def _numpy_operations() -> Mapping[str, Callable[..., Any]]:
-    import numpy as np
-    from scipy import special
-
-    gaussian = _gaussian(np.exp, np.floor, lambda u: np.clip(u, -64.0, 64.0))
-    return {
-        "power": np.power,
-        "divide": np.true_divide,
-        "exp": np.exp,
-        "Expm1": np.expm1,
-        "log": np.log,
-        "Log1p": np.log1p,
-        "sqrt": np.sqrt,
-        "sin": np.sin,
-        "cos": np.cos,
-        "atan": np.arctan,
-        "asinh": np.arcsinh,
-        "sinh": np.sinh,
-        "cosh": np.cosh,
-        "tanh": np.tanh,
-        "erf": special.erf,
-        "erfc": special.erfc,
-        "Logistic": special.expit,
-        "Softplus": lambda u: np.log1p(np.exp(-np.abs(u))) + np.maximum(u, 0.0),
-        "Gaussian": gaussian,
-        "NormalDistribution": _normal_distribution(np.where, special.erfcx, gaussian),
-        "where": np.where,
-        "at_least": np.maximum,
-        "at_most": np.minimum,
-    }
-
-
-@lru_cache(maxsize=1)
-def _torch_operations() -> Mapping[str, Callable[..., Any]]:
-    import torch
-
-    gaussian = _gaussian(torch.exp, torch.floor, lambda u: u.clamp(-64.0, 64.0))
-    return {
-        "power": torch.pow,
-        "divide": lambda a, b: a / b,
-        "exp": torch.exp,
-        "Expm1": torch.expm1,
-        "log": torch.log,
-        "Log1p": torch.log1p,
-        "sqrt": torch.sqrt,
-        "sin": torch.sin,
-        "cos": torch.cos,
-        "atan": torch.atan,
-        "asinh": torch.asinh,
-        "sinh": torch.sinh,
-        "cosh": torch.cosh,
-        "tanh": torch.tanh,
-        "erf": torch.erf,
-        "erfc": torch.erfc,
-        "Logistic": torch.sigmoid,
-        "Softplus": lambda u: torch.nn.functional.softplus(u, threshold=SOFTPLUS_THRESHOLD),
-        "Gaussian": gaussian,
-        "NormalDistribution": _normal_distribution(torch.where, torch.special.erfcx, gaussian),
-        "where": torch.where,
-        "at_least": lambda x, bound: x.clamp(min=bound),
-        "at_most": lambda x, bound: x.clamp(max=bound),
-    }
-
-
-SOFTPLUS_THRESHOLD = 40.0
-"""Beyond it log(1 + exp(u)) is u in float64; torch's default of 20 leaves an error of 1e-10."""
-
-
-def _mpmath_operations(context: Any) -> Mapping[str, Callable[..., Any]]:
-    return {
-        "power": lambda base, exponent: base**exponent,
-        "divide": lambda a, b: a / b,
-        "exp": context.exp,
-        "Expm1": context.expm1,
-        "log": context.log,
-        "Log1p": context.log1p,
-        "sqrt": context.sqrt,
-        "sin": context.sin,
-        "cos": context.cos,
-        "atan": context.atan,
-        "asinh": context.asinh,
-        "sinh": context.sinh,
-        "cosh": context.cosh,
-        "tanh": context.tanh,
-        "erf": context.erf,
-        "erfc": context.erfc,
-        "Logistic": lambda u: 1 / (1 + context.exp(-u)),
-        "Softplus": lambda u: context.log1p(context.exp(-abs(u))) + max(u, 0),
-        "Gaussian": lambda u: context.exp(-u * u / 2),
-        # mpmath's erfc fails beyond 1e154; at 1e100 it is already 1e-(10^199).
-        "NormalDistribution": lambda u: context.erfc(-min(max(u, -1e100), 1e100) / context.sqrt(2)) / 2,
-        "constant": lambda number: _mpmath_constant(number, context),
-    }
-
-
-def _mpmath_constant(number: sympy.Expr, context: Any) -> Any:
-    if isinstance(number, sympy.Rational):
-        return context.mpf(number.p) / number.q
-    return context.mpf(str(sympy.N(number, context.dps + 10)))
 
 
 # --- compiling ----------------------------------------------------------------------------------------------------
@@ -221,7 +27,7 @@ def _mpmath_constant(number: sympy.Expr, context: Any) -> Any:
 
 def constant_value(number: sympy.Expr) -> float:
     """The nearest float of an expression without free symbols; inf or nan where floats overflow or fail."""
-    rough = _compile(number, None, _float_operations())(None)
+    rough = _compile(number, None, on_floats.OPERATIONS)(None)
     if isinstance(number, sympy.Rational) or not 1e-300 < abs(rough) < 1e300:
         return rough
     return float(sympy.N(number, 25))
@@ -364,7 +170,7 @@ def _standin(function: _Function, end: float) -> int | None:
 def _cells(pieces: tuple[Piece, ...], symbol: sympy.Symbol, operations: Mapping[str, Any]) -> tuple[_Cell, ...]:
     cells = []
     for piece in pieces:
-        in_floats = _compile(piece.expression, symbol, _float_operations())
+        in_floats = _compile(piece.expression, symbol, on_floats.OPERATIONS)
         cells.append(
             _Cell(
                 function=_compile(piece.expression, symbol, operations),
@@ -379,6 +185,20 @@ def _cells(pieces: tuple[Piece, ...], symbol: sympy.Symbol, operations: Mapping[
             )
         )
     return tuple(cells)
+
+
+def _numpy_operations() -> Mapping[str, Any]:
+    # numpy and scipy are not loaded for floats
+    from elutheory.activations.operations.on_numpy import OPERATIONS  # noqa: PLC0415
+
+    return OPERATIONS
+
+
+def _torch_operations() -> Mapping[str, Any]:
+    # torch is not loaded for numpy users
+    from elutheory.activations.operations.on_torch import OPERATIONS  # noqa: PLC0415
+
+    return OPERATIONS
 
 
 class NumericFunction:
@@ -397,6 +217,7 @@ class NumericFunction:
         self._by_library: dict[Hashable, tuple[Mapping[str, Any], tuple[_Cell, ...]]] = {}
 
     def __call__(self, x: Any) -> Any:
+        """The function's value at x, of the kind that x is; raises InputError for what is no number or array."""
         if type(x) is float:
             return self._on_float(x)
         numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
@@ -428,7 +249,7 @@ class NumericFunction:
     def _on_float(self, x: float) -> float:
         if math.isnan(x):
             return x
-        _, cells = self._prepared("float", _float_operations)
+        _, cells = self._prepared("float", lambda: on_floats.OPERATIONS)
         cell = next(
             cell for cell in cells if x < cell.upper or (x == cell.upper and cell.upper_closed) or cell is cells[-1]
         )
@@ -439,12 +260,12 @@ class NumericFunction:
         if context.isnan(x):
             return +x
         with context.workprec(context.prec + 40):
-            _, cells = self._prepared(context, lambda: _mpmath_operations(context))
+            _, cells = self._prepared(context, lambda: on_mpmath.operations(context))
 
             def owns(cell: _Cell) -> bool:
                 if cell.upper_exact is sympy.oo:
                     return True
-                upper = _mpmath_constant(cell.upper_exact, context)
+                upper = on_mpmath.constant(cell.upper_exact, context)
                 return x < upper or (x == upper and cell.upper_closed)
 
             cell = next(cell for cell in cells if owns(cell))

@@ -14,6 +14,7 @@ class _StableFunction(sympy.Function):
 
     @property
     def argument(self) -> Any:
+        """The u of f(u)."""
         return self.args[0]
 
     if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Expm1(_StableFunction):
     """exp(u) − 1."""
 
     def fdiff(self, argindex: int = 1) -> Any:
+        """The derivative by u, in stable form again."""
         return sympy.exp(self.argument)
 
 
@@ -32,6 +34,7 @@ class Log1p(_StableFunction):
     """log(1 + u)."""
 
     def fdiff(self, argindex: int = 1) -> Any:
+        """The derivative by u, in stable form again."""
         return 1 / (1 + self.argument)
 
 
@@ -39,6 +42,7 @@ class Logistic(_StableFunction):
     """1 / (1 + exp(−u))."""
 
     def fdiff(self, argindex: int = 1) -> Any:
+        """The derivative by u, in stable form again."""
         return Logistic(self.argument) * Logistic(-self.argument)
 
 
@@ -46,6 +50,7 @@ class Softplus(_StableFunction):
     """log(1 + exp(u))."""
 
     def fdiff(self, argindex: int = 1) -> Any:
+        """The derivative by u, in stable form again."""
         return Logistic(self.argument)
 
 
@@ -53,6 +58,7 @@ class Gaussian(_StableFunction):
     """exp(−u²/2)."""
 
     def fdiff(self, argindex: int = 1) -> Any:
+        """The derivative by u, in stable form again."""
         return -self.argument * Gaussian(self.argument)
 
 
@@ -60,6 +66,7 @@ class NormalDistribution(_StableFunction):
     """The standard normal distribution function, (1 + erf(u/√2)) / 2."""
 
     def fdiff(self, argindex: int = 1) -> Any:
+        """The derivative by u, in stable form again."""
         return Gaussian(self.argument) / sympy.sqrt(2 * sympy.pi)
 
 

@@ -13,7 +13,9 @@ class ActivationModule(torch.nn.Module):
         self.activation = activation
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The activation, elementwise."""
         return self.activation(inputs)
 
     def extra_repr(self) -> str:
+        """The activation's name and parameters, shown between the brackets of the module's text."""
         return str(self.activation)

@@ -1,0 +1,40 @@
+"""The operations on numpy arrays."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from elutheory.activations.operations.composed import composed_gaussian, composed_normal_distribution
+
+_gaussian = composed_gaussian(np.exp, np.floor, lambda u: np.clip(u, -64.0, 64.0))
+
+OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "power": np.power,
+        "divide": np.true_divide,
+        "exp": np.exp,
+        "Expm1": np.expm1,
+        "log": np.log,
+        "Log1p": np.log1p,
+        "sqrt": np.sqrt,
+        "sin": np.sin,
+        "cos": np.cos,
+        "atan": np.arctan,
+        "asinh": np.arcsinh,
+        "sinh": np.sinh,
+        "cosh": np.cosh,
+        "tanh": np.tanh,
+        "erf": special.erf,
+        "erfc": special.erfc,
+        "Logistic": special.expit,
+        "Softplus": lambda u: np.log1p(np.exp(-np.abs(u))) + np.maximum(u, 0.0),
+        "Gaussian": _gaussian,
+        "NormalDistribution": composed_normal_distribution(np.where, special.erfcx, _gaussian),
+        "where": np.where,
+        "at_least": np.maximum,
+        "at_most": np.minimum,
+    }
+)
