@@ -8,7 +8,6 @@ accuracy however close two inputs are, at any depth. D(θ) = E[f'f'] is analytic
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -18,6 +17,7 @@ from elutheory.gram.pairs import OVERFLOW, LayerRule
 from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.moments.floating_point import gaussian_moments
 from elutheory.numerics.chebyshev import ChebyshevPieces, interpolate
+from elutheory.numerics.quadrature import gauss_legendre
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -58,11 +58,6 @@ def equal_norm_layer(activation: "Activation", second_moment: float) -> EqualNor
     return EqualNormLayer(float(second_moment), float(moments.second_moment), D, G)
 
 
-@lru_cache(maxsize=1)
-def _legendre() -> tuple[Any, Any]:
-    return numpy.polynomial.legendre.leggauss(_QUADRATURE_ORDER)
-
-
 def _weighted_mean(D: ChebyshevPieces, theta: Any) -> Any:
     """∫_0^θ D sin / (1 − cos θ) = ∫_0^θ D sin / (2 sin²(θ/2)): Gauss–Legendre, piece by piece."""
     start, end = D.edges[:-1], D.edges[1:]
@@ -74,7 +69,7 @@ def _weighted_mean(D: ChebyshevPieces, theta: Any) -> Any:
 
 
 def _integral(D: ChebyshevPieces, lower: Any, upper: Any) -> Any:
-    points, weights = _legendre()
+    points, weights = gauss_legendre(_QUADRATURE_ORDER)
     centre, half = 0.5 * (upper + lower), 0.5 * (upper - lower)
     t = centre[:, None] + half[:, None] * points
     return half * ((D(t) * numpy.sin(t)) @ weights)

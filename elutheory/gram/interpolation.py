@@ -20,9 +20,7 @@ from numpy.polynomial.chebyshev import chebvander
 
 from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.kernels.mehler import mehler_grid
-from elutheory.moments.closed_forms import closed_form, moments
-from elutheory.moments.conditional_slopes import conditional_slope, function, slope
-from elutheory.moments.exponential_linear import ExponentialLinear
+from elutheory.moments.closed_forms import ClosedForm, closed_form
 from elutheory.moments.floating_point import gaussian_moments
 from elutheory.numerics.arrays import library
 from elutheory.numerics.chebyshev import clenshaw, coefficients, horner, kept, monomial_coefficients, nodes
@@ -202,7 +200,8 @@ _DECAY = (2.0, 5.0, 9.0, 14.0, 20.0, 28.0, 40.0)  # of e^{rate U}, in its own le
 
 def has_common_rule(activation: "Activation") -> bool:
     """Whether `grid_expectation` costs about as much as len(std_v) × len(angle) single pairs, whatever len(std_u)."""
-    return isinstance(closed_form(activation), ExponentialLinear)
+    form = closed_form(activation)
+    return form is not None and form.tilt > 0.0
 
 
 def grid_expectation(activation: "Activation", order: int, std_u: Any, std_v: Any, angle: Any) -> Any:
@@ -211,7 +210,7 @@ def grid_expectation(activation: "Activation", order: int, std_u: Any, std_v: An
     Order 0 or 1. Accuracy: rounding of √(E f^(order)(U)² E f^(order)(V)²).
     """
     form = closed_form(activation)
-    if isinstance(form, ExponentialLinear):
+    if form is not None and form.tilt > 0.0:
         sine = numpy.clip(numpy.sin(angle), 0.0, None)
         means = _means(form, sine[:, None] * std_v) if order == 0 else numpy.zeros((len(angle), 1))
         columns = (numpy.cos(angle), sine, means)
@@ -229,7 +228,7 @@ def grid_expectation(activation: "Activation", order: int, std_u: Any, std_v: An
     return values
 
 
-def _products(form: ExponentialLinear, order: int, std_u: Any, std_v: Any, cosine: Any, sine: Any, means: Any) -> Any:
+def _products(form: ClosedForm, order: int, std_u: Any, std_v: Any, cosine: Any, sine: Any, means: Any) -> Any:
     """At one angle; `means`: E f(std_v sine Z), for order 0."""
     edges = _edges(form, max(std_u.max(), std_v.max()), abs(cosine), sine)
     x, weight, half = nodes_and_weights(edges, _DEGREE)
@@ -237,28 +236,28 @@ def _products(form: ExponentialLinear, order: int, std_u: Any, std_v: Any, cosin
     u = (std_u if cosine >= 0.0 else -std_u)[:, None, None] * x
     slope_v = std_v[:, None, None] * abs(cosine)
     mean_v = slope_v * x
-    slopes = conditional_slope(form, mean_v, std_v[:, None, None] * sine) if sine > 0.0 else slope(form, mean_v)
+    slopes = form.conditional_slope(mean_v, std_v[:, None, None] * sine) if sine > 0.0 else form.slope(mean_v)
     if order:
-        return _sum(weight * slope(form, u), slopes)
-    values = weight * function(form, u)
+        return _sum(weight * form.slope(u), slopes)
+    values = weight * form.value(u)
     return _sum(values, slope_v * integrals_from(numpy.zeros(1), slopes, half, edges)) + numpy.outer(
         values.sum((1, 2)), means
     )
 
 
-def _means(form: ExponentialLinear, std: Any) -> Any:
+def _means(form: ClosedForm, std: Any) -> Any:
     """E f(std Z); f(0) = 0."""
     positive = std > 0.0
     safe = numpy.where(positive, std, 1.0).reshape(-1)
-    return numpy.where(positive, moments(form, numpy.zeros_like(safe), safe)[0].reshape(std.shape), 0.0)
+    return numpy.where(positive, form.moments(numpy.zeros_like(safe), safe)[0].reshape(std.shape), 0.0)
 
 
 def _sum(left: Any, right: Any) -> Any:
     return left.reshape(len(left), -1) @ right.reshape(len(right), -1).T
 
 
-def _edges(form: ExponentialLinear, largest_std: float, cosine: float, sine: float) -> Any:
-    width, length = sine / max(cosine, 1e-300), 1.0 / (form.rate * largest_std)
+def _edges(form: ClosedForm, largest_std: float, cosine: float, sine: float) -> Any:
+    width, length = sine / max(cosine, 1e-300), 1.0 / (form.tilt * largest_std)
     ends = [*_FIXED, *(width * multiple for multiple in _TRANSITION), *(length * multiple for multiple in _DECAY)]
     places = numpy.unique(numpy.clip(ends, 0.0, _REACH))
     return numpy.concatenate([-places[:0:-1], places])[None]

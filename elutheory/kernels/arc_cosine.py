@@ -5,25 +5,30 @@ E W₊W'₊ = s₁s₂ J(θ)/2π, J(θ) = sin θ + (π − θ) cos θ, and Cov(W
 """
 
 import math
-from typing import Any
 
-from elutheory.moments.piecewise_linear import Kink
-from elutheory.numerics.arrays import library
+from jaxtyping import Bool, Float
+
+from elutheory.kernels.pairs import PairArguments
+from elutheory.moments.closed_forms import ClosedForm
+from elutheory.numerics.arrays import Array, library
 from elutheory.numerics.normal_tails import DENSITY_AT_ZERO
 
 
-def applies(form: Any, m1: Any, m2: Any, s1: Any, s2: Any) -> Any:
-    """Where the closed form holds."""
-    if not isinstance(form, Kink):
-        return library(m1).zeros_like(m1) > 0
-    return (m1 == form.at) & (m2 == form.at) & (s1 > 0) & (s2 > 0)
+def applies(form: ClosedForm, pair: PairArguments) -> Bool[Array, " pairs"]:
+    """Where the formula holds: two half-lines, and both means at the kink where they meet."""
+    if not form.is_piecewise_linear or len(form.bends) != 1:
+        return library(pair.mean_u).zeros_like(pair.mean_u) > 0
+    at = form.bends[0].at
+    return (pair.mean_u == at) & (pair.mean_v == at) & (pair.std_u > 0) & (pair.std_v > 0)
 
 
-def arc_cosine(f: Kink, quantity: str, s1: Any, s2: Any, cosine: Any, sine: Any) -> Any:
-    """value, slope or covariance."""
+def arc_cosine(form: ClosedForm, quantity: str, pair: PairArguments) -> Float[Array, " pairs"]:
+    """value, slope or covariance of pairs for which `applies` says so."""
+    (bend,) = form.bends
+    s1, s2, cosine, sine = pair.std_u, pair.std_v, pair.cosine, pair.sine
     xp = library(s1)
     angle, supplement = xp.arctan2(sine, cosine), xp.arctan2(sine, -cosine)
-    lower, upper = f.lower.slope, f.upper.slope
+    lower, upper = bend.lower_slope, bend.upper_slope
     same, mixed = lower * lower + upper * upper, 2.0 * lower * upper
     if quantity == "slope":
         return (same * supplement + mixed * angle) / (2.0 * math.pi)
@@ -32,4 +37,4 @@ def arc_cosine(f: Kink, quantity: str, s1: Any, s2: Any, cosine: Any, sine: Any)
         share = cosine / (1.0 + sine)
         return scale * cosine * (same * (supplement - share) + mixed * (angle + share))
     pairs = same * (sine + supplement * cosine) - mixed * (sine - angle * cosine)
-    return scale * pairs + f.value * (f.value + f.bend * DENSITY_AT_ZERO * (s1 + s2))
+    return scale * pairs + bend.value * (bend.value + bend.jump * DENSITY_AT_ZERO * (s1 + s2))

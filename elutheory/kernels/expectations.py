@@ -1,7 +1,7 @@
 """K1–K3 as one integral over U = mean_u + std_u x: E f(U)f(V), E f'(U)f'(V) and Cov(f(U), f(V)), no cancellation.
 
 Given x, V is normal with mean m(x) = mean_v + std_v cosine x and standard deviation std_v sine. M'(x) = E[f'(V) | x]
-has positive terms only (`conditional_slopes`). With G(x) = std_v cosine ∫_o^x M' and F(x) = f(U(x)) − f(U(o)),
+has positive terms (`ClosedForm.conditional_slope`). With G(x) = std_v cosine ∫_o^x M' and F(x) = f(U(x)) − f(U(o)),
 
 E f'f' = E f'(U) M'(x),   E ff = E[f(V) | x = o] E f(U) + E f(U) G(x),   Cov = E F G − E F E G.
 
@@ -14,6 +14,7 @@ integral; else, or where that series is too long, M' and the conditional mean ar
 from typing import TYPE_CHECKING, Any
 
 import numpy
+from jaxtyping import Float
 
 from elutheory.activations.kinks import jumps
 from elutheory.errors import InputError
@@ -22,8 +23,8 @@ from elutheory.kernels.graded import graded_expectations
 from elutheory.kernels.mehler import mehler_expectation
 from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.quadrature import closed_rule, nested_rule
-from elutheory.moments.closed_forms import closed_form
-from elutheory.numerics.arrays import indices, library
+from elutheory.moments.closed_forms import ClosedForm, closed_form
+from elutheory.numerics.arrays import Array, indices, library
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -45,9 +46,17 @@ def pair_expectation(
     """E[f^(order)(U) f^(order)(V)], order 0 or 1 (K1, K2); `cosine` is the correlation, `sine` = √(1 − cosine²).
 
     Broadcasting float64 arrays, numpy or torch, std >= 0. `sine` is taken as it is: 1 − |cosine| may be below rounding.
+    Raises InputError as `evaluate` does.
     """
-    pair = PairArguments(mean_u, mean_v, std_u, std_v, cosine, sine)
-    return evaluate(activation, (("value", "slope")[order],), pair)[0][0]
+    arguments = (mean_u, mean_v, std_u, std_v, cosine, sine)
+    xp = library(mean_u)
+    if xp is numpy:
+        arrays = numpy.broadcast_arrays(*(numpy.asarray(argument, dtype=numpy.float64) for argument in arguments))
+    else:
+        arrays = xp.broadcast_tensors(*arguments)
+    pair = PairArguments(*(array.reshape(-1) for array in arrays))
+    (result,), _ = evaluate(activation, (("value", "slope")[order],), pair)
+    return result.reshape(arrays[0].shape)
 
 
 def centred_pair_expectation(
@@ -58,64 +67,42 @@ def centred_pair_expectation(
     return pair_expectation(activation, order, zero, zero, std_u, std_v, cosine, sine)
 
 
-def pair_value_and_slope(
-    activation: "Activation", mean_u: Any, mean_v: Any, std_u: Any, std_v: Any, cosine: Any, sine: Any
-) -> tuple[Any, Any]:
-    """Both orders of `pair_expectation`, for little more than the cost of one."""
-    pair = PairArguments(mean_u, mean_v, std_u, std_v, cosine, sine)
-    value, slope = evaluate(activation, ("value", "slope"), pair)[0]
-    return value, slope
-
-
-def pair_covariance(
-    activation: "Activation", mean_u: Any, mean_v: Any, std_u: Any, std_v: Any, cosine: Any, sine: Any
-) -> Any:
-    """Cov(f(U), f(V)) (K3), to relative accuracy for increasing f; arguments as in `pair_expectation`."""
-    pair = PairArguments(mean_u, mean_v, std_u, std_v, cosine, sine)
-    return evaluate(activation, ("covariance",), pair)[0][0]
-
-
-def evaluate(activation: "Activation", quantities: tuple[str, ...], pair: PairArguments) -> tuple[list[Any], str]:
-    """The arrays, one for each of `quantities` (value, slope, covariance), and the method.
+def evaluate(
+    activation: "Activation", quantities: tuple[str, ...], pair: PairArguments
+) -> tuple[list[Float[Array, " pairs"]], str]:
+    """An array for each of `quantities` (value, slope, covariance) and the method, for one-dimensional arguments.
 
     Raises InputError: the slope or covariance of an activation that jumps; an integral that quadrature cannot find.
     """
-    arguments = (pair.mean_u, pair.mean_v, pair.std_u, pair.std_v, pair.cosine, pair.sine)
-    xp = library(arguments[0])
-    if xp is numpy:
-        arrays = numpy.broadcast_arrays(*(numpy.asarray(argument, dtype=numpy.float64) for argument in arguments))
-    else:
-        arrays = xp.broadcast_tensors(*arguments)
-    shape = arrays[0].shape
-    columns = [array.reshape(-1) for array in arrays]
     form = closed_form(activation)
     # Rounding to 0 or to infinity is the right result, not news; masked branches may do anything.
     with numpy.errstate(all="ignore"):
         if form is None:
-            results, method = _without_closed_form(activation, quantities, columns)
-        else:
-            results, method = _closed(activation, form, quantities, columns)
-    return [result.reshape(shape) for result in results], method
+            return _without_closed_form(activation, quantities, pair)
+        return _closed(activation, form, quantities, pair)
 
 
-def _closed(activation: "Activation", form: Any, quantities: tuple[str, ...], columns: list[Any]) -> tuple[Any, str]:
-    exact = applies(form, *columns[:4])
+def _closed(
+    activation: "Activation", form: ClosedForm, quantities: tuple[str, ...], pair: PairArguments
+) -> tuple[list[Float[Array, " pairs"]], str]:
+    """The arc-cosine formula for the pairs that it holds for, the one-dimensional rule for the others."""
+    exact = applies(form, pair)
     if not bool(exact.any()):
-        return closed_rule(activation, form, quantities, *columns), _ONE_DIMENSIONAL
+        return closed_rule(activation, form, quantities, pair), _ONE_DIMENSIONAL
     if bool(exact.all()):
-        return [arc_cosine(form, quantity, *columns[2:]) for quantity in quantities], _ARC_COSINE
+        return [arc_cosine(form, quantity, pair) for quantity in quantities], _ARC_COSINE
     inside, outside = indices(exact), indices(~exact)
-    results = closed_rule(activation, form, quantities, *(column[outside] for column in columns))
-    outputs = [library(exact).empty_like(columns[0]) for _ in quantities]
+    results = closed_rule(activation, form, quantities, pair[outside])
+    outputs = [library(exact).empty_like(pair.mean_u) for _ in quantities]
     for output, quantity, result in zip(outputs, quantities, results, strict=True):
         output[outside] = result
-        output[inside] = arc_cosine(form, quantity, *(column[inside] for column in columns[2:]))
+        output[inside] = arc_cosine(form, quantity, pair[inside])
     return outputs, f"{_ARC_COSINE} where both means are at the kink, else {_ONE_DIMENSIONAL}"
 
 
 def _without_closed_form(
-    activation: "Activation", quantities: tuple[str, ...], columns: list[Any]
-) -> tuple[list[Any], str]:
+    activation: "Activation", quantities: tuple[str, ...], pair: PairArguments
+) -> tuple[list[Float[Array, " pairs"]], str]:
     """For analytic f Mehler's series where it is as accurate as promised, else graded rules; else nested quadrature."""
     if quantities != ("value",) and jumps(activation, 0):
         raise InputError(
@@ -125,12 +112,12 @@ def _without_closed_form(
     outputs: list[Any] = []
     errors: dict[str, float] = {}
     for quantity in quantities:
-        output = library(columns[0]).empty_like(columns[0])
-        left = indices(columns[0] == columns[0])
+        output = library(pair.mean_u).empty_like(pair.mean_u)
+        left = indices(pair.mean_u == pair.mean_u)
         for method, rule in ((_MEHLER, mehler_expectation), (_GRADED, graded_expectations)):
             if activation.breakpoints or not len(left):
                 break
-            value, error = rule(activation, quantity, *(column[left] for column in columns))
+            value, error = rule(activation, quantity, *pair[left].columns)
             allowed = 5.0 * _GOOD if quantity == "covariance" else _GOOD
             good = indices(error <= allowed)
             if len(good):
@@ -138,7 +125,7 @@ def _without_closed_form(
                 errors[method] = max(errors.get(method, 0.0), float(error[good].max()))
                 left = left[indices(~(error <= allowed))]
         if len(left):
-            output[left], error = _nested(activation, quantity, [column[left] for column in columns])
+            output[left], error = _nested(activation, quantity, pair[left])
             errors[_NESTED] = max(errors.get(_NESTED, 0.0), error)
         outputs.append(output)
     return outputs, "; else ".join(
@@ -146,29 +133,29 @@ def _without_closed_form(
     )
 
 
-def _nested(activation: "Activation", quantity: str, columns: list[Any]) -> tuple[Any, float]:
+def _nested(activation: "Activation", quantity: str, pair: PairArguments) -> tuple[Float[Array, " pairs"], float]:
     """The integrals and the largest estimated error. Two rules are compared; where they differ, two richer ones."""
-    xp = library(columns[0])
-    output, error = xp.empty_like(columns[0]), xp.zeros_like(columns[0]) + float("inf")
+    xp = library(pair.mean_u)
+    output, error = xp.empty_like(pair.mean_u), xp.zeros_like(pair.mean_u) + float("inf")
     for rich in (False, True):
         left = indices(~(error <= _GOOD))
         step = 1 if rich else _PAIRS_AT_ONCE
         for start in range(0, len(left), step):
             members = left[start : start + step]
-            chosen = [column[members] for column in columns]
-            coarse, _ = nested_rule(activation, quantity, 14, rich, *chosen)
-            fine, scale = nested_rule(activation, quantity, 20, rich, *chosen)
+            chosen = pair[members]
+            coarse, _ = nested_rule(activation, quantity, 14, rich, chosen)
+            fine, scale = nested_rule(activation, quantity, 20, rich, chosen)
             difference = abs(fine - coarse)
             output[members] = fine
             error[members] = xp.where(fine == coarse, xp.zeros_like(fine), difference / (scale + _SMALLEST))
-    _refuse_inaccurate(activation, columns, error)
+    _refuse_inaccurate(activation, pair, error)
     return output, float(error.max())
 
 
-def _refuse_inaccurate(activation: "Activation", columns: list[Any], error: Any) -> None:
+def _refuse_inaccurate(activation: "Activation", pair: PairArguments, error: Float[Array, " pairs"]) -> None:
     bad = indices(~(error <= _TOLERANCE))
     if len(bad):
-        m1, m2, s1, s2, cosine, _ = (float(column[bad[0]]) for column in columns)
+        m1, m2, s1, s2, cosine, _ = (float(column[bad[0]]) for column in pair.columns)
         raise InputError(
             f"quadrature finds the pair expectation of {activation} at means {m1:.6g} and {m2:.6g}, standard "
             f"deviations {s1:.6g} and {s2:.6g}, correlation {cosine:.6g} only to about {float(error[bad[0]]):.0e}; "

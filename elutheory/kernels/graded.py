@@ -10,7 +10,6 @@ One pair at a time: hundreds of nodes each way, whatever the standard deviations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -19,6 +18,7 @@ from elutheory.activations.kinks import second_derivative
 from elutheory.kernels.scales import Feature, features
 from elutheory.numerics.arrays import on_host, place_like
 from elutheory.numerics.normal_tails import DENSITY_AT_ZERO, normal_density
+from elutheory.numerics.quadrature import gauss_legendre
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -263,7 +263,7 @@ class _Pair:
         if abs(v - self.m2) > self.smallest:
             self.noise = 4e-16 * abs(float(self.f(v)))
             return float(self.f(v) - self.f(self.m2))
-        points, weights = numpy.polynomial.legendre.leggauss(20)
+        points, weights = gauss_legendre(20)
         half = 0.5 * (v - self.m2)
         return float(half * (self.f.derivative(self.m2 + half * (1.0 + points)) @ weights))
 
@@ -282,7 +282,7 @@ class _Pair:
         v = self.m2 + self.s2 * y
         if self.quantity == "covariance":
             # E f(v + τ Z) − f(v) = τ² ∫_0^1 E f''(v + r τ Z) r dr, nothing subtracted
-            points, weights = numpy.polynomial.legendre.leggauss(8)
+            points, weights = gauss_legendre(8)
             r = 0.5 * (1.0 + points)
             curvature = second_derivative(self.f)(v[:, None, None] + tau * r[:, None] * z)
             by_node = numpy.einsum("irz,r->iz", curvature, 0.5 * weights * r) * tau**2
@@ -318,14 +318,9 @@ def _covariance(weight: Any, u: Any, v: Any) -> Any:
     return weight @ (u * v) - (weight @ u) * (weight @ v)
 
 
-@lru_cache(maxsize=1)
-def _legendre() -> tuple[Any, Any]:
-    return numpy.polynomial.legendre.leggauss(8)
-
-
 def _increments(slope: Any, x: Any, first: int) -> Any:
     """f(x_i) − f(x_first) for neighbouring x: integrals of f' from node to node, summed outwards."""
-    points, weights = _legendre()
+    points, weights = gauss_legendre(8)
     half = 0.5 * numpy.diff(x)
     parts = half * (slope((x[:-1] + half)[:, None] + half[:, None] * points) @ weights)
     result = numpy.zeros(len(x))

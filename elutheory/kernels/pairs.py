@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtyping import Float
+
 from elutheory.errors import InputError
 from elutheory.numerics.arguments import real_arrays
-from elutheory.numerics.arrays import indices, library
+from elutheory.numerics.arrays import Array, indices, library
 
 # |correlation| up to 1 + this many units in the last place is rounding (a Gram matrix is a sum) and taken as ±1.
 _ROUNDING = 64.0
@@ -14,14 +16,38 @@ _NAMES = ("variance_u", "variance_v", "covariance", "mean_u", "mean_v")
 
 @dataclass(frozen=True)
 class PairArguments:
-    """float64 arrays of one shape: means, standard deviations, the correlation as cosine and sine of an angle."""
+    """Pairs as every rule takes them: means, standard deviations >= 0, the correlation as cosine and sine of an angle.
 
-    mean_u: Any
-    mean_v: Any
-    std_u: Any
-    std_v: Any
-    cosine: Any
-    sine: Any
+    float64 arrays of one shape and library. `sine` >= 0 is taken as it is: it may be below the rounding of the cosine.
+    """
+
+    mean_u: Float[Array, "*pairs"]
+    mean_v: Float[Array, "*pairs"]
+    std_u: Float[Array, "*pairs"]
+    std_v: Float[Array, "*pairs"]
+    cosine: Float[Array, "*pairs"]
+    sine: Float[Array, "*pairs"]
+
+    @property
+    def columns(self) -> tuple[Float[Array, "*pairs"], ...]:
+        """The six arrays, in the order of the fields."""
+        return self.mean_u, self.mean_v, self.std_u, self.std_v, self.cosine, self.sine
+
+    def __len__(self) -> int:
+        return len(self.mean_u)
+
+    def __getitem__(self, members: Any) -> "PairArguments":
+        """The pairs with these indices, or in this slice."""
+        return PairArguments(*(column[members] for column in self.columns))
+
+    def swapped(self) -> "PairArguments":
+        """U and V exchanged."""
+        return PairArguments(self.mean_v, self.mean_u, self.std_v, self.std_u, self.cosine, self.sine)
+
+    def rising(self) -> "PairArguments":
+        """Of cosine >= 0, where the conditional mean of V rises with x, and U = mean_u + std_u x falls: std_u < 0."""
+        std_u = library(self.std_u).where(self.cosine < 0, -self.std_u, self.std_u)
+        return PairArguments(self.mean_u, self.mean_v, std_u, self.std_v, abs(self.cosine), self.sine)
 
 
 def broadcast(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
@@ -29,7 +55,7 @@ def broadcast(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
     return real_arrays(_NAMES, values, in_float64=True)
 
 
-def pair_arguments(arrays: tuple[Any, ...], unit: float) -> PairArguments:
+def pair_arguments(arrays: tuple[Float[Array, "*shape"], ...], unit: float) -> PairArguments:
     """One-dimensional, from `broadcast`'s float64 arrays; `unit` is the rounding unit of the numbers as given.
 
     sine² = (variance_u variance_v − covariance²) / (variance_u variance_v), both products with their rounding errors.

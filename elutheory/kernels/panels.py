@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtyping import Bool, Float, Int
+
+from elutheory.kernels.pairs import PairArguments
 from elutheory.moments.closed_forms import ClosedForm
-from elutheory.moments.conditional_slopes import bends, rate
-from elutheory.moments.exponential_linear import ExponentialLinear
-from elutheory.moments.piecewise_linear import Kink, Ramp
-from elutheory.numerics.arrays import indices, library
+from elutheory.numerics.arrays import Array, indices, library
 from elutheory.numerics.quadrature import increasing
 
 _REACH = 38.5  # phi is subnormal beyond
@@ -21,6 +21,10 @@ _FINE = tuple(0.25 * n for n in range(48)) + tuple(12.0 + 0.5 * n for n in range
 # Panel ends next to a transition, in its own width; further ones for what may be zero on one side.
 _WIDTHS = (0.0, 1.0, -1.0, 3.0, -3.0, 8.0, -8.0)
 _FAR_WIDTHS = (5.0, -5.0, 11.5, -11.5, 16.0, -16.0, 21.0, -21.0, 26.0, -26.0, 32.0, -32.0)
+_DECAYS = (6.0, 16.0, 48.0)
+_SINES = (-4.0, -1.0, -0.25, 0.25, 1.0, 4.0)
+_TAILS = (12.0, 36.0)
+_SPREAD = 8.5
 _NEAR_REACH = 9.0
 _LARGEST_TILT = 1.6
 _LARGEST_STD = 2.0  # times rate
@@ -31,7 +35,10 @@ _DEEP = 3.0
 
 @dataclass(frozen=True)
 class Layout:
-    """Panel ends at the `fixed` places (in ninths of the reach), and what kind of further ones; nodes a panel."""
+    """Panel ends at the `fixed` places (ninths of the reach), and what kind of further ones; `degree` nodes per panel.
+
+    `kink`: whether the kink is an end of its own; it is none where it coincides with the fixed one at x = 0.
+    """
 
     kind: str
     fixed: tuple[float, ...]
@@ -40,26 +47,28 @@ class Layout:
 
     @property
     def nodes(self) -> int:
-        """About, a pair."""
+        """About how many nodes a pair gets."""
         return {"smooth": len(self.fixed) + 1, "transition": len(self.fixed) + 7}.get(self.kind, 48) * self.degree
 
-    def edges(self, form: ClosedForm, m1: Any, m2: Any, s1: Any, s2: Any, cosine: Any, sine: Any) -> Any:
-        """Panel ends in x, shape (n, panels + 1), increasing, 0 among them; cosine >= 0, s1 of either sign."""
+    def edges(self, form: ClosedForm, rising: PairArguments) -> Float[Array, "pairs ends"]:
+        """Panel ends in x, increasing, 0 among them, for pairs as `PairArguments.rising` has them."""
         if self.kind in ("general", "deep"):
-            return _general_edges(form, self.fixed, m1, m2, s1, s2, cosine, sine)
-        low, high = _near_reach(form, m1, m2, s1, s2, cosine)
+            return _general_edges(form, self.fixed, rising)
+        low, high = _near_reach(form, rising)
         points = [
             (high if place > 0 else low) * (abs(place) / _NEAR_REACH)
             for place in (-_NEAR_REACH, *self.fixed, _NEAR_REACH)
         ]
-        for at, _ in bends(form) if self.kink else ():
-            points.append((at - m1) / s1)
+        (bend,) = form.bends
+        if self.kink:
+            points.append((bend.at - rising.mean_u) / rising.std_u)
         if self.kind == "transition":
-            ((at, _),) = bends(form)
-            width = sine / cosine
-            centre = (at - m2) / (s2 * cosine)
-            shift = rate(form) * s2 * sine
-            points += [centre + width * (8.5 - part * (17.0 + shift)) for part in (0.0, 0.25, 0.5, 0.75, 1.0)]
+            width = rising.sine / rising.cosine
+            centre = (bend.at - rising.mean_v) / (rising.std_v * rising.cosine)
+            shift = form.tilt * rising.std_v * rising.sine
+            points += [
+                centre + width * (_SPREAD - part * (2.0 * _SPREAD + shift)) for part in (0.0, 0.25, 0.5, 0.75, 1.0)
+            ]
         return increasing(points, low, high)
 
 
@@ -74,19 +83,18 @@ _NEAR = (
 )
 
 
-def layouts(form: ClosedForm, *columns: Any) -> Iterator[tuple[Layout, Any]]:
+def layouts(form: ClosedForm, pair: PairArguments) -> Iterator[tuple[Layout, Int[Array, " members"]]]:
     """The layouts in use, each with the indices of its pairs."""
-    m1, m2, s1, s2, cosine, sine = columns
-    xp = library(m1)
-    signed, cosine = xp.where(cosine < 0, -s1, s1), abs(cosine)
-    near = _is_near(form, m1, m2, signed, s2, cosine)
-    deep = _is_deep(form, m1, m2, s1, s2) & ~near
+    xp = library(pair.mean_u)
+    rising = pair.rising()
+    near = _is_near(form, rising)
+    deep = _is_deep(form, pair) & ~near
     rest = indices(~near & ~deep)
     if len(rest):
         yield GENERAL, rest
     if deep.any():
         yield _DEEP_LAYOUT, indices(deep)
-    width = sine / cosine
+    width = rising.sine / rising.cosine
     above = xp.zeros_like(width) + float("inf")
     for smallest, layout in _NEAR:
         own = near & (width >= smallest) & (width < above) if smallest else near & (width < above)
@@ -94,40 +102,42 @@ def layouts(form: ClosedForm, *columns: Any) -> Iterator[tuple[Layout, Any]]:
             own = near & ~(width < smallest)
         above = xp.zeros_like(width) + smallest
         for kink in (False, True):
-            at_zero = m1 == 0 if isinstance(form, ExponentialLinear) else xp.zeros_like(own)
+            at_zero = pair.mean_u == 0 if form.tilt else xp.zeros_like(own)
             members = indices(own & (~at_zero if kink else at_zero))
             if len(members):
                 yield Layout(layout.kind, layout.fixed, layout.degree, kink), members
 
 
-def _is_near(form: ClosedForm, m1: Any, m2: Any, s1: Any, s2: Any, cosine: Any) -> Any:
-    """Whether all that matters lies within the near reach."""
-    xp = library(m1)
-    if isinstance(form, ExponentialLinear):
-        k = form.rate
-        low, high = _near_reach(form, m1, m2, s1, s2, cosine)
+def _is_near(form: ClosedForm, rising: PairArguments) -> Bool[Array, " pairs"]:
+    """Whether all that matters lies within the near reach: f has one bend and is not flat beside it."""
+    m1, m2, s1, s2 = rising.columns[:4]
+    if len(form.bends) == 1 and form.tilt:
+        k = form.tilt
+        low, high = _near_reach(form, rising)
         largest = _NEAR_REACH + _LARGEST_TILT
         return (k * abs(s1) <= _LARGEST_STD) & (k * s2 <= _LARGEST_STD) & (high <= largest) & (low >= -largest)
-    if isinstance(form, Kink) and form.lower.slope * form.upper.slope != 0.0:
-        slopes = sorted((abs(form.lower.slope), abs(form.upper.slope)))
-        if slopes[0] >= _SMALLEST_RATIO * slopes[1]:
-            return (abs(m1 - form.at) <= _LARGEST_PLACE * abs(s1)) & (abs(m2 - form.at) <= _LARGEST_PLACE * s2)
-    return xp.zeros_like(m1) > 0
+    if len(form.bends) == 1 and form.is_piecewise_linear:
+        (bend,) = form.bends
+        slopes = sorted((abs(bend.lower_slope), abs(bend.upper_slope)))
+        if slopes[0] > 0.0 and slopes[0] >= _SMALLEST_RATIO * slopes[1]:
+            return (abs(m1 - bend.at) <= _LARGEST_PLACE * abs(s1)) & (abs(m2 - bend.at) <= _LARGEST_PLACE * s2)
+    return library(m1).zeros_like(m1) > 0
 
 
-def _is_deep(form: ClosedForm, m1: Any, m2: Any, s1: Any, s2: Any) -> Any:
+def _is_deep(form: ClosedForm, pair: PairArguments) -> Bool[Array, " pairs"]:
     """Whether f is flat around the mean of U or of V, several standard deviations wide."""
-    xp = library(m1)
-    deep = xp.zeros_like(m1) > 0
-    for at, _ in bends(form) if isinstance(form, Kink | Ramp) else ():
-        deep = deep | (abs(at - m1) > _DEEP * s1) | (abs(at - m2) > _DEEP * s2)
+    m1, m2, s1, s2 = pair.columns[:4]
+    deep = library(m1).zeros_like(m1) > 0
+    for bend in form.bends if form.is_piecewise_linear else ():
+        deep = deep | (abs(bend.at - m1) > _DEEP * s1) | (abs(bend.at - m2) > _DEEP * s2)
     return deep
 
 
-def _near_reach(form: ClosedForm, m1: Any, m2: Any, s1: Any, s2: Any, cosine: Any) -> tuple[Any, Any]:
-    """Where the mass ends: e^{rate U}, e^{rate V} move it, but not beyond where they set in."""
+def _near_reach(form: ClosedForm, rising: PairArguments) -> tuple[Float[Array, " pairs"], Float[Array, " pairs"]]:
+    """Where the mass ends: e^{k U}, e^{k V} move it, but not beyond where they set in."""
+    m1, m2, s1, s2, cosine, _ = rising.columns
     xp = library(m1)
-    tilt = rate(form)
+    tilt = form.tilt
     if not tilt:
         return 0.0 * m1 - _NEAR_REACH, 0.0 * m1 + _NEAR_REACH
     none = xp.zeros_like(m1)
@@ -144,27 +154,27 @@ def _near_reach(form: ClosedForm, m1: Any, m2: Any, s1: Any, s2: Any, cosine: An
 
 
 def _smaller(a: Any, b: Any) -> Any:
+    """The smaller of two, elementwise."""
     return library(a).where(a < b, a, b)
 
 
-def _general_edges(
-    form: ClosedForm, fixed: tuple[float, ...], m1: Any, m2: Any, s1: Any, s2: Any, cosine: Any, sine: Any
-) -> Any:
+def _general_edges(form: ClosedForm, fixed: tuple[float, ...], rising: PairArguments) -> Float[Array, "pairs ends"]:
+    """The fixed ends, and for every bend those around its kink in U and its transition in M', by geometric steps."""
+    m1, m2, s1, s2, cosine, sine = rising.columns
     points = [0.0 * m1 + sign * end for end in fixed for sign in ((1.0, -1.0) if end else (1.0,))]
-    one_sided = isinstance(form, Kink | Ramp)
     width = sine / cosine
-    tilt = rate(form)
-    for at, _ in bends(form):
-        kink, centre = (at - m1) / s1, (at - m2) / (s2 * cosine)
+    tilt = form.tilt
+    for bend in form.bends:
+        kink, centre = (bend.at - m1) / s1, (bend.at - m2) / (s2 * cosine)
         points.append(kink)
         points += [centre + width * multiple for multiple in _WIDTHS]
         if tilt:
             shifted = centre - tilt * s2 * sine * width
             points += [shifted + width * multiple for multiple in _WIDTHS]
-            points += [kink - far / (tilt * s1) for far in (6.0, 16.0, 48.0)]
-        if one_sided:
+            points += [kink - far / (tilt * s1) for far in _DECAYS]
+        if form.is_piecewise_linear:
             points += [centre + width * multiple for multiple in _FAR_WIDTHS]
-            points += [kink + sine * multiple for multiple in (-4.0, -1.0, -0.25, 0.25, 1.0, 4.0)]
+            points += [kink + sine * multiple for multiple in _SINES]
             for point in (kink, centre):
-                points += [point + far / point for far in (12.0, 36.0)]
+                points += [point + far / point for far in _TAILS]
     return increasing(points, -_REACH, _REACH)

@@ -1,4 +1,4 @@
-"""The composite rules of `pair_expectations`: the sums. One-dimensional arrays, numpy or torch.
+"""The composite rules of `expectations`: the sums. One-dimensional arrays, numpy or torch.
 
 E f^(n)(m + τZ) of any activation by composite Gauss–Legendre, split at breakpoints; f, f', f'' and jumps.
 """
@@ -7,14 +7,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy
+from jaxtyping import Float
 
-from elutheory.activations.evaluation import constant_value
-from elutheory.activations.kinks import features, jumps, values
+from elutheory.activations.kinks import breakpoint_values, features, jumps, values
 from elutheory.kernels.mehler import mehler_mixed
+from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.panels import GENERAL, Layout, layouts
-from elutheory.moments.closed_forms import ClosedForm, moments
-from elutheory.moments.conditional_slopes import conditional_curvature, conditional_slope, function, slope
-from elutheory.numerics.arrays import indices, library
+from elutheory.moments.closed_forms import ClosedForm
+from elutheory.numerics.arrays import Array, indices, library
 from elutheory.numerics.normal_tails import normal_density
 from elutheory.numerics.quadrature import increasing, integrals_from, nodes_and_weights
 from elutheory.numerics.tiles import on_all_cores
@@ -35,26 +35,26 @@ _FEW_PAIRS = 512  # are not worth waking threads
 _NODES_AT_ONCE = 1 << 16  # half a MiB an array
 
 
-def closed_rule(activation: "Activation", form: ClosedForm, quantities: tuple[str, ...], *columns: Any) -> list[Any]:
+def closed_rule(
+    activation: "Activation", form: ClosedForm, quantities: tuple[str, ...], pair: PairArguments
+) -> list[Float[Array, " pairs"]]:
     """Each of value, slope, covariance asked for; pairs of one layout together, in chunks, on all processors."""
-    xp = library(columns[0])
-    outputs = [xp.empty_like(columns[0]) for _ in quantities]
+    xp = library(pair.mean_u)
+    outputs = [xp.empty_like(pair.mean_u) for _ in quantities]
     tasks = []
-    for layout, members in layouts(form, *columns):
-        step = _chunk(columns[0], layout.nodes)
+    for layout, members in layouts(form, pair):
+        step = _chunk(pair.mean_u, layout.nodes)
         tasks += [(layout, members[start : start + step]) for start in range(0, len(members), step)]
 
     def carry_out(task: tuple[Layout, Any]) -> None:
         layout, members = task
         # Rounding to 0 or to infinity is the right result, not news; masked branches may do anything.
         with numpy.errstate(all="ignore"):
-            chunk = (column[members] for column in columns)
-            for output, result in zip(
-                outputs, _closed_chunk(activation, form, layout, quantities, *chunk), strict=True
-            ):
+            results = _closed_chunk(activation, form, layout, quantities, pair[members])
+            for output, result in zip(outputs, results, strict=True):
                 output[members] = result
 
-    if xp is numpy and len(columns[0]) > _FEW_PAIRS:
+    if xp is numpy and len(pair) > _FEW_PAIRS:
         on_all_cores(carry_out, tasks)
     else:
         for task in tasks:
@@ -69,86 +69,62 @@ def _chunk(array: Any, nodes: int) -> int:
 
 
 def _closed_chunk(
-    activation: "Activation",
-    form: ClosedForm,
-    layout: Layout,
-    quantities: tuple[str, ...],
-    m1: Any,
-    m2: Any,
-    s1: Any,
-    s2: Any,
-    cosine: Any,
-    sine: Any,
-) -> Any:
-    xp = library(m1)
+    activation: "Activation", form: ClosedForm, layout: Layout, quantities: tuple[str, ...], pair: PairArguments
+) -> list[Float[Array, " pairs"]]:
     # M' is taken along increasing m(x): U falls with x where the correlation is negative
-    s1, cosine = xp.where(cosine < 0, -s1, s1), abs(cosine)
-    edges = layout.edges(form, m1, m2, s1, s2, cosine, sine)
+    rising = pair.rising()
+    m1, m2, s1, s2, cosine, sine = rising.columns
+    xp = library(m1)
+    edges = layout.edges(form, rising)
     x, weight, half = nodes_and_weights(edges, layout.degree)
     u = m1[:, None, None] + s1[:, None, None] * x
     slope_v, width = s2 * cosine, s2 * sine
     inner = _inner(activation, form, 1, m2[:, None, None] + slope_v[:, None, None] * x, width)
     origin = 0.0 * m1
-    slopes = weight * slope(form, u) if "slope" in quantities else None
+    slopes = weight * form.slope(u) if "slope" in quantities else None
     increments = integrals_from(origin, inner, half, edges) if {"value", "covariance"} & {*quantities} else None
     results = []
     for quantity in quantities:
         if quantity == "slope":
             results.append(_total(slopes, inner))
         elif quantity == "value":
-            values_u = weight * function(form, u)
+            values_u = weight * form.value(u)
             fixed = width == 0
-            centre = moments(form, m2, xp.where(fixed, 1.0 + 0.0 * width, width))[0]
+            centre = form.moments(m2, xp.where(fixed, 1.0 + 0.0 * width, width))[0]
             centre = xp.where(fixed, activation(m2), centre)
             results.append(centre * _total(values_u) + slope_v * _total(values_u, increments))
         else:
-            outer = integrals_from(origin, slope(form, u), half, edges)
+            outer = integrals_from(origin, form.slope(u), half, edges)
             covariance = _total(weight * outer, increments) - _total(weight, outer) * _total(weight, increments)
             results.append(covariance * (s1 * slope_v))
     return results
 
 
 def mixed_expectation(
-    activation: "Activation",
-    form: ClosedForm | None,
-    orders: tuple[int, int],
-    weighted: bool,
-    *columns: Any,
-) -> Any:
+    activation: "Activation", form: ClosedForm | None, orders: tuple[int, int], weighted: bool, pair: PairArguments
+) -> Float[Array, " pairs"]:
     """E[f^(i)(U) f^(j)(V)], or weighted E[(U − mean_u) f^(i)(U) f^(j)(V)]; i up to 2, j = 1, 2 (0 without closed form).
 
     Point masses of f'' are included.
     """
-    xp = library(columns[0])
-    output = xp.empty_like(columns[0])
+    output = library(pair.mean_u).empty_like(pair.mean_u)
     step = _CHUNK if form is not None else 1
-    left = xp.arange(len(output), device=output.device) if xp is not numpy else numpy.arange(len(output))
+    left = indices(pair.mean_u == pair.mean_u)
     if form is None and not activation.breakpoints and len(output):
-        output, error = mehler_mixed(activation, orders, weighted, *columns)
+        output, error = mehler_mixed(activation, orders, weighted, *pair.columns)
         left = indices(~(error <= _MIXED_TOLERANCE))
     for start in range(0, len(left), step):
         chunk = left[start : start + step]
-        output[chunk] = _mixed_chunk(activation, form, orders, weighted, *(column[chunk] for column in columns))
+        output[chunk] = _mixed_chunk(activation, form, orders, weighted, pair[chunk])
     return output
 
 
 def _mixed_chunk(
-    activation: "Activation",
-    form: ClosedForm | None,
-    orders: tuple[int, int],
-    weighted: bool,
-    m1: Any,
-    m2: Any,
-    s1: Any,
-    s2: Any,
-    cosine: Any,
-    sine: Any,
-) -> Any:
+    activation: "Activation", form: ClosedForm | None, orders: tuple[int, int], weighted: bool, pair: PairArguments
+) -> Float[Array, " pairs"]:
     outer, inner = orders
-    if form is not None:
-        edges = GENERAL.edges(form, m1, m2, s1, s2, cosine, sine)
-    else:
-        edges = _nested_edges(activation, REACHES[0], m1, m2, s1, s2, cosine, sine)
+    m1, m2, s1, s2, cosine, sine = pair.columns
+    edges = GENERAL.edges(form, pair) if form is not None else _nested_edges(activation, REACHES[0], pair)
     x, weight, _ = nodes_and_weights(edges, _DEGREE)
     deviation = s1[:, None, None] * x
     slope_v, width = s2 * cosine, s2 * sine
@@ -167,23 +143,15 @@ def _mixed_chunk(
 
 
 def nested_rule(
-    activation: "Activation",
-    quantity: str,
-    degree: int,
-    rich: bool,
-    m1: Any,
-    m2: Any,
-    s1: Any,
-    s2: Any,
-    cosine: Any,
-    sine: Any,
-) -> tuple[Any, Any]:
+    activation: "Activation", quantity: str, degree: int, rich: bool, pair: PairArguments
+) -> tuple[Float[Array, " pairs"], Float[Array, " pairs"]]:
     """value, slope or covariance for an activation without closed form, and the size that its error is relative to.
 
-    √(E f(U)² E f(V)²) of the value, of the others the integrand's.
+    That is √(E f(U)² E f(V)²) for the value, the size of the integrand for the others.
     """
+    m1, m2, s1, s2, cosine, sine = pair.columns
     reach = REACHES[rich]
-    edges = _nested_edges(activation, reach, m1, m2, s1, s2, cosine, sine)
+    edges = _nested_edges(activation, reach, pair)
     x, weight, half = nodes_and_weights(edges, degree)
     u = m1[:, None, None] + s1[:, None, None] * x
     slope_v, width = s2 * cosine, s2 * sine
@@ -209,23 +177,23 @@ def _inner(
     activation: "Activation",
     form: ClosedForm | None,
     order: int,
-    mean: Any,
-    width: Any,
+    mean: Float[Array, "pairs panels nodes"],
+    width: Float[Array, " pairs"],
     degree: int = _DEGREE,
     reach: tuple[float, ...] = REACHES[0],
-) -> Any:
+) -> Float[Array, "pairs panels nodes"]:
     """E f^(order)(mean + width Z), point masses included; where width = 0, f^(order)(mean) without them."""
     xp = library(mean)
     spread = width[:, None, None]
     if form is None:
         flat = xp.broadcast_to(spread, mean.shape).reshape(-1)
         return smoothed(activation, order, mean.reshape(-1), flat, degree, reach).reshape(mean.shape)
-    result = (conditional_slope, conditional_curvature)[order - 1](form, mean, spread)
+    result = form.conditional_slope(mean, spread) if order == 1 else form.conditional_curvature(mean, spread)
     fixed = width == 0
     return xp.where(fixed[:, None, None], values(activation, order, mean), result) if fixed.any() else result
 
 
-def _total(weight: Any, values: Any = None) -> Any:
+def _total(weight: Float[Array, "pairs panels nodes"], values: Any = None) -> Float[Array, " pairs"]:
     """Sum of weight times values over the nodes of each pair."""
     flat = weight.reshape(weight.shape[0], -1)
     if values is None:
@@ -234,13 +202,14 @@ def _total(weight: Any, values: Any = None) -> Any:
 
 
 def _nested_edges(
-    activation: "Activation", reach: tuple[float, ...], m1: Any, m2: Any, s1: Any, s2: Any, cosine: Any, sine: Any
-) -> Any:
+    activation: "Activation", reach: tuple[float, ...], pair: PairArguments
+) -> Float[Array, "pairs ends"]:
     """Panel ends where M' is an integral: its transitions are as wide as the features of f, smoothed."""
+    m1, m2, s1, s2, cosine, sine = pair.columns
     points = panel_ends(activation, m1, s1, reach)
     scale = s2 * cosine
     width = s2 * sine
-    breakpoints = {constant_value(point) for point in activation.breakpoints}
+    breakpoints = breakpoint_values(activation)
     for at in features(activation):
         centre = (at - m2) / scale
         points.append(centre)
@@ -252,12 +221,14 @@ def _nested_edges(
     return increasing(points, -reach[-1], reach[-1])
 
 
-def panel_ends(activation: "Activation", mean: Any, std: Any, reach: tuple[float, ...]) -> list[Any]:
+def panel_ends(
+    activation: "Activation", mean: Float[Array, " pairs"], std: Float[Array, " pairs"], reach: tuple[float, ...]
+) -> list[Float[Array, " pairs"]]:
     """In standard deviations from the mean: 0, the steps of `reach`, breakpoints, distances from these."""
     largest = float(std.max()) if len(std) else 0.0
     longest = max(end - start for start, end in pairwise(reach)) * largest
     points = [0.0 * mean + sign * end for end in reach for sign in ((1.0, -1.0) if end else (1.0,))]
-    breakpoints = set(features(activation)) - (set() if 0.0 in map(constant_value, activation.breakpoints) else {0.0})
+    breakpoints = breakpoint_values(activation)
     for point in features(activation):
         offsets = [distance for distance in DISTANCES if distance < longest]
         for offset in ([0.0] if point in breakpoints else []) + offsets + [-offset for offset in offsets]:
@@ -265,7 +236,14 @@ def panel_ends(activation: "Activation", mean: Any, std: Any, reach: tuple[float
     return points
 
 
-def smoothed(activation: "Activation", order: int, mean: Any, std: Any, degree: int, reach: tuple[float, ...]) -> Any:
+def smoothed(
+    activation: "Activation",
+    order: int,
+    mean: Float[Array, " points"],
+    std: Float[Array, " points"],
+    degree: int,
+    reach: tuple[float, ...],
+) -> Float[Array, " points"]:
     """E f^(order)(mean + std Z), point masses included; one-dimensional, std >= 0."""
     xp = library(mean)
     output = xp.empty_like(mean)

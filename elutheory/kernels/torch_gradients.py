@@ -4,6 +4,7 @@ With K_ij = E f^(i)(U) f^(j)(V), point masses included: ∂K_ij by the covarianc
 variance_u ½ K_{i+2,j}; and, Stein, variance_u K_31 = E[(U − mean_u) f''(U) f'(V)] − covariance K_22.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -58,40 +59,38 @@ def _derivatives(f: Any, quantity: str, pair: PairArguments, covariance: Any, ne
     form = closed_form(f)
     sine = pair.sine.clamp_min(_SMALLEST_SINE)
     std_u, std_v = (std.clamp_min(_SMALLEST_STD) for std in (pair.std_u, pair.std_v))
-    forwards = (pair.mean_u, pair.mean_v, std_u, std_v, pair.cosine, sine)
-    backwards = (pair.mean_v, pair.mean_u, std_v, std_u, pair.cosine, sine)
+    forwards = PairArguments(pair.mean_u, pair.mean_v, std_u, std_v, pair.cosine, sine)
+    backwards = forwards.swapped()
 
-    def K(i: int, j: int, columns: Any, weighted: bool = False) -> Any:
+    def K(i: int, j: int, pair: PairArguments, weighted: bool = False) -> Any:
         """i belongs to the first of the two."""
         if j == 0 or (j == 2 and i == 1):  # the smoothed factor is the one that has a closed form, or a point mass
-            m1, m2, s1, s2, cosine, sine = columns
-            return mixed_expectation(f, form, (j, i), weighted, m2, m1, s2, s1, cosine, sine)
-        return mixed_expectation(f, form, (i, j), weighted, *columns)
+            return mixed_expectation(f, form, (j, i), weighted, pair.swapped())
+        return mixed_expectation(f, form, (i, j), weighted, pair)
 
     results: list[Any] = [None] * 5
     own = 1 if quantity == "slope" else 0
     if needed[2]:
         results[2] = K(own + 1, own + 1, forwards)
-    for place, columns in ((0, forwards), (1, backwards)):
+    for place, ordered in ((0, forwards), (1, backwards)):
         if needed[place]:
             if own:
                 curvature = K(2, 2, forwards)
-                weighted = mixed_expectation(f, form, (2, 1), True, *columns)
-                results[place] = 0.5 * (weighted - covariance * curvature) / columns[2] ** 2
+                weighted = mixed_expectation(f, form, (2, 1), True, ordered)
+                results[place] = 0.5 * (weighted - covariance * curvature) / ordered.std_u**2
             else:
-                results[place] = 0.5 * K(2, 0, columns)
+                results[place] = 0.5 * K(2, 0, ordered)
                 if quantity == "covariance":
-                    results[place] = results[place] - 0.5 * _product_of_means(f, form, 2, columns)
+                    results[place] = results[place] - 0.5 * _product_of_means(f, form, 2, ordered)
         if needed[3 + place]:
-            results[3 + place] = K(own + 1, own, columns)
+            results[3 + place] = K(own + 1, own, ordered)
             if quantity == "covariance":
-                results[3 + place] = results[3 + place] - _product_of_means(f, form, 1, columns)
+                results[3 + place] = results[3 + place] - _product_of_means(f, form, 1, ordered)
     return results
 
 
-def _product_of_means(f: Any, form: Any, order: int, columns: Any) -> Any:
+def _product_of_means(f: Any, form: Any, order: int, pair: PairArguments) -> Any:
     """E f^(order)(U) E f(V): as if the two were independent."""
-    m1, m2, s1, s2, cosine, sine = columns
-    return mixed_expectation(
-        f, form, (0, order), False, m2, m1, s2, s1, torch.zeros_like(cosine), torch.ones_like(sine)
-    )
+    swapped = pair.swapped()
+    independent = replace(swapped, cosine=torch.zeros_like(pair.cosine), sine=torch.ones_like(pair.sine))
+    return mixed_expectation(f, form, (0, order), False, independent)

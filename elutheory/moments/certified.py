@@ -134,8 +134,8 @@ def _integral(function: Activation, name: str, mean: fmpq, std: fmpq, digits: in
 
 def _rational(ball: arb) -> sympy.Rational:
     """The ball's midpoint, exactly."""
-    mantissa, exponent = ball.mid().man_exp()
-    return sympy.Rational(int(mantissa)) * sympy.Rational(2) ** int(exponent)
+    mantissa, exponent = (int(part) for part in ball.mid().man_exp())
+    return sympy.Rational(mantissa << max(exponent, 0), 1 << max(-exponent, 0))
 
 
 def _growth(function: Activation) -> tuple[fmpq, fmpq]:

@@ -1,21 +1,15 @@
 """M3–M7 in floating point: the moments of f(X), X ~ N(mean, std²), for numpy and torch, accurate everywhere.
 
 Closed forms where `elutheory.moments.closed_forms` recognises the activation, else quadrature with an error estimate.
-
-The six Gaussian moments of arrays of one shape: closed form or quadrature, in chunks, limits where they apply.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy
-
 from elutheory.activations.activation_function import as_activation
-from elutheory.errors import InputError
-from elutheory.moments.closed_forms import closed_form, moments
-from elutheory.moments.quadrature import integrals
+from elutheory.moments.evaluation import evaluate, refuse_invalid
 from elutheory.numerics.arguments import real_arrays
-from elutheory.numerics.arrays import is_torch, library
+from elutheory.numerics.arrays import is_torch
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -52,7 +46,8 @@ def gaussian_moments(activation: "Activation | str", mean: Any, std: Any) -> Gau
     f.refuse_symbolic()
     (mean, std), _ = real_arrays(("mean", "std"), (mean, std))
     if is_torch(mean):
-        from elutheory.moments.torch_gradients import torch_moments
+        # torch is not loaded for numpy users
+        from elutheory.moments.torch_gradients import torch_moments  # noqa: PLC0415
 
         values, error = torch_moments(f, mean, std)
     else:
@@ -62,93 +57,3 @@ def gaussian_moments(activation: "Activation | str", mean: Any, std: Any) -> Gau
     if error is None:
         return GaussianMoments(*values, method="closed form")
     return GaussianMoments(*values, method=f"Gauss-Legendre quadrature, estimated relative error {error:.0e}")
-
-
-# Short enough that temporaries stay in the processor's cache, long enough to outweigh the cost of a call.
-_CHUNK = {"numpy": 32768, "torch": 131072}
-_QUADRATURE_CHUNK = 64
-_TOLERANCE = {4: 1e-3, 8: 1e-8}
-
-
-def evaluate(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float | None]:
-    """The six moments for valid arrays of one shape and dtype, and the error estimate (None: closed form)."""
-    form = closed_form(f)
-    xp = library(mean)
-    shape = mean.shape
-    mean, std = mean.reshape(-1), std.reshape(-1)
-    special = (std == 0) | ~xp.isfinite(mean)
-    any_special = bool(special.any())
-    safe_mean, safe_std = mean, std
-    if any_special:
-        safe_mean, safe_std = xp.where(special, 0.0 * std, mean), xp.where(special, 0.0 * std + 1.0, std)
-    outputs = tuple(xp.empty_like(mean) for _ in range(6))
-    error: float | None = None
-    size = mean.shape[0]
-    step = _CHUNK[xp.__name__] if form is not None else _QUADRATURE_CHUNK
-    if form is not None and xp is not numpy and mean.device.type != "cpu":
-        step = max(size, 1)
-    # Rounding to 0 or to infinity is the right result, not news; masked branches may do anything.
-    with numpy.errstate(all="ignore"):
-        for start in range(0, size, step):
-            chunk = slice(start, start + step)
-            if form is not None:
-                values = moments(form, safe_mean[chunk], safe_std[chunk])
-            else:
-                values, chunk_error = _integrated(f, safe_mean[chunk], safe_std[chunk])
-                error = max(error or 0.0, chunk_error)
-            for output, value in zip(outputs, values, strict=True):
-                output[chunk] = value
-        if any_special:
-            for output, value in zip(outputs, limits(f, mean[special], std[special]), strict=True):
-                output[special] = value
-    if form is None:
-        error = error or 0.0
-    return tuple(output.reshape(shape) for output in outputs), error
-
-
-def limits(f: "Activation", mean: Any, std: Any) -> tuple[Any, ...]:
-    """std = 0 or mean = ±inf: f is the line through (mean, f(mean)) with its slope there."""
-    xp = library(mean)
-    value, slope = f(mean), f.derivative(mean)
-    spread = slope * std
-    variance = spread * spread
-    log_slope = xp.where(slope >= 0, xp.log(xp.where(slope >= 0, slope, 1.0 + 0.0 * slope)), slope * float("nan"))
-    return value, value * value + variance, variance, slope, slope * slope, log_slope
-
-
-def _integrated(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float]:
-    result = integrals(f, mean, std)
-    return result.moments, accepted_error(f, mean, std, result.error)
-
-
-def accepted_error(f: "Activation", mean: Any, std: Any, error: Any) -> float:
-    """The largest estimate. Raises InputError above the tolerance."""
-    worst = int(error.argmax())
-    largest = float(error[worst])
-    tolerance = _TOLERANCE[mean.dtype.itemsize]
-    if not largest <= tolerance:
-        raise InputError(
-            f"quadrature finds the moments of {f} at mean = {float(mean[worst]):.6g}, std = {float(std[worst]):.6g} "
-            f"only to about {largest:.0e}; {tolerance:.0e} is required."
-        )
-    return largest
-
-
-def refuse_invalid(mean: Any, std: Any) -> None:
-    """Raises InputError naming the first mean that is nan, or std that is negative, infinite or nan."""
-    xp = library(mean)
-    for name, wrong, allowed in (
-        ("mean", xp.isnan(mean), "a number or ±inf"),
-        ("std", ~((std >= 0) & xp.isfinite(std)), "finite and >= 0"),
-    ):
-        if wrong.any():
-            values = mean if name == "mean" else std
-            first = float(values[wrong].reshape(-1)[0])
-            where = f" (first along axis 0 at {int(_first_index(wrong))})" if values.ndim else ""
-            raise InputError(f"{name} must be {allowed}, not {first}{where}.")
-
-
-def _first_index(wrong: Any) -> Any:
-    """Along axis 0."""
-    rows = wrong.reshape(wrong.shape[0], -1)
-    return [bool(row.any()) for row in rows].index(True)

@@ -8,19 +8,17 @@ f'' included. Arrays are one-dimensional, numpy or torch.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
-import numpy
 import sympy
-from numpy.polynomial import legendre
 
 from elutheory.activations.activation_function import Activation
-from elutheory.activations.evaluation import NumericFunction, constant_value
+from elutheory.activations.evaluation import NumericFunction
+from elutheory.activations.kinks import features, jumps
 from elutheory.activations.pieces import Piece
 from elutheory.activations.stable_forms import Gaussian, Logistic, NormalDistribution, Softplus, stable
 from elutheory.numerics.arrays import library
-from elutheory.numerics.normal_tails import normal_density
+from elutheory.numerics.quadrature import integrals_from, nodes_and_weights
 
 _ORDERS = (16, 24)
 _REACH = {4: 13.5, 8: 38.5}  # phi is subnormal beyond
@@ -67,9 +65,8 @@ def _edges(activation: Activation, mean: Any, std: Any) -> Any:
     reach = _REACH[mean.dtype.itemsize]
     panels = int(2 * reach / _PANEL) + 1
     fixed = [0.0 * mean + (reach * (2.0 * i / panels - 1.0)) for i in range(panels + 1)]
-    kinks = [constant_value(point) for point in activation.breakpoints]
     offsets = [0.0, *_DISTANCES, *(-distance for distance in _DISTANCES)]
-    points = sorted({centre + offset for centre in {0.0, *kinks} for offset in offsets})
+    points = sorted({centre + offset for centre in features(activation) for offset in offsets})
     fixed.append(0.0 * mean)
     moving = [xp.clip((point - mean) / std, -reach, reach) for point in points]
     return xp.sort(xp.stack([*fixed, *moving], -1), -1) if xp.__name__ == "numpy" else _torch_sorted(xp, fixed, moving)
@@ -79,19 +76,9 @@ def _torch_sorted(xp: Any, fixed: list[Any], moving: list[Any]) -> Any:
     return xp.sort(xp.stack([*fixed, *moving], -1), -1).values
 
 
-@lru_cache(maxsize=4)
-def _legendre(order: int) -> tuple[Any, Any]:
-    return numpy.polynomial.legendre.leggauss(order)
-
-
 def _rule(activation: Activation, logarithm: Any, mean: Any, std: Any, edges: Any, order: int) -> tuple[Any, ...]:
     xp = library(mean)
-    nodes, weights = (xp.asarray(values, dtype=mean.dtype) for values in _legendre(order))
-    if xp.__name__ == "torch":
-        nodes, weights = nodes.to(mean.device), weights.to(mean.device)
-    middle, half = 0.5 * (edges[:, 1:] + edges[:, :-1]), 0.5 * (edges[:, 1:] - edges[:, :-1])
-    t = middle[:, :, None] + half[:, :, None] * nodes
-    weight = (half[:, :, None] * weights) * normal_density(t)
+    t, weight, half = nodes_and_weights(edges, order)
     x = mean[:, None, None] + std[:, None, None] * t
     values, slopes = activation(x), activation.derivative(x)
 
@@ -100,8 +87,8 @@ def _rule(activation: Activation, logarithm: Any, mean: Any, std: Any, edges: An
 
     mean_of_f = total(values)
     # f(x) − f(mean): where that cancels, the sum of f' from the mean outwards, exact to the last digits
-    increments = _increments(slopes, half * std[:, None], edges, order)
-    for at, jump in _jumps(activation):
+    increments = integrals_from(0.0 * mean, slopes, half * std[:, None], edges)
+    for at, jump in jumps(activation, 0):
         increments = increments + jump * (1.0 * (x > at) - 1.0 * (mean > at)[:, None, None])
     there = activation(mean + std * _anchor(edges))[:, None, None]
     differences = values - there
@@ -125,46 +112,6 @@ def _anchor(edges: Any) -> Any:
     right = starts >= 0
     first = right & ~xp.concatenate([right[:, :1] & False, right[:, :-1]], -1)
     return xp.where(first, starts, 0.0 * starts).sum(-1)
-
-
-def _increments(slopes: Any, half: Any, edges: Any, order: int) -> Any:
-    """∫_mean^x f' at every node: within its panel from the interpolating polynomial, then panel by panel."""
-    xp = library(slopes)
-    matrices = [xp.asarray(matrix, dtype=slopes.dtype) for matrix in _antiderivative(order)]
-    if xp.__name__ == "torch":
-        matrices = [matrix.to(slopes.device) for matrix in matrices]
-    from_start, to_end, whole = ((slopes @ matrix) * half[:, :, None] for matrix in matrices)
-    right = edges[:, :-1] >= 0
-    panels = whole[:, :, 0]
-    zero = 0.0 * panels[:, :1]
-    before = xp.cumsum(xp.where(right, panels, 0.0 * panels), -1)
-    before = xp.concatenate([zero, before[:, :-1]], -1)
-    after = xp.cumsum(xp.flip(xp.where(right, 0.0 * panels, panels), (-1,)), -1)
-    after = xp.flip(xp.concatenate([zero, after[:, :-1]], -1), (-1,))
-    return xp.where(right[:, :, None], before[:, :, None] + from_start, -(after[:, :, None] + to_end))
-
-
-@lru_cache(maxsize=4)
-def _antiderivative(order: int) -> tuple[Any, Any, Any]:
-    """Matrices from values at the nodes to the integrals from −1 to a node, from a node to 1, and from −1 to 1."""
-    nodes, weights = _legendre(order)
-    # the Legendre coefficients of a polynomial of degree < order are Gauss–Legendre integrals, exactly
-    coefficients = (legendre.legvander(nodes, order - 1) * weights[:, None]) * (numpy.arange(order) + 0.5)
-    integrals = [legendre.legint(row, lbnd=-1) for row in numpy.eye(order)]
-    matrix = coefficients @ numpy.stack([legendre.legval(nodes, integral) for integral in integrals])
-    return matrix, matrix[::-1, ::-1].copy(), weights[:, None].copy()
-
-
-@lru_cache(maxsize=256)
-def _jumps(activation: Activation) -> tuple[tuple[float, float], ...]:
-    """Where f is discontinuous, and by how much."""
-    x = activation.symbol
-    jumps = []
-    for left, right in pairwise(activation.pieces):
-        jump = sympy.N(right.expression.subs(x, right.lower) - left.expression.subs(x, right.lower), 40)
-        if abs(jump) > sympy.Float(10) ** -30:
-            jumps.append((constant_value(right.lower), float(jump)))
-    return tuple(jumps)
 
 
 @lru_cache(maxsize=256)

@@ -1,14 +1,14 @@
-"""Gaussian moments of torch tensors: values as in numpy, derivatives from the identities of `moment_derivatives`."""
+"""Gaussian moments of torch tensors: values as in numpy, derivatives from `ClosedForm.derivative`."""
 
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from elutheory.errors import InputError
-from elutheory.moments.closed_forms import ClosedForm, closed_form, derivative
-from elutheory.moments.floating_point import accepted_error, evaluate, limits, refuse_invalid
+from elutheory.moments.closed_forms import ClosedForm, closed_form
+from elutheory.moments.closed_forms.form import HIGHEST_ORDER
+from elutheory.moments.evaluation import accepted_error, evaluate, limits, refuse_invalid
 from elutheory.moments.quadrature import integrals
-from elutheory.numerics.normal_tails import HIGHEST_ORDER
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -98,7 +98,7 @@ class _MeanDerivative(torch.autograd.Function):
         std = std.reshape(-1).clamp_min(torch.finfo(std.dtype).tiny)
         step = _CHUNK if mean.device.type == "cpu" else max(mean.numel(), 1)
         chunks = [
-            derivative(form, quantity, order, mean[i : i + step], std[i : i + step])
+            form.derivative(quantity, order, mean[i : i + step], std[i : i + step])
             for i in range(0, mean.numel(), step)
         ]
         return torch.cat(chunks).reshape(shape) if chunks else torch.zeros_like(mean).reshape(shape)

@@ -54,5 +54,8 @@ def on_host(values: Any) -> Any:
 
 
 def as_array_like(numbers: Any, array: Any) -> Any:
+    """A numpy array in the library, dtype and place of `array`."""
     xp = library(array)
-    return numbers if xp.__name__ == "numpy" else xp.as_tensor(numbers, dtype=array.dtype, device=array.device)
+    if xp is numpy:
+        return numbers.astype(array.dtype, copy=False)
+    return xp.as_tensor(numbers, dtype=array.dtype, device=array.device)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
+from jaxtyping import Float
+from scipy import special
 
-from elutheory.numerics.arrays import indices, library
+from elutheory.numerics.arrays import Array, indices, library
 
 SQRT_HALF = math.sqrt(0.5)
 SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
@@ -22,20 +24,26 @@ DENSITY_AT_ZERO = 1.0 / math.sqrt(2.0 * math.pi)
 
 # Below: r_n by forward recurrence from Mills' ratio, which multiplies its error by t⁴/2; above: the continued fraction.
 CONTINUED_FRACTION_FROM = 3.0
-# (from, terms) by bytes a number; tests/test_truncated_normal.py measures what they leave.
+# (from, terms) by bytes per number; tests/numerics/test_normal_tails.py measures what they leave.
 _DEPTHS = {4: ((3.0, 12), (4.5, 9), (7.0, 7), (16.0, 4)), 8: ((3.0, 42), (4.5, 24), (7.0, 16), (16.0, 9))}
 
 
-def mills_ratio(t: Any) -> Any:
+def erfcx(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """exp(x²) erfc(x), which neither over- nor underflows for x >= 0."""
+    return special.erfcx(x) if isinstance(x, numpy.ndarray) else library(x).special.erfcx(x)
+
+
+def normal_distribution(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Phi(z)."""
+    return special.ndtr(z) if isinstance(z, numpy.ndarray) else library(z).special.ndtr(z)
+
+
+def mills_ratio(t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """M(t) = (1 − Phi(t)) / phi(t) = I_0(t), t >= 0."""
-    if isinstance(t, numpy.ndarray):
-        from scipy.special import erfcx
-    else:
-        from torch.special import erfcx
     return SQRT_HALF_PI * erfcx(SQRT_HALF * t)
 
 
-def normal_density(t: Any) -> Any:
+def normal_density(t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """phi(t)."""
     return DENSITY_AT_ZERO * library(t).exp(-0.5 * t * t)
 
@@ -44,12 +52,12 @@ def normal_density(t: Any) -> Any:
 class Overshoot:
     """M(t), r_1 = E U and r_2 = E U² / E U for t >= 0; the variance of U is r_1 (r_2 − r_1)."""
 
-    mills: Any
-    first: Any
-    second: Any
+    mills: Float[Array, " points"]
+    first: Float[Array, " points"]
+    second: Float[Array, " points"]
 
 
-def overshoot(t: Any) -> Overshoot:
+def overshoot(t: Float[Array, " points"]) -> Overshoot:
     """Mills' ratio and the first two ratios r_1, r_2 at t >= 0, each to about 100 ulp (below 3) or a few (above)."""
     mills = mills_ratio(t)
     first = 1.0 / mills - t
@@ -82,7 +90,9 @@ def _last_ratio(t: Any, depth: int) -> Any:
     return 0.5 * ((t * t + 4.0 * depth - 2.0 * (1.0 - t / root)) ** 0.5 - t)
 
 
-def laplace_differences(t: Any, s: Any) -> tuple[Any, Any]:
+def laplace_differences(
+    t: Float[Array, " points"], s: Float[Array, " points"]
+) -> tuple[Float[Array, " points"], Float[Array, " points"]]:
     """E(1 − e^{−sU}) and E(1 − e^{−sU})², t >= 3, s > 0: relative accuracy however small s is.
 
     First and second differences of M over t, t + s, t + 2s, carried through the continued fraction: with a, b, c the
@@ -112,28 +122,13 @@ def _differences(t: Any, s: Any, depth: int) -> tuple[Any, Any]:
     return s * e / a, s * s * w / a
 
 
-def normal_distribution(z: Any) -> Any:
-    """Phi(z)."""
-    if library(z).__name__ == "numpy":
-        from scipy.special import ndtr
-    else:
-        from torch.special import ndtr
-    return ndtr(z)
+def density_derivatives(
+    density: Float[Array, " points"], distance: Float[Array, " points"], std: Float[Array, " points"]
+) -> list[Float[Array, " points"]]:
+    """The density phi((mean − at)/std)/std and its first three derivatives by the mean.
 
-
-def erfcx(x: Any) -> Any:
-    if library(x).__name__ == "numpy":
-        from scipy.special import erfcx
-    else:
-        from torch.special import erfcx
-    return erfcx(x)
-
-
-HIGHEST_ORDER = 4
-
-
-def density_derivatives(density: Any, distance: Any, std: Any) -> list[Any]:
-    """d, d', d'', d''': of phi((mean − kink)/std)/std by the mean, `distance` = mean − kink."""
+    `density` is that value, `distance` is mean − at, std > 0.
+    """
     # Written with w/std, so that a tiny std gives 0 · large, not nan; beyond |w| = 64 the density is 0 anyway.
     bound = 64.0
     w = (distance / std).clip(-bound, bound)

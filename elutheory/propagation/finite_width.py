@@ -13,13 +13,13 @@ median of the unit means 1/(4 width p²), p their density at the median. The nex
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from elutheory.activations.evaluation import constant_value
+from elutheory.activations.kinks import features
 from elutheory.moments.floating_point import gaussian_moments
+from elutheory.numerics.quadrature import composite_rule
 from elutheory.propagation.layer_map import mean_slope, second_moment_slope
 
 if TYPE_CHECKING:
@@ -123,17 +123,9 @@ def _median_band(activation: "Activation", v: float, c: float, width: int, v_ban
 def _nodes(activation: "Activation", spread: float, width: float) -> tuple[Any, Any]:
     """Nodes y and weights of E_Y g(M(spread Y, width²)): panels end where M turns, next to the kinks of f and 0."""
     edges = set(numpy.linspace(-_REACH, _REACH, _PANELS + 1))
-    for kink in {0.0, *(constant_value(point) for point in activation.breakpoints)}:
+    for kink in features(activation):
         for distance in (multiple * scale for multiple in _TRANSITIONS for scale in (width, 1.0)):
             edges |= {(kink - distance) / spread, (kink + distance) / spread}
     ends = numpy.array(sorted(edge for edge in edges if -_REACH <= edge <= _REACH))
-    nodes, weights = _legendre()
-    middle, half = 0.5 * (ends[1:] + ends[:-1]), 0.5 * (ends[1:] - ends[:-1])
-    y = (middle[:, None] + half[:, None] * nodes).reshape(-1)
-    density = numpy.exp(-0.5 * y * y) / math.sqrt(2 * math.pi)
-    return y, (half[:, None] * weights).reshape(-1) * density
-
-
-@lru_cache(maxsize=1)
-def _legendre() -> tuple[Any, Any]:
-    return numpy.polynomial.legendre.leggauss(_ORDER)
+    y, weights = composite_rule(ends, _ORDER)
+    return y, weights * (numpy.exp(-0.5 * y * y) / math.sqrt(2 * math.pi))

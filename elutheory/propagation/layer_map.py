@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 import sympy
-from numpy.polynomial import legendre
 
 from elutheory.activations.kinks import refuse_discontinuous
 from elutheory.errors import InputError
 from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.moments.floating_point import gaussian_moments
+from elutheory.numerics.quadrature import gauss_legendre, legendre_coefficients
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -121,14 +121,6 @@ def _slope_product(activation: "Activation", q: float, cosine: Any, sine: Any) -
     return centred_pair_expectation(activation, 1, stds, stds, cosine, sine)
 
 
-@lru_cache(maxsize=4)
-def _rule(order: int) -> tuple[Any, Any, Any]:
-    """Nodes and weights on [0, 1], and the matrix from values at the nodes to Legendre coefficients."""
-    nodes, weights = legendre.leggauss(order)
-    coefficients = (legendre.legvander(nodes, order - 1) * weights[:, None]) * (numpy.arange(order) + 0.5)
-    return 0.5 + 0.5 * nodes, 0.5 * weights, coefficients
-
-
 def _integral(
     integrand: Callable[[Any, Any, Any], tuple[Any, Any]], end: float, activation: "Activation"
 ) -> tuple[float, float]:
@@ -139,15 +131,15 @@ def _integral(
     total, at_end = 0.0, math.nan
     panels = [(0.0, end)]
     for order in (*_ORDERS, *(_ORDERS[-1] for _ in range(_MOST_BISECTIONS))):
-        nodes, weights, transform = _rule(order)
+        nodes, weights = gauss_legendre(order)
         starts, ends = (numpy.array(side)[:, None] for side in zip(*panels, strict=True))
-        t = starts + (ends - starts) * nodes
+        t = starts + (ends - starts) * (0.5 + 0.5 * nodes)
         points = numpy.append(t.reshape(-1), end)
         values, factors = integrand(points, numpy.cos(points), numpy.sin(points))
         at_end, values = float(values[-1]), (values * factors)[:-1].reshape(t.shape)
         lengths = abs(ends - starts)[:, 0]
-        parts = (ends - starts)[:, 0] * (values @ weights)
-        tail = lengths * abs(values @ transform)[:, -2:].max(1)
+        parts = (ends - starts)[:, 0] * (values @ (0.5 * weights))
+        tail = lengths * abs(values @ legendre_coefficients(order))[:, -2:].max(1)
         negligible = 1e-16 * (abs(total) + abs(parts).sum()) / len(panels)
         accepted = (tail <= _RESOLVED * lengths * abs(values).max(1)) | (tail <= negligible)
         total += float(parts[accepted].sum())

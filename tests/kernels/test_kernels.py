@@ -17,6 +17,7 @@ from elutheory.errors import InputError
 from elutheory.kernels import DualKernel, dual_covariance, dual_kernel, dual_kernel_derivative
 from elutheory.kernels.arc_cosine import applies
 from elutheory.kernels.expectations import pair_expectation
+from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.panels import layouts
 from elutheory.moments import gaussian_moments
 from elutheory.moments.closed_forms import closed_form
@@ -519,10 +520,11 @@ def test_angles_below_the_rounding_of_the_correlation(angle: float) -> None:
 def rule(name: str, numbers: dict[str, float]) -> object:
     """Which panels `numbers` get, or that none are needed."""
     form = closed_form(et.activation(name))
-    arguments = angle_arguments(numbers)
-    if applies(form, *arguments[:4])[0]:
+    assert form is not None
+    pair = PairArguments(*angle_arguments(numbers))
+    if applies(form, pair)[0]:
         return "closed form"
-    return next(layouts(form, *arguments))[0]
+    return next(layouts(form, pair))[0]
 
 
 def angle_arguments(numbers: dict[str, float]) -> list[np.ndarray]:

@@ -12,12 +12,11 @@ from scipy.optimize import brentq
 
 import elutheory as et
 from elutheory.errors import InputError
-from elutheory.moments import exponential_linear as exponential_linear_moments
 from elutheory.moments import gaussian_moments
-from elutheory.moments import piecewise_linear as piecewise_linear_moments
-from elutheory.moments.closed_forms import closed_form
-from elutheory.moments.exponential_linear import ExponentialLinear
-from elutheory.moments.piecewise_linear import Kink, Ramp
+from elutheory.moments.closed_forms import closed_form, exponential_linear, ramp
+from elutheory.moments.closed_forms.exponential_linear import ExponentialLinear
+from elutheory.moments.closed_forms.piecewise_linear import Kink, PiecewiseLinear
+from elutheory.moments.closed_forms.ramp import Ramp
 from elutheory.numerics.normal_tails import CONTINUED_FRACTION_FROM
 from tests.references import oracle
 
@@ -121,15 +120,15 @@ def test_both_sides_of_every_switch_exponential(case: tuple[str, dict[str, float
     form = closed_form(et.activation(case[0], **case[1]))
     assert isinstance(form, ExponentialLinear)
     points: list[tuple[float, float]] = []
-    for z in (0.0, CONTINUED_FRACTION_FROM, 4.5, 7.0, 16.0, 64.0, exponential_linear_moments.Z_CENTRED):
+    for z in (0.0, CONTINUED_FRACTION_FROM, 4.5, 7.0, 16.0, 64.0, exponential_linear.Z_CENTRED):
         for sign in (-1.0, 1.0):
             for std in (1e-6, 0.05, 0.5, 1.0):
                 points += [(sign * mean, std) for mean in around(z * std)]
     for z in (-30.0, -3.0, -1.5):
-        for std in around(exponential_linear_moments.S_CENTRED / form.rate):
+        for std in around(exponential_linear.S_CENTRED / form.rate):
             points.append((z * std, std))
     for z in (-20.0, -1.0, 0.0, 1.0, 2.9, 3.1, 10.0):
-        for level in (exponential_linear_moments.SMALL_FIRST, exponential_linear_moments.SMALL_SECOND):
+        for level in (exponential_linear.SMALL_FIRST, exponential_linear.SMALL_SECOND):
             std = switching_std(z, level) / form.rate
             points += [(z * s, s) for s in (std * (1 - 1e-9), *around(std), std * (1 + 1e-9))]
     points += [(t * std, std) for std in (0.2, 1.0, 5.0) for n in (1, 2) for t in around(-n * form.rate * std)]
@@ -150,18 +149,18 @@ def switching_std(z: float, level: float) -> float:
 def test_both_sides_of_every_switch_ramp(case: tuple[str, dict[str, float]]) -> None:
     form = closed_form(et.activation(case[0]))
     assert isinstance(form, Ramp)
-    width = form.upper - form.lower
+    width = form.upper.at - form.lower.at
     points: list[tuple[float, float]] = []
-    for std in around(width / piecewise_linear_moments.NARROW_WIDTH):
-        points += [(mean, std) for mean in (form.lower, form.middle, form.upper, -20.0, 30.0)]
+    for std in around(width / ramp.NARROW_WIDTH):
+        points += [(mean, std) for mean in (form.lower.at, form.middle, form.upper.at, -20.0, 30.0)]
     for std in (2.0 * width, 5.0 * width):
-        reach = piecewise_linear_moments.NARROW_TILT * std * std / width
-        points += [(mean, std) for side in (form.lower - reach, form.upper + reach) for mean in around(side)]
+        reach = ramp.NARROW_TILT * std * std / width
+        points += [(mean, std) for side in (form.lower.at - reach, form.upper.at + reach) for mean in around(side)]
     for std in (0.5 * width, width, 0.01 * width):
-        near = piecewise_linear_moments.SMALL_ODD * std
-        for place in (form.lower, form.upper, form.middle, form.middle - near, form.middle + near):
+        near = ramp.SMALL_ODD * std
+        for place in (form.lower.at, form.upper.at, form.middle, form.middle - near, form.middle + near):
             points += [(mean, std) for mean in around(place)]
-    for std in around(0.5 * width / piecewise_linear_moments.SMALL_ODD):
+    for std in around(0.5 * width / ramp.SMALL_ODD):
         points += [(form.middle + distance, std) for distance in (-1.0, 1e-6, 0.3, 2.0)]
     mean, std = (np.array(column) for column in zip(*points, strict=True))
     keep = (np.abs(mean) <= 100) & (std <= 100)
@@ -185,13 +184,13 @@ def test_both_sides_of_the_switches_of_a_mean_near_zero(case: tuple[str, dict[st
     form = closed_form(f)
     assert isinstance(form, ExponentialLinear)
     points: list[tuple[float, float]] = []
-    ends_in_s = around(exponential_linear_moments.NEAR_ZERO_S / form.rate)
+    ends_in_s = around(exponential_linear.NEAR_ZERO_S / form.rate)
     for std in (*np.logspace(-2, 2, 9), *(std for std in ends_in_s if std <= 100)):
         if gaussian_moments(f, -100.0, std).mean >= 0:
             continue  # its zero lies farther out than the means that are promised
         zero = brentq(lambda mean, std=std: float(gaussian_moments(f, mean, std).mean), -100.0, 100.0, xtol=1e-14)
         points += [(zero + share * std, std) for share in (0.0, 1e-9, -1e-9, 1e-4, -1e-4, 0.01, -0.01, 0.03, -0.03)]
-        points += [(mean, std) for mean in around(-exponential_linear_moments.NEAR_ZERO_Z * std)]
+        points += [(mean, std) for mean in around(-exponential_linear.NEAR_ZERO_Z * std)]
     mean, std = (np.array(column) for column in zip(*points, strict=True))
     assert mean.size >= 7 * 12
     check(case, mean, std)
@@ -268,10 +267,14 @@ def test_float32(case: tuple[str, dict[str, float]], library: str) -> None:
 def test_nothing_is_upcast() -> None:
     mean, std = np.float32([-3.0, 0.1, 5.0]), np.float32([1e-3, 1.0, 0.5])
     for name in ("elu", "celu", "selu"):
-        state = exponential_linear_moments.conditional_moments(closed_form(et.activation(name)), mean, std)
+        form = closed_form(et.activation(name))
+        assert isinstance(form, ExponentialLinear)
+        state = form.conditional_moments(mean, std)
         assert {value.dtype for value in vars(state).values()} == {np.dtype(np.float32)}
     for name in ("relu", "shifted_relu", "hard_tanh", "relu6"):
-        state = piecewise_linear_moments.decomposition(closed_form(et.activation(name)), mean, std)
+        form = closed_form(et.activation(name))
+        assert isinstance(form, PiecewiseLinear)
+        state = form.decomposition(mean, std)
         arrays = [state.mean, *state.densities]
         arrays += [value for piece in state.pieces for value in (piece.probability, piece.mean, piece.variance)]
         assert {value.dtype for value in arrays} == {np.dtype(np.float32)}

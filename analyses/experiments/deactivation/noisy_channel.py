@@ -4,7 +4,6 @@ I = h(f(X) + N) − h(N). Without the noise it would be infinite for increasing 
 much a fine, fixed resolution of the output tells less than one of the input. With it, f(X) may have atoms.
 """
 
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +11,8 @@ import numpy as np
 from scipy.special import logsumexp, xlogy
 
 from elutheory.activations import Activation
-from elutheory.activations.evaluation import constant_value
+from elutheory.activations.kinks import breakpoint_values
+from elutheory.numerics.quadrature import composite_rule
 
 _REACH = 9.0
 """Standard deviations on both sides of a normal mean: 2e-19 is beyond."""
@@ -84,7 +84,7 @@ def sampled_information(
 
 def gaussian_rule(activation: Activation, mean: float, std: float, panel: float = 1.5) -> tuple[Any, Any]:
     """Nodes x and weights of E h(X), X ~ N(mean, std²): panels of `panel` · std at most, split where f has kinks."""
-    kinks = [(kink - mean) / std for kink in _kinks(activation)]
+    kinks = [(kink - mean) / std for kink in breakpoint_values(activation)]
     splits = [-_REACH, *(kink for kink in kinks if abs(kink) < _REACH), _REACH]
     edges = np.concatenate(
         [
@@ -92,22 +92,10 @@ def gaussian_rule(activation: Activation, mean: float, std: float, panel: float 
             for low, high in pairwise(splits)
         ]
     )
-    nodes, weights = _legendre()
-    half = 0.5 * np.diff(edges)[:, None]
-    t = (0.5 * (edges[1:] + edges[:-1])[:, None] + half * nodes).ravel()
-    return mean + std * t, (half * weights).ravel() * np.exp(-0.5 * t**2) / np.sqrt(2 * np.pi)
+    t, weights = composite_rule(edges, _DEGREE)
+    return mean + std * t, weights * np.exp(-0.5 * t**2) / np.sqrt(2 * np.pi)
 
 
 def _density(points: Any, places: Any, probabilities: Any) -> Any:
     """Of a value among `places`, with these probabilities, and noise of variance 1."""
     return np.exp(-0.5 * (points[:, None] - places) ** 2) @ np.asarray(probabilities) / np.sqrt(2 * np.pi)
-
-
-@lru_cache(maxsize=64)
-def _kinks(activation: Activation) -> tuple[float, ...]:
-    return tuple(constant_value(point) for point in activation.breakpoints)
-
-
-@lru_cache(maxsize=1)
-def _legendre() -> tuple[Any, Any]:
-    return np.polynomial.legendre.leggauss(_DEGREE)

@@ -19,6 +19,8 @@ import numpy as np
 from jaxtyping import Float
 
 from analyses.networks.random import Start
+from elutheory.activations.kinks import features
+from elutheory.numerics.quadrature import composite_rule
 
 _REACH, _ORDER = 10.0, 24
 _EDGES = np.array([0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0])
@@ -127,12 +129,8 @@ class _Layer:
 
 def _nodes(f: Any, std: float) -> tuple[Any, Any]:
     """Gauss–Legendre panels for the standard normal density, finer where f breaks or bends."""
-    centres = {0.0, *(float(place) for place in f.breakpoints)}
     steps = np.concatenate([-_EDGES, [0.0], _EDGES])
-    edges = np.concatenate([(centre + scale * steps) / std for centre in centres for scale in (1.0, std)])
+    edges = np.concatenate([(centre + scale * steps) / std for centre in features(f) for scale in (1.0, std)])
     edges = np.unique(np.clip(np.concatenate([edges, [-_REACH, _REACH]]), -_REACH, _REACH))
-    points, weights = np.polynomial.legendre.leggauss(_ORDER)
-    middle, half = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
-    z = (middle[:, None] + half[:, None] * points).ravel()
-    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
-    return z, (half[:, None] * weights).ravel() * density
+    z, weights = composite_rule(edges, _ORDER)
+    return z, weights * (np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi))
