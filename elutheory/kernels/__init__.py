@@ -1,4 +1,17 @@
-"""Expectations of an activation function at two correlated Gaussian variables."""
+"""K1–K3: E f(U)f(V), E f'(U)f'(V) and Cov(f(U), f(V)) of an activation function at two correlated Gaussian variables.
+
+One integral over U of f(U) times the conditional mean of f(V), which is a closed form for the activations of M2 and
+an integral itself for all others; for two half-lines with both means at their kink the arc-cosine formula.
+
+* `dual_kernels`: `dual_kernel`, `dual_kernel_derivative`, `dual_covariance`: start here.
+* `pairs`: what describes a pair, checked, and turned into means, standard deviations and an angle.
+* `expectations`: the identities that avoid cancellation, and which rule is for which pair.
+* `panels`: where the panels of the one-dimensional rule end, with the reason of every constant.
+* `quadrature`: the sums over the panels, with the conditional mean in closed form or nested.
+* `arc_cosine`: the closed form.
+* `trapezoid`: the rule for centred pairs and smooth f.
+* `torch_gradients`: first derivatives of tensors, from Price's theorem.
+"""
 
 from elutheory.kernels.dual_kernels import DualKernel as DualKernel
 from elutheory.kernels.dual_kernels import dual_covariance as dual_covariance

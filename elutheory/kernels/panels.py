@@ -25,6 +25,7 @@ _DECAYS = (6.0, 16.0, 48.0)
 _SINES = (-4.0, -1.0, -0.25, 0.25, 1.0, 4.0)
 _TAILS = (12.0, 36.0)
 _SPREAD = 8.5
+_QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _NEAR_REACH = 9.0
 _LARGEST_TILT = 1.6
 _LARGEST_STD = 2.0  # times rate
@@ -66,9 +67,7 @@ class Layout:
             width = rising.sine / rising.cosine
             centre = (bend.at - rising.mean_v) / (rising.std_v * rising.cosine)
             shift = form.tilt * rising.std_v * rising.sine
-            points += [
-                centre + width * (_SPREAD - part * (2.0 * _SPREAD + shift)) for part in (0.0, 0.25, 0.5, 0.75, 1.0)
-            ]
+            points += [centre + width * (_SPREAD - part * (2.0 * _SPREAD + shift)) for part in _QUARTERS]
         return increasing(points, low, high)
 
 
