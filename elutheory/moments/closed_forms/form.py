@@ -82,7 +82,8 @@ class ClosedForm(ABC):
     ) -> Float[Array, "pairs panels nodes"]:
         """E f'(mean + std Z), the inner integral of K1–K3: positive terms for increasing f.
 
-        `mean` rises along the nodes, or falls; `std` >= 0; where that is 0 the result is f' beside a bend, and of no use at one.
+        `mean` rises along the nodes, or falls; `std` >= 0. Where that is 0 the result is f' beside a bend, and at one
+        of no use.
         """
 
     @abstractmethod
