@@ -24,11 +24,17 @@ from analyses.report.inline_svg import inline_svg
 from analyses.report.ledger import DERIVATIONS, Row, Test, ledger
 from analyses.report.ledger_text import SIGNS
 from elutheory.derivations.catalogue import PROOFS
+from elutheory.derivations.catalogue.numbered_statements import PAPER_EXPERIMENTS, PARTS
 from elutheory.errors import InputError
 from elutheory.output.figures import number
 
 EMBEDDED_BYTES = 2**16
 """Records whose compressed table is larger are not in the page; it says where they lie."""
+_NUMBERS = [numbered.number for part in (*PARTS.values(), PAPER_EXPERIMENTS) for numbered in part]
+_NUMBER = re.compile(rf"(?<![\w.-])({'|'.join(_NUMBERS)})(?!\w)")
+_TAG = re.compile(r"(<[^>]*>)")
+_NAME = re.compile(r"<(?P<end>/?)(?P<name>\w+)")
+_WITHOUT_LINKS = ("a", "code", "dt", "math", "style", "summary", "svg", "title")
 
 
 @dataclass(frozen=True)
@@ -69,23 +75,29 @@ def report_page(figures: Path) -> str:
     )
     environment.globals |= {
         "anchor": anchor,
+        "place_of": place_of,
         "badge": lambda verdict: verdict.partition(" with ")[0].replace(" ", "-"),
         "number": number,
         "sign": lambda verdict: SIGNS.get(verdict, SIGNS["undecided"]),
         "place": lambda test: test.identifier if test.analysis == DERIVATIONS else f"analysis-{test.analysis}",
         "without_interval": lambda found: isnan(found.low) and isnan(found.high),
     }
+    proofs = _proofs()
     page = environment.get_template("page.html.jinja").render(
         style=(here / "page.css").read_text(encoding="utf-8"),
         rows=rows,
         counts=Counter(row.verdict for row in rows),
         verdicts=SIGNS,
         shown_tests=shown_tests,
-        proofs=_proofs(),
+        proofs=proofs,
+        derived={identifier for _, derivations in proofs for identifier, _, _ in derivations},
+        statements=PARTS,
+        experiments=PAPER_EXPERIMENTS,
+        measured=names,
         sections=sections,
         versions=provenance.versions(),
     )
-    return re.sub(r"\n\s*\n+", "\n", page) + "\n"
+    return _with_links(re.sub(r"\n\s*\n+", "\n", page)) + "\n"
 
 
 def shown_tests(row: Row) -> Sequence[tuple[str, Sequence[Test]]]:
@@ -99,6 +111,31 @@ def shown_tests(row: Row) -> Sequence[tuple[str, Sequence[Test]]]:
 def anchor(words: str) -> str:
     """An identifier of the page from words."""
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+def place_of(number: str) -> str:
+    """The identifier, in the page, of the statement or experiment of that number."""
+    return f"statement-{number.lower()}"
+
+
+def _with_links(page: str) -> str:
+    """Numbers of statements and experiments as links to what they stand for, wherever text may hold a link."""
+    inside: list[str] = []
+    parts = []
+    for part in _TAG.split(page):
+        tag = _NAME.match(part)
+        if tag is None:
+            parts.append(
+                part if inside else _NUMBER.sub(lambda found: f'<a href="#{place_of(found[0])}">{found[0]}</a>', part)
+            )
+            continue
+        if tag["name"] in _WITHOUT_LINKS:
+            if tag["end"]:
+                inside.pop()
+            else:
+                inside.append(tag["name"])
+        parts.append(part)
+    return "".join(parts)
 
 
 def _proofs() -> list[tuple[str, list[tuple[str, str, str]]]]:

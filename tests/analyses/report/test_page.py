@@ -17,6 +17,7 @@ from analyses.report.ledger import ledger
 from analyses.report.page import anchor, caption, report_page
 from elutheory import Derivation, VerificationError, deactivation_limit, theorem_1, theorem_2
 from elutheory.derivations.catalogue import PROOFS
+from elutheory.derivations.catalogue.numbered_statements import PAPER_EXPERIMENTS, PARTS
 from elutheory.derivations.proof.printing import statement_mathml
 from elutheory.errors import InputError
 
@@ -101,6 +102,20 @@ def test_page_of_some_records(figures: Path) -> None:
     assert page == report_page(figures)  # no date, no order of a set
 
 
+def test_numbers_of_statements_lead_to_what_they_stand_for(figures: Path) -> None:
+    page = report_page(figures)
+    root = check_document(page)
+    identifiers = {element.attrib["id"] for element in root.iter() if "id" in element.attrib}
+    numbers = [numbered.number for part in (*PARTS.values(), PAPER_EXPERIMENTS) for numbered in part]
+    assert {f"statement-{number.lower()}" for number in numbers} <= identifiers
+    links = [element for element in root.iter(f"{HTML}a") if element.get("href", "").startswith("#statement-")]
+    assert {"B2", "E2", "M7"} <= {"".join(link.itertext()) for link in links}
+    assert all(link.attrib["href"] == f"#statement-{''.join(link.itertext()).lower()}" for link in links)
+    text = re.sub(r"<(a|code|dt|math|style|summary|svg|title)\b.*?</\1>", "", page, flags=re.DOTALL)
+    left = re.findall(rf"(?<![\w.-])(?:{'|'.join(numbers)})(?!\w)", re.sub(r"<[^>]*>", "", text))
+    assert left == []
+
+
 def test_small_tables_are_in_the_page_as_they_are(figures: Path) -> None:
     root = parsed(report_page(figures))
     links = {
@@ -167,7 +182,7 @@ def test_failing_derivation_is_exit_code_1_and_writes_nothing(
     def refuted(_: Derivation, *, level: int = 2) -> str:
         raise VerificationError("Lemma 1, step 2 failed")
 
-    monkeypatch.setattr(report_module, "derivation_html", refuted)
+    monkeypatch.setattr(Derivation, "to_html", refuted)
     output = figures.parent / "page.html"
     assert commands.report(["--figures", str(figures), "--output", str(output)]) == 1
     assert capsys.readouterr().err == "elutheory: Lemma 1, step 2 failed.\n"
