@@ -200,8 +200,9 @@ class Expansion:
         left = numpy.flatnonzero(step < len(_STEPS))
         while len(left):
             following = []
-            for level in sorted(set(zip(step[left].tolist(), reach[left].tolist(), strict=True))):
-                own = left[(step[left] == level[0]) & (reach[left] == level[1])]
+            levels = numpy.stack([step[left], reach[left]], axis=-1)  # as they are now: the loop moves them on
+            for level in sorted(set(map(tuple, levels.tolist()))):
+                own = left[(levels == level).all(-1)]
                 size = max(1, _AT_ONCE // len(_lattice(_STEPS[level[0]], _REACHES[level[1]])[0]))
                 for start in range(0, len(own), size):
                     members = own[start : start + size]

@@ -127,6 +127,23 @@ def test_erf_over_twelve_decades_everywhere(seed: int) -> None:
     check_erf(100 + seed, 40, (-6, 6), 3.0)
 
 
+@pytest.mark.parametrize(("seed", "ratio"), [(201, 12.0), (203, 40.0)])
+def test_covariances_in_the_tails(seed: int, ratio: float) -> None:
+    """What is returned is as near as the method says, or refused: series and graded rules state untrue errors there."""
+    checked = 0
+    for pair in zip(*columns(seed, 40, (-2, 2), ratio), strict=True):
+        try:
+            (found,), method = evaluate(ERF, ("covariance",), PairArguments(*(np.array([number]) for number in pair)))
+        except InputError:
+            continue
+        with precision(400):
+            want = float(erf_reference("covariance", *pair))
+        if abs(want) > 1e-290:
+            checked += 1
+            assert found[0] == pytest.approx(want, rel=1e-8 if "nested" in method else 1e-12), (pair, method)
+    assert checked >= 20
+
+
 # --- two routes ----------------------------------------------------------------------------------------------------
 
 
