@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import time
 
 import pytest
 import sympy
@@ -114,10 +113,8 @@ def test_other_variable() -> None:
     ],
 )
 def test_refused(text: str, message: str) -> None:
-    started = time.perf_counter()
     with pytest.raises(InputError, match=message):
         parse_expression(text)
-    assert time.perf_counter() - started < 2.0
 
 
 def test_text_only() -> None:
