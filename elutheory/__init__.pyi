@@ -84,3 +84,5 @@ from .statistics import LayerStatistics as LayerStatistics
 from .statistics import UnitStatistics as UnitStatistics
 from .statistics import layer_statistics as layer_statistics
 from .statistics import observe_layers as observe_layers
+
+__version__: str
