@@ -82,7 +82,7 @@ class DigitsExperiment:
 @dataclass(frozen=True)
 class NetworkRecord:
     """A trained classifier's numbers: mean cross-entropy (nats) and accuracy in [0, 1] on the training data, which is
-    all 1,797 digits, and one record a measured layer, named by its number."""
+    all 1,797 digits, and one record per measured layer, named by its number."""
 
     activation: str
     training_loss: float

@@ -54,7 +54,7 @@ TITLE = "Theorems 1 and 2 of arXiv 1511.07289"
 
 @dataclass(frozen=True)
 class Experiment:
-    """The settings and one record a trained network."""
+    """The settings, and one record per trained network."""
 
     settings: "DigitsExperiment"
     networks: "tuple[NetworkRecord, ...]"

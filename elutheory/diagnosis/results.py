@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Diagnosis:
     """What `diagnose` found.
 
-    - `table`: one row a layer in the model's order, columns as described in `elutheory.diagnosis.layer.COLUMNS`;
+    - `table`: one row per layer in the model's order, columns as described in `elutheory.diagnosis.layer.COLUMNS`;
     - `uncovered`: for every parameter that no row covers, by name, the reason;
     - `examples`: how many the means and the gradient are over; `fisher_examples`: those the Fisher matrices are of;
     - `kind`: of the Fisher matrices; `likelihood`: its name; `damping`: relative to the mean diagonal;

@@ -4,24 +4,21 @@ import math
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from flint import arb, fmpq
 
 from elutheory.activations.activation_function import Activation, activation_names
-from elutheory.derivations.moments.moments_of_activations import activation_moments
+from elutheory.derivations.moments.moments_of_activations import MomentFormulas, activation_moments
 from elutheory.errors import InputError
-from elutheory.moments.certified import certified_moments, closed_forms, precision
+from elutheory.moments.certified import CertifiedMoment, certified_moments, closed_forms, precision
 from elutheory.moments.floating_point import gaussian_moments
 from elutheory.moments.typed_numbers import Number
 
-if TYPE_CHECKING:
-    from elutheory.moments.certified import CertifiedMoment
-
-DIGITS_OF_CHECK = 25
-ROUNDING = Fraction(1, 2**52)
-SMALLEST_NORMAL = sys.float_info.min
+DIGITS_OF_CHECK = 25  # eight more than a float64 has, so that the enclosures' own widths decide nothing
+ROUNDING = Fraction(1, 2**52)  # the distance from 1 to the next float64
+SMALLEST_NORMAL = sys.float_info.min  # below it a float64 has fewer digits
 SYMBOLS = {
     "mean": "E f",
     "second_moment": "E f²",
@@ -41,7 +38,7 @@ class Row:
     mean: Number
     std: Number
     values: dict[str, float]
-    certified: "tuple[CertifiedMoment, ...] | None"
+    certified: tuple[CertifiedMoment, ...] | None
 
 
 def measured_rows(
@@ -65,7 +62,7 @@ def measured_rows(
 
 def _certified(
     function: Activation, mean: Fraction | None, std: Fraction | None, digits: int
-) -> "tuple[CertifiedMoment, ...]":
+) -> tuple[CertifiedMoment, ...]:
     if mean is None or std is None:
         raise InputError("certified digits need a finite mean and std.")
     return certified_moments(
@@ -77,7 +74,7 @@ def _certified(
 class Proof:
     """What was verified: the steps of the derivation, and each value against its certified enclosure."""
 
-    formulas: Any  # MomentFormulas, None outside the class of M2
+    formulas: MomentFormulas | None  # None outside the class of M2
     steps: int
     deviations: dict[str, float]  # of the values from the certified ones, relative
     confirmed: bool | None  # closed form and integral overlap; None if there is only one route
@@ -110,7 +107,7 @@ class Proof:
 
 
 def _effect_of_rounding(
-    function: Activation, mean: Fraction, std: Fraction, exact: "tuple[CertifiedMoment, ...]"
+    function: Activation, mean: Fraction, std: Fraction, exact: tuple[CertifiedMoment, ...]
 ) -> dict[str, float]:
     """Relative change of every moment by four roundings of mean and std in their last place."""
     nearby = (

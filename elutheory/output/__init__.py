@@ -1,1 +1,13 @@
-"""What commands and results share."""
+"""What commands and results share: files, options, reports, figures.
+
+Nothing here knows of the theory: words, numbers, formulas and curves are handed in.
+
+- `files.py`: output files, checked before any work and written whole or not at all;
+- `command_line.py`: options of a command, its exit codes, its errors in one sentence, its report printed or written;
+- `document.py`: a report as blocks that write themselves as text, Markdown, LaTeX and HTML; numbers in few characters;
+- `latex.py`: running words in LaTeX;
+- `figures.py`: the one look of all figures: an activation's colour, settings, bytes that repeat.
+
+Start reading in `document.py`. A command of its own is `elutheory/propagation/command.py`, with `report.py` and
+`figure.py` beside it.
+"""

@@ -1,4 +1,4 @@
-"""The report of `python -m elutheory.propagation` in every format: one table an initialisation."""
+"""The report of `python -m elutheory.propagation` in every format: one table per initialisation."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ class Group:
     propagations: tuple[Propagation, ...]
 
     def caption(self) -> list[str]:
-        """One entry an activation: its variances."""
+        """One entry per activation: its variances."""
         return [
             f"{label(p.activation)}: σ_w² {p.weight_variance:.6g}, σ_b² {p.bias_variance:.6g}"
             for p in self.propagations

@@ -1,24 +1,21 @@
-"""The commands as a user runs them: exit codes, one-sentence errors, files whole or not at all, layout, formats."""
+"""`python -m elutheory.bias_shift` as a user runs it: exit codes, one-sentence errors, layout, formats."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 import xml.dom.minidom
 from collections.abc import Sequence
 from html.parser import HTMLParser
-from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from elutheory.__main__ import main as console_script
+from elutheory.activations.activation_function import Activation
 from elutheory.bias_shift import command as bias_shift
+from elutheory.bias_shift import digits
+from elutheory.bias_shift.digits import DigitsExperiment, NetworkRecord
 from elutheory.derivations.proof.steps import VerificationError
-from elutheory.output import files as files_written
 
 FAST = ("--hidden", "8", "--epochs", "2")
 
@@ -29,36 +26,17 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, captured.out, captured.err
 
 
-def run_alone(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
-
-
 # --- what a command promises ----------------------------------------------------------------------------------------
 
 
-def test_module_runs_without_warnings_and_symbolic_only_loads_no_torch() -> None:
-    program = (
-        "import sys, runpy; sys.argv = ['x', '--symbolic-only']\n"
-        "try: runpy.run_module('elutheory.bias_shift', run_name='__main__')\n"
-        "except SystemExit as stop: code = stop.code\n"
-        "heavy = [name for name in ('torch', 'scipy', 'matplotlib', 'pandas', 'numpy') if name in sys.modules]\n"
-        "print('code', code, 'heavy', heavy)"
-    )
-    result = run_alone("-c", program)
-    assert result.stdout.splitlines()[-1] == "code 0 heavy []", result.stderr
-    assert "✓ 20 steps of 2 derivations verified." in result.stdout
+def test_default_report_is_verified_and_fits_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, default_networks: dict[str, NetworkRecord]
+) -> None:
+    def measured(function: Activation, settings: DigitsExperiment) -> NetworkRecord:
+        assert settings == DigitsExperiment()
+        return default_networks[function.name]
 
-
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    program = (
-        "import sys, elutheory, elutheory.errors, elutheory.activations\n"
-        "print([m for m in ('torch', 'sympy', 'scipy', 'matplotlib', 'pandas', 'numpy') if m in sys.modules])"
-    )
-    assert run_alone("-c", program).stdout.strip() == "[]"
-
-
-def test_default_report_is_verified_and_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(digits, "measure_digits", measured)
     code, out, err = run(capsys)
     assert code == 0, err
     assert max(map(len, out.splitlines())) <= 80
@@ -172,20 +150,6 @@ def test_output_is_written_whole_and_replaces_the_old_file(capsys: pytest.Captur
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "report.txt"
-    target.write_text("old")
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(files_written.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        files_written.write_whole(target, "new")
-    assert target.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["report.txt"]
-
-
 # --- bad input: exit code 2, one sentence, no traceback --------------------------------------------------------------
 
 
@@ -222,21 +186,6 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...
     assert out == ""
     assert re.fullmatch(rf"elutheory: {sentence}\n", err), err
     assert err.count("\n") == 1
-
-
-def test_the_installed_console_script_is_this_one() -> None:
-    (script,) = entry_points(group="console_scripts", name="elutheory")
-    assert script.load() is console_script
-
-
-def test_console_script_dispatches(capsys: pytest.CaptureFixture[str]) -> None:
-    assert console_script(["bias-shift", "--symbolic-only", "--statement", "lemma-2"]) == 0
-    assert "Lemma 2" in capsys.readouterr().out
-    assert console_script(["--help"]) == 0
-    assert "bias-shift" in capsys.readouterr().out
-    for wrong in ([], ["bias"]):
-        assert console_script(wrong) == 2
-        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_help_lists_the_options_and_names_no_path(capsys: pytest.CaptureFixture[str]) -> None:
@@ -277,9 +226,3 @@ def test_a_deviation_above_its_bound_gives_exit_code_1(
     assert code == 1
     assert "✗ layer 1: every deviation is NOT below its bound" in out
     assert err == "elutheory: not every layer was verified; see what the report marks with ✗.\n"
-
-
-def test_a_reader_that_leaves_is_no_error() -> None:
-    command = f"{sys.executable} -m elutheory.bias_shift --symbolic-only --statement all | head -n 1"
-    result = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)  # noqa: S602
-    assert result.stderr == ""

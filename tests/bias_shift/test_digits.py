@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from elutheory.activations import activation
-from elutheory.bias_shift.digits import DigitsExperiment, classifier, linear_name, measure_digits
+from elutheory.bias_shift.digits import DigitsExperiment, NetworkRecord, classifier, linear_name, measure_digits
 from elutheory.errors import InputError
 from elutheory.fisher import unit_fisher
 from elutheory.models.data import load_digits
@@ -24,8 +24,8 @@ def test_digits() -> None:
 
 
 @pytest.mark.parametrize("name", ["elu", "relu"])
-def test_default_run(name: str) -> None:
-    record = measure_digits(name, DigitsExperiment())
+def test_default_run(name: str, default_networks: dict[str, NetworkRecord]) -> None:
+    record = default_networks[name]
     assert record.activation.startswith(name)
     assert record.training_accuracy > 0.95
     assert record.training_loss < 0.15

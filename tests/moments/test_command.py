@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import os
 import re
-import subprocess
-import sys
 import xml.dom.minidom
 from pathlib import Path
 
@@ -26,13 +23,6 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     code = moments_command.main(arguments)
     captured = capsys.readouterr()
     return code, captured.out, captured.err
-
-
-def test_runs_as_a_module_without_warnings() -> None:
-    command = [sys.executable, "-W", "error", "-m", "elutheory.moments", "relu", "--mean", "-1"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
-    assert result.stdout.startswith("relu of X ~ N(-1, 1²)")
-    assert result.stderr == ""
 
 
 def test_a_point_shows_closed_forms_values_and_how_they_were_verified(capsys: pytest.CaptureFixture[str]) -> None:
