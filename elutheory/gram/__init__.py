@@ -1,4 +1,20 @@
-"""The kernels of a whole data set, through the layers."""
+"""The kernels of a whole data set, through the layers of a wide random network (P4, P5, B5).
+
+P4 takes the N × N Gram matrix of N inputs from layer to layer: K_{l+1} = σ_w² E[f(U) f(V)] + σ_b², entry by entry the
+pair expectation of `elutheory.kernels`. P5 takes the neural tangent kernel along, and estimates the largest eigenvalue of
+the Fisher matrix from it. B5 finds the strength of the bias shift's correction from a Gram matrix.
+
+Start with `deep_kernels`. In the order in which a Gram matrix meets them:
+
+- `deep_kernels`: `propagate_gram` and `tangent_kernel`, what they return, and the loop over layers;
+- `arguments`: the Gram matrix as it comes from the caller, checked;
+- `pairs`: the pairs of inputs at one layer in their three states, and the law from one layer to the next;
+- `layer_by_layer`: which of three routes the pairs take, and two of them: interpolants, or the kernel of every pair;
+- `equal_norms`: the third, for inputs of equal norm: all layers together as one function of the angle;
+- `interpolation`: the kernel as a series in two norms and an angle, built on grids, checked between them;
+- `differentiable`: the same recursion in torch's graph, where derivatives by the Gram matrix are wanted;
+- `spectrum`: `fisher_top_eigenvalue` (P5) and `bias_shift_strength` (B5).
+"""
 
 from elutheory.gram.deep_kernels import PropagatedGram as PropagatedGram
 from elutheory.gram.deep_kernels import TangentKernel as TangentKernel

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
+from jaxtyping import Float
 
 from elutheory.errors import InputError
 from elutheory.numerics.arguments import real_array
-from elutheory.numerics.arrays import is_torch, library, on_host, place_like
+from elutheory.numerics.arrays import Array, is_torch, library, on_host, place_like
 from elutheory.numerics.tiles import over_tiles
 
 # |correlation| up to 1 + this many units in the last place is rounding: a Gram matrix is a sum of many products.
@@ -19,22 +20,31 @@ SAME_CORRELATION = 1.0 - 4 * 2.0**-52
 
 @dataclass(frozen=True, eq=False)
 class GramArguments:
-    """`gram` in float64; `left` and `right`: the second moments of its rows and columns, in float64 numpy.
+    """A Gram matrix as it was given, in float64, and what the checks found out about it.
 
-    `symmetric`: rows and columns are the same inputs. `dtype` is what the caller gave and gets back. `correlations`:
-    the lowest and the highest among inputs that differ, (1, 1) if none do.
+    - `left` and `right`: the second moments of its rows' and columns' inputs, always numpy;
+    - `symmetric`: rows and columns are the same inputs;
+    - `dtype`: what the caller gave and gets back; `unit`: the rounding unit of the numbers as given;
+    - `correlations`: the lowest and the highest among inputs that differ, (1, 1) if none do.
     """
 
-    gram: Any
-    left: Any
-    right: Any
+    gram: Float[Array, "rows columns"]
+    left: Float[numpy.ndarray, " rows"]
+    right: Float[numpy.ndarray, " columns"]
     symmetric: bool
     dtype: Any
+    unit: float
     correlations: tuple[float, float]
+
+    def returned(self, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Results as the caller gets them: in the library, the place and the dtype of what was given."""
+        if is_torch(self.gram):
+            return library(self.gram).as_tensor(values, dtype=self.dtype, device=self.gram.device)
+        return values.astype(self.dtype, copy=False)
 
 
 def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
-    """Square and symmetric with its second moments on the diagonal, or any shape with (left, right) `second_moments`.
+    """A square and symmetric Gram matrix, or one of any shape with (left, right) `second_moments`, checked.
 
     Raises InputError naming the first entry that cannot be: nan or infinite, a negative second moment, asymmetry or
     |correlation| > 1 beyond rounding.
@@ -82,7 +92,7 @@ def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
         tile *= inverse_right[columns]
         return tile
 
-    def limits(rows: slice, columns: slice) -> tuple[bool, float, float]:
+    def limits(rows: slice, columns: slice) -> tuple[bool, tuple[float, float]]:
         tile = detached[rows, columns]
         correlation = tile if one_norm else correlations(rows, columns)
         low, high = float(correlation.min()), float(correlation.max())
@@ -95,32 +105,41 @@ def gram_arguments(gram: Any, second_moments: Any) -> GramArguments:
                 difference = xp.abs(tile - other) * inverse_left[rows, None] * inverse_right[columns]
                 sound = sound and float(difference.max()) <= allowed
         if high >= SAME_CORRELATION:
-            correlation = correlations(rows, columns)
-            correlation = correlation[correlation < SAME_CORRELATION]
-            high = float(correlation.max()) if len(correlation) else -math.inf
-        return sound, low, high
+            high = highest_apart(correlations(rows, columns))
+        return sound, (low, high)
 
     found = over_tiles(matrix, symmetric, limits)
     no_norm = (
         _nonzero(detached[place_like(left == 0.0, matrix) > 0]),
         _nonzero(detached[:, place_like(right == 0.0, matrix) > 0]),
     )
-    if not all(sound for sound, _, _ in found) or any(no_norm):
+    if not all(sound for sound, _ in found) or any(no_norm):
         _refuse_entry(detached, left, right, symmetric, allowed)
-    lowest, highest = min(low for _, low, _ in found), max(high for _, _, high in found)
-    some_differ = highest > -math.inf
-    # The two are rounded differently: of equal overlaps, the lowest may come out above the highest.
-    between = (min(lowest, highest), max(lowest, highest)) if some_differ else (1.0, 1.0)
-    return GramArguments(matrix, left, right, symmetric, dtype, between)
+    between = limits_over_tiles([ends for _, ends in found])
+    return GramArguments(matrix, left, right, symmetric, dtype, unit, between)
 
 
-def inverse_root(second_moments: Any) -> Any:
+def highest_apart(correlations: Float[Array, "rows columns"]) -> float:
+    """The highest of a tile's correlations that is below 1 by more than rounding, −inf if none is."""
+    apart = correlations[correlations < SAME_CORRELATION]
+    return float(apart.max()) if len(apart) else -math.inf
+
+
+def limits_over_tiles(found: list[tuple[float, float]]) -> tuple[float, float]:
+    """The lowest and the highest of all tiles from those of each, (1, 1) if no inputs differ."""
+    lowest, highest = min(low for low, _ in found), max(high for _, high in found)
+    # The two may be rounded differently: of equal overlaps, the lowest may come out above the highest.
+    return (min(lowest, highest), max(lowest, highest)) if highest > -math.inf else (1.0, 1.0)
+
+
+def inverse_root(second_moments: Float[numpy.ndarray, " inputs"]) -> Float[numpy.ndarray, " inputs"]:
     """1 / √q of a float64 numpy array, 0 where q = 0."""
     root = numpy.sqrt(second_moments)
     return numpy.divide(1.0, root, out=numpy.zeros_like(root), where=root > 0.0)
 
 
 def _nonzero(values: Any) -> bool:
+    """Whether any entry is not 0."""
     return bool((values != 0).any())
 
 
@@ -139,6 +158,7 @@ def _refuse_entry(matrix: Any, left: Any, right: Any, symmetric: bool, allowed: 
 
 
 def _refuse(wrong: Any, entries: Any, requirement: str) -> None:
+    """Raises InputError that names the first entry where `wrong` is true, if there is one."""
     if wrong.any():
         row, column = (int(place) for place in numpy.argwhere(wrong)[0])
         raise InputError(f"{requirement}; entry ({row}, {column}) is {float(entries[row, column])}.")

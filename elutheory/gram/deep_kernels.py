@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from jaxtyping import Float
+
 from elutheory.activations.activation_function import as_activation
 from elutheory.activations.kinks import is_continuous
 from elutheory.errors import InputError
-from elutheory.gram.arguments import gram_arguments
-from elutheory.gram.layer_by_layer import Pairs, advance, advance_normalised
-from elutheory.gram.pairs import LayerRule
+from elutheory.gram.arguments import GramArguments, gram_arguments
+from elutheory.gram.layer_by_layer import advance, advance_normalised
+from elutheory.gram.pairs import LayerRule, Pairs
 from elutheory.numerics.arguments import count, real_number
-from elutheory.numerics.arrays import is_torch, library
+from elutheory.numerics.arrays import Array, is_torch
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
-    from elutheory.gram.arguments import GramArguments
+    from elutheory.gram.differentiable import DifferentiablePairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,19 +36,20 @@ class PropagatedGram:
     """
 
     activation: "Activation"
-    gram: Any
-    second_moments: tuple[Any, Any]
+    gram: Float[Array, "rows columns"]
+    second_moments: tuple[Float[Array, " rows"], Float[Array, " columns"]]
     method: str
     error: float
     batch_norm: bool = False
     symmetric: bool = True
 
     @cached_property
-    def activation_gram(self) -> Any:
+    def activation_gram(self) -> Float[Array, "rows columns"]:
         """E[f(U) f(V)] of the layer's activations: ΦΦᵀ/n of n units as n → ∞, the K/n of B5; like `gram`."""
         identity = LayerRule(1.0, 0.0)
         arguments = gram_arguments(self.gram, None if self.symmetric else self.second_moments)
-        return _advanced(self.activation, arguments, identity, [(identity, 1)], self.batch_norm).gram
+        pairs = _advanced(self.activation, arguments, identity, [(identity, 1)], batch_norm=self.batch_norm)
+        return arguments.returned(pairs.gram)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +61,8 @@ class TangentKernel:
     - `gram`: the output's second moments; `method` and `error` as in `PropagatedGram`.
     """
 
-    matrix: Any
-    gram: Any
+    matrix: Float[Array, "rows columns"]
+    gram: Float[Array, "rows columns"]
     method: str
     error: float
 
@@ -93,10 +96,9 @@ def propagate_gram(
     arguments = gram_arguments(gram, second_moments)
     if batch_norm and not arguments.symmetric:
         raise InputError("batch_norm needs the square Gram matrix of the whole batch, not second_moments.")
-    found = _advanced(f, arguments, rule, [(rule, layers)], batch_norm)
-    return PropagatedGram(
-        f, found.gram, found.second_moments, found.method, found.error, batch_norm, arguments.symmetric
-    )
+    pairs = _advanced(f, arguments, rule, [(rule, layers)], batch_norm=batch_norm)
+    gram, left, right = (arguments.returned(values) for values in (pairs.gram, pairs.left, pairs.right))
+    return PropagatedGram(f, gram, (left, right), pairs.method, pairs.error, batch_norm, arguments.symmetric)
 
 
 def tangent_kernel(
@@ -126,22 +128,12 @@ def tangent_kernel(
         raise InputError(f"{f} jumps: its derivative has no second moment, and the net no tangent kernel.")
     arguments = gram_arguments(gram, second_moments)
     segments = [(rule, layers - 1), (read_out, 1)] if residual else [(rule, layers)]
-    found = _advanced(f, arguments, rule, segments, with_tangent=True)
-    return TangentKernel(found.tangent, found.gram, found.method, found.error)
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """In the caller's library, dtype and place."""
-
-    gram: Any
-    tangent: Any
-    second_moments: tuple[Any, Any]
-    method: str
-    error: float
+    pairs = _advanced(f, arguments, rule, segments, with_tangent=True)
+    return TangentKernel(arguments.returned(pairs.tangent), arguments.returned(pairs.gram), pairs.method, pairs.error)
 
 
 def _activation(activation: "Activation | str") -> "Activation":
+    """The activation, with numbers for all parameters."""
     f = as_activation(activation)
     f.refuse_symbolic()
     return f
@@ -155,36 +147,29 @@ def _rule(weight_variance: Any, bias_variance: Any, residual: bool) -> LayerRule
 
 def _advanced(
     f: "Activation",
-    arguments: "GramArguments",
+    arguments: GramArguments,
     first: LayerRule,
     segments: list[tuple[LayerRule, int]],
+    *,
     batch_norm: bool = False,
     with_tangent: bool = False,
-) -> _Found:
+) -> "Pairs | DifferentiablePairs":
+    """All pairs behind layer one, of the rule `first`, and so many layers of each rule of `segments`."""
     if is_torch(arguments.gram) and arguments.gram.requires_grad:
-        from elutheory.gram.differentiable import DifferentiablePairs
+        # numpy users must not pay for torch
+        from elutheory.gram.differentiable import DifferentiablePairs  # noqa: PLC0415
 
         pairs = DifferentiablePairs.of_layer_one(arguments, first, with_tangent)
         for rule, repeats in segments:
             for _ in range(repeats):
                 pairs = pairs.behind_layer(f, rule, batch_norm)
-    else:
-        pairs = Pairs.of_layer_one(arguments, first, with_tangent)
-        for rule, repeats in segments:
-            if batch_norm:
-                for _ in range(repeats):
-                    advance_normalised(f, pairs, rule)
-            else:
-                advance(f, pairs, rule, repeats)
-        pairs.complete()
-    gram, tangent, *sides = (
-        None if values is None else _returned(values, arguments)
-        for values in (pairs.gram, pairs.tangent, pairs.left, pairs.right)
-    )
-    return _Found(gram, tangent, (sides[0], sides[1]), "; ".join(pairs.methods) or "no activation", pairs.error)
-
-
-def _returned(values: Any, arguments: "GramArguments") -> Any:
-    if not is_torch(arguments.gram):
-        return values.astype(arguments.dtype, copy=False)
-    return library(arguments.gram).as_tensor(values, dtype=arguments.dtype, device=arguments.gram.device)
+        return pairs
+    pairs = Pairs.of_layer_one(arguments, first, with_tangent)
+    for rule, repeats in segments:
+        if batch_norm:
+            for _ in range(repeats):
+                advance_normalised(f, pairs, rule)
+        else:
+            advance(f, pairs, rule, repeats)
+    pairs.complete()
+    return pairs

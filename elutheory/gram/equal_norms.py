@@ -5,26 +5,31 @@ Price's theorem (K3) E (f(U) − f(V))²/2 = q ∫_0^θ E[f'f'](t) sin t dt, pos
 accuracy however close two inputs are, at any depth. D(θ) = E[f'f'] is analytic in θ where f has no kink or one at 0.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from elutheory.errors import InputError
-from elutheory.gram.pairs import OVERFLOW, LayerRule
+from elutheory.gram.arguments import SAME_CORRELATION, highest_apart, limits_over_tiles
+from elutheory.gram.pairs import EQUAL, Extent, LayerRule, Pairs, Tile, affine, angles_of, refuse_overflow
 from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.moments.floating_point import gaussian_moments
+from elutheory.numerics.arrays import library
 from elutheory.numerics.chebyshev import ChebyshevPieces, interpolate
 from elutheory.numerics.quadrature import gauss_legendre
+from elutheory.numerics.tiles import is_diagonal, over_tiles
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
 
 
+ONE_MAP = "one Chebyshev interpolant in the angle for all layers (equal norms)"
+
 _QUADRATURE_ORDER = 40
 _COMPOSED_ROUNDING = 1e-14  # of many layers, relative to q
+_TOLERANCE = 1e-13
+_MARGIN = 1e-9  # on the interval of angles, for what rounding does to them
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +88,7 @@ def layers_of_equal_norm(
     layers = []
     q = second_moment
     for _ in range(count):
-        if not math.isfinite(q):
-            raise InputError(OVERFLOW)
+        refuse_overflow(numpy.array(q))
         if q not in known:
             known[q] = equal_norm_layer(activation, q)
         layers.append(known[q])
@@ -152,8 +156,7 @@ def deep_map(
     with numpy.errstate(over="ignore", invalid="ignore"):
         at_zero = _propagated(layers, rule, numpy.zeros(1), with_tangent)
     gain_scale, offset_scale, q = float(at_zero.gain[0]), float(at_zero.offset[0]), at_zero.second_moment
-    if not numpy.isfinite([q, gain_scale, offset_scale]).all():
-        raise InputError(OVERFLOW)
+    refuse_overflow(numpy.array([q, gain_scale, offset_scale]))
 
     def interpolant(quantity: Callable[[_Behind], Any]) -> ChebyshevPieces:
         return interpolate(
@@ -165,3 +168,71 @@ def deep_map(
     offset = interpolant(lambda behind: behind.offset / (offset_scale or 1.0))
     error = max(gram.error, gain.error, offset.error, *(layer.error for layer in layers))
     return DeepMap(q, gram, gain_scale, gain, offset_scale, offset, error)
+
+
+# --- all pairs ------------------------------------------------------------------------------------------------------
+
+
+def all_layers_at_once(activation: "Activation", pairs: Pairs, rule: LayerRule, count: int) -> bool:
+    """Takes pairs of equal norms through `count` layers by one map, if that is accurate; whether it was, and has been.
+
+    The map is built for the angles that occur between inputs that differ. From INPUTS it takes layer one along.
+    """
+    q = float(pairs.left[0])
+    inverse = 1.0 / q if q > 0.0 else 0.0
+    if pairs.limits is None:
+        pairs.settle()
+    lowest, highest = pairs.limits or _correlation_limits(pairs, inverse)
+    ends = numpy.clip([highest + 2.0 * EQUAL, lowest - 2.0 * EQUAL], -1.0, 1.0)
+    nearest, farthest = (float(angle) for angle in numpy.arccos(ends))
+    interval = max(nearest - _MARGIN, 0.0), min(farthest + _MARGIN, numpy.pi)
+    deep = deep_map(activation, q, rule, count, interval, pairs.with_tangent)
+    if not deep.error <= _TOLERANCE:
+        return False
+
+    # No inputs that differ have a correlation above the limit; the same input's, over a rounded norm, may be below 1.
+    threshold = min(SAME_CORRELATION, float(numpy.cos(interval[0])))
+    gram, tangent, (weight, bias) = pairs.gram, pairs.tangent, (1.0, 0.0)
+    if pairs.extent is Extent.INPUTS:
+        gram = tangent = pairs.gram
+        weight, bias = pairs.first.weight_variance, pairs.first.bias_variance
+        pairs.gram = library(gram).empty_like(gram)
+        pairs.tangent = library(gram).empty_like(gram) if pairs.with_tangent else None
+
+    def work(rows: slice, columns: slice) -> None:
+        theta, same = angles_of(affine(gram[rows, columns], weight * inverse, bias * inverse), threshold)
+        xp = library(theta)
+        if is_diagonal(rows, columns, pairs.symmetric):
+            diagonal = xp.diag(xp.ones_like(theta[0])) > 0.0
+            same = diagonal if same is None else same | diagonal
+
+        def of_angle(function: ChebyshevPieces, at_zero: float) -> Tile:
+            values = function(theta)
+            return values if same is None else xp.where(same, at_zero, values)
+
+        pairs.store(pairs.gram, rows, columns, of_angle(deep.gram, deep.second_moment))
+        if tangent is None or pairs.tangent is None:
+            return
+        gain, offset = of_angle(deep.gain, 1.0), of_angle(deep.offset, 1.0)
+        gain *= deep.gain_scale
+        gain *= affine(tangent[rows, columns], weight, bias)
+        offset *= deep.offset_scale
+        gain += offset
+        pairs.store(pairs.tangent, rows, columns, gain)
+
+    over_tiles(pairs.gram, pairs.symmetric, work)
+    pairs.left, pairs.right = (numpy.full_like(values, deep.second_moment) for values in (pairs.left, pairs.right))
+    pairs.note(ONE_MAP, deep.error)
+    pairs.limits, pairs.extent = None, Extent.WHOLE
+    return True
+
+
+def _correlation_limits(pairs: Pairs, inverse: float) -> tuple[float, float]:
+    """The lowest and the highest correlation of inputs of equal norm q = 1/inverse that differ, (1, 1) if none do."""
+
+    def limits(rows: slice, columns: slice) -> tuple[float, float]:
+        correlations = pairs.gram[rows, columns] * inverse
+        low, high = float(correlations.min()), float(correlations.max())
+        return low, high if high < SAME_CORRELATION else highest_apart(correlations)
+
+    return limits_over_tiles(over_tiles(pairs.gram, pairs.symmetric, limits))

@@ -1,6 +1,6 @@
 """P5, B5: what a data set's Gram matrices say of Fisher matrices: their largest eigenvalue, the bias shift's strength.
 
-Of N inputs, through their N × N matrices only: the non-zero eigenvalues of ΦᵀΦ/N are those of ΦΦᵀ/N.
+N × N matrices of N inputs are enough for both: the non-zero eigenvalues of ΦᵀΦ/N are those of ΦΦᵀ/N.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from elutheory.errors import InputError
 from elutheory.gram.arguments import gram_arguments
 from elutheory.gram.deep_kernels import TangentKernel
 from elutheory.numerics.arguments import real_number
-from elutheory.numerics.arrays import is_torch
+from elutheory.numerics.arrays import on_host
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class FisherTopEigenvalue:
 
     - `diagonal_mean` κ1 = tr F and `off_diagonal_mean` κ2, of the tangent kernel Θ;
     - `estimate` = κ2 + (κ1 − κ2)/N = 1ᵀΘ1/N², never above `exact`, the largest eigenvalue of Θ/N and of F;
-    - `estimated_share` and `trace_share`: of tr F, in `estimate` and in `exact` (nan if Θ = 0).
+    - `estimated_share` and `trace_share`: the shares of tr F in `estimate` and in `exact` (nan if Θ = 0).
     """
 
     estimate: float
@@ -33,12 +33,12 @@ class FisherTopEigenvalue:
 
     @property
     def estimated_share(self) -> float:
-        """estimate/κ1."""
+        """The share of tr F that `estimate` has, estimate/κ1."""
         return self.estimate / self.diagonal_mean if self.diagonal_mean > 0 else float("nan")
 
     @property
     def trace_share(self) -> float:
-        """exact/κ1."""
+        """The share of tr F that the largest eigenvalue has, exact/κ1."""
         return self.exact / self.diagonal_mean if self.diagonal_mean > 0 else float("nan")
 
 
@@ -49,7 +49,8 @@ def fisher_top_eigenvalue(tangent_kernel: TangentKernel | Any) -> FisherTopEigen
     finite nets, J Jᵀ of one output's Jacobian J, as well. The parameters are those of the kernel's parametrisation.
     Raises InputError: not square, not symmetric, an entry that is no inner product.
     """
-    matrix = _matrix(tangent_kernel.matrix if isinstance(tangent_kernel, TangentKernel) else tangent_kernel)
+    given = tangent_kernel.matrix if isinstance(tangent_kernel, TangentKernel) else tangent_kernel
+    matrix = on_host(gram_arguments(given, None).gram)
     count = len(matrix)
     if count < 2:
         raise InputError("fisher_top_eigenvalue needs the tangent kernel of at least two inputs, not of one.")
@@ -81,11 +82,12 @@ def bias_shift_strength(gram: Any, damping: Any) -> BiasShiftStrength:
     that is no inner product; damping negative, not finite, or too small to make K + λN I positive definite.
     """
     damping = real_number("damping", damping)
-    matrix = _matrix(gram)
+    arguments = gram_arguments(gram, None)
+    matrix = on_host(arguments.gram)
     count = len(matrix)
     if damping == 0.0:
         values, vectors = numpy.linalg.eigh(matrix)
-        inside = values > count * _unit(gram) * max(float(values[-1]), 0.0)
+        inside = values > count * arguments.unit * max(float(values[-1]), 0.0)
         rank = int(numpy.count_nonzero(inside))
         share = float((vectors[:, inside].sum(0) ** 2).sum()) / count
         return BiasShiftStrength(share, f"eigenvectors of the range, of dimension {rank} of {count}")
@@ -96,18 +98,3 @@ def bias_shift_strength(gram: Any, damping: Any) -> BiasShiftStrength:
             f"gram + {damping:g} N I is not positive definite to rounding; give a larger damping, or 0 for the range."
         ) from error
     return BiasShiftStrength(float(linalg.cho_solve(factor, matrix.sum(1)).mean()), "Cholesky factors")
-
-
-def _matrix(gram: Any) -> Any:
-    """Checked, in float64 numpy."""
-    checked = gram_arguments(gram, None).gram
-    return checked.detach().cpu().numpy() if is_torch(checked) else checked
-
-
-def _unit(gram: Any) -> float:
-    """The rounding unit of the numbers as given."""
-    if is_torch(gram):
-        import torch
-
-        return torch.finfo(gram.dtype if gram.is_floating_point() else torch.float64).eps
-    return float(numpy.finfo(gram.dtype if gram.dtype.kind == "f" else numpy.float64).eps)

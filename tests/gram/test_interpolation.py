@@ -1,36 +1,35 @@
 """Kernels on a grid of standard deviations and angles, for which one rule serves all standard deviations.
 
-References: Arb balls (`pair_oracle`), which share no rule with the package, and the moments of one variable at angle 0.
+References: Arb balls (kept in `layer_records`), which share no rule with the package, and at angle 0 the moments of one
+variable.
 """
+
+from typing import Any
 
 import numpy
 import pytest
-from flint import arb
 
 from elutheory.activations import activation
 from elutheory.gram.interpolation import grid_expectation, has_common_rule
 from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.moments import gaussian_moments
-from tests.references.oracle import moments_at, pieces, precision
-from tests.references.pair_oracle import Pair, angles, quantity_at
-
-STDS = numpy.array([0.0625, 0.75, 3.0, 12.0])
-ANGLES = numpy.array([1e-3, 0.4, 1.5, 2.9])
+from tests.references.layer_records import ANGLES, STDS, cases, grid
 
 
-@pytest.mark.parametrize("name", ["elu", "selu"])
-@pytest.mark.parametrize(("order", "quantity"), [(0, "value"), (1, "slope")])
-def test_grids_against_certified_balls(name: str, order: int, quantity: str) -> None:
-    f, found = pieces(name), grid_expectation(activation(name), order, STDS, STDS[::2], ANGLES)
-    assert found.shape == (4, 2, 4)
-    square = ("second_moment", "slope_second_moment")[order]
-    with precision(130):
-        root = [moments_at(f, arb(0), arb(std))[square].sqrt() for std in STDS]
-        for (i, j, k), value in numpy.ndenumerate(found):
-            s, t = arb(STDS[i]), arb(STDS[2 * j])
-            exact = quantity_at(f, quantity, angles(Pair(s * s, t * t, s * t * arb(ANGLES[k]).cos())))
-            assert exact.rel_accuracy_bits() > 50
-            assert float(abs(value - exact) / (root[i] * root[2 * j])) < 5e-15
+@pytest.mark.parametrize(("case", "exact"), cases("grids"))
+def test_grids_against_certified_balls(case: tuple[str, int], exact: dict[str, Any]) -> None:
+    name, order = case
+    stds, values, root = numpy.array(STDS), numpy.array(exact["values"]), numpy.array(exact["roots"])
+    found = grid_expectation(activation(name), order, stds, stds[::2], numpy.array(ANGLES))
+    assert found.shape == values.shape == (4, 2, 4)
+    assert (abs(found - values) / (root[:, None, None] * root[::2, None]) < 5e-15).all()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("case", "exact"), cases("grids"))
+def test_the_records_of_grids(case: tuple[str, int], exact: dict[str, Any]) -> None:
+    """The balls, computed again."""
+    assert grid(*case) == exact
 
 
 @pytest.mark.parametrize("name", ["elu", "celu", "selu"])

@@ -21,7 +21,12 @@ STATISTICS = ("q", "c", "variance_over_data", "mean", "unit_mean_median", "unit_
 LEVEL = 0.01 / len(STATISTICS)
 INPUTS, OVERLAP = 192, 0.5
 # (width, hidden layers, networks of each activation)
-SIZES = ((64, 2, 60), (256, 3, 60), (1024, 3, 16), (2048, 3, 6))
+NARROW = ((64, 2, 60), (256, 3, 60))
+SIZES = (*NARROW, (1024, 3, 16), (2048, 3, 6))
+Sizes = tuple[tuple[int, int, int], ...]
+of_sizes = pytest.mark.parametrize(
+    "sizes", [pytest.param(NARROW, id="narrow"), pytest.param(SIZES, id="all", marks=pytest.mark.exhaustive)]
+)
 # name: weight variance, bias variance
 NETWORKS = {"elu": (1.6, 0.05), "relu": (2.0, 0.1), "tanh": (1.5, 0.1)}
 
@@ -78,12 +83,12 @@ def measured(net: Any, activations: Any) -> dict[str, float]:
 
 
 @cache
-def measurements() -> list[tuple[str, int, int, dict[str, float]]]:
+def measurements(sizes: Sizes) -> list[tuple[str, int, int, dict[str, float]]]:
     """(activation, width, layers, statistics of the last layer) of every network."""
     rng = numpy.random.default_rng(20261124)
     data, found = inputs(rng), []
     for name, variances in NETWORKS.items():
-        for width, layers, networks in SIZES:
+        for width, layers, networks in sizes:
             for _ in range(networks):
                 activations = net = data
                 for _ in range(layers):
@@ -102,46 +107,51 @@ def prediction(name: str, width: int, layers: int, factor: float) -> dict[str, f
     return table.iloc[-1].to_dict()
 
 
-def z_scores(statistic: str, factor: float = 1.0) -> Any:
+def z_scores(sizes: Sizes, statistic: str, factor: float = 1.0) -> Any:
     scores = []
-    for name, width, layers, statistics in measurements():
+    for name, width, layers, statistics in measurements(sizes):
         theory = prediction(name, width, layers, factor)
         scores.append((statistics[statistic] - theory[statistic]) / theory[f"{statistic}_std"])
     return numpy.array(scores)
 
 
+@of_sizes
 @pytest.mark.parametrize("statistic", STATISTICS)
-def test_z_scores_of_random_networks_are_standard_normal(statistic: str) -> None:
-    assert stats.kstest(z_scores(statistic), "norm").pvalue > LEVEL
+def test_z_scores_of_random_networks_are_standard_normal(sizes: Sizes, statistic: str) -> None:
+    assert stats.kstest(z_scores(sizes, statistic), "norm").pvalue > LEVEL
 
 
+@of_sizes
 @pytest.mark.parametrize("factor", [0.98, 1.02])
-def test_two_percent_in_the_weight_variance_are_found_out(factor: float) -> None:
+def test_two_percent_in_the_weight_variance_are_found_out(sizes: Sizes, factor: float) -> None:
     for statistic in ("q", "variance_over_data"):
-        assert stats.kstest(z_scores(statistic, factor), "norm").pvalue < LEVEL
+        assert stats.kstest(z_scores(sizes, statistic, factor), "norm").pvalue < LEVEL
 
 
-def test_gradients_shrink_by_chi() -> None:
-    """E δ² relative to the last layer's, one backward pass a network from random δ; Student's t at level 0.001."""
+@pytest.mark.parametrize(
+    "name", ["elu", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("relu", "tanh"))]
+)
+def test_gradients_shrink_by_chi(name: str) -> None:
+    """E δ² relative to the last layer's, one backward pass per network from random δ; Student's t at level 0.001."""
     rng = numpy.random.default_rng(5)
     data, depth, width, networks = inputs(rng), 5, 400, 40
-    for name, variances in NETWORKS.items():
-        predicted = propagate(name, depth, *variances, 1.0, OVERLAP).table["gradient_variance"]
-        ratios = []
-        for _ in range(networks):
-            activations, matrices, nets = data, [], []
-            for _ in range(depth):
-                matrix, bias = weights(rng, (activations.shape[1], width), *variances)
-                matrices.append(matrix)
-                nets.append(activations @ matrix + bias)
-                activations = FUNCTIONS[name].value(nets[-1])
-            delta = rng.standard_normal(nets[-1].shape)
-            last = (delta**2).mean()
-            for layer in range(depth - 2, -1, -1):
-                delta = FUNCTIONS[name].slope(nets[layer]) * (delta @ matrices[layer + 1].T)
-            ratios.append((delta**2).mean() / last)
-        assert stats.ttest_1samp(ratios, predicted[0]).pvalue > 0.001
-        assert stats.ttest_1samp(ratios, predicted[0] * 1.02**depth).pvalue < 0.001
+    variances = NETWORKS[name]
+    predicted = propagate(name, depth, *variances, 1.0, OVERLAP).table["gradient_variance"]
+    ratios = []
+    for _ in range(networks):
+        activations, matrices, nets = data, [], []
+        for _ in range(depth):
+            matrix, bias = weights(rng, (activations.shape[1], width), *variances)
+            matrices.append(matrix)
+            nets.append(activations @ matrix + bias)
+            activations = FUNCTIONS[name].value(nets[-1])
+        delta = rng.standard_normal(nets[-1].shape)
+        last = (delta**2).mean()
+        for layer in range(depth - 2, -1, -1):
+            delta = FUNCTIONS[name].slope(nets[layer]) * (delta @ matrices[layer + 1].T)
+        ratios.append((delta**2).mean() / last)
+    assert stats.ttest_1samp(ratios, predicted[0]).pvalue > 0.001
+    assert stats.ttest_1samp(ratios, predicted[0] * 1.02**depth).pvalue < 0.001
 
 
 @pytest.mark.parametrize("name", ["elu", "relu"])
@@ -188,7 +198,7 @@ def test_batch_normalised_networks(name: str) -> None:
     assert (abs(numpy.mean(found, axis=0) - expected) < 4 * error + 3 / INPUTS * numpy.abs(expected)).all()
 
 
-@pytest.mark.parametrize("name", ["elu", "tanh"])
+@pytest.mark.parametrize("name", ["elu", pytest.param("tanh", marks=pytest.mark.exhaustive)])
 def test_residual_networks(name: str) -> None:
     """h' = h + W f(h) + b: forward and backward; Student's t at level 0.001."""
     rng = numpy.random.default_rng(9)
