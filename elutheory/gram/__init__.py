@@ -1,7 +1,8 @@
 """The kernels of a whole data set, through the layers of a wide random network (P4, P5, B5).
 
 P4 takes the N × N Gram matrix of N inputs from layer to layer: K_{l+1} = σ_w² E[f(U) f(V)] + σ_b², entry by entry the
-pair expectation of `elutheory.kernels`. P5 takes the neural tangent kernel along, and estimates the largest eigenvalue of
+pair expectation of `elutheory.kernels`. P5 takes the neural tangent kernel along, and estimates the largest
+eigenvalue of
 the Fisher matrix from it. B5 finds the strength of the bias shift's correction from a Gram matrix.
 
 Start with `deep_kernels`. In the order in which a Gram matrix meets them:
