@@ -11,6 +11,7 @@ numbers, its LaTeX, its smooth pieces and the places where it bends are derived 
 * `kinks`: where f or a derivative jumps.
 * `stable_forms`: expressions rewritten so that floating point loses no digits.
 * `evaluation`: pieces compiled for one library and put together on arrays; `operations/` has a table per library.
+* `options`: activation functions as commands name them, with their parameters.
 * `torch_module`: an activation that torch.nn lacks, as a module.
 """
 

@@ -84,7 +84,7 @@ def _evaluated(activation: "Activation | str", quantity: str, values: tuple[Any,
     f.refuse_symbolic()
     arrays, dtype = broadcast(values)
     if is_torch(arrays[0]):
-        from elutheory.kernels.torch_gradients import torch_pair_expectation
+        from elutheory.kernels.torch_gradients import torch_pair_expectation  # noqa: PLC0415 (torch, for tensors)
 
         return DualKernel(*torch_pair_expectation(f, quantity, arrays, dtype))
 

@@ -1,1 +1,9 @@
-"""Tools of the numerical layer that know nothing of activation functions."""
+"""Tools of the numerical layer that know nothing of activation functions; every other package may use them.
+
+- `arrays`: numpy or torch, and the few operations that the two spell differently; start here;
+- `arguments`: what the package takes from its callers, checked once: numbers, arrays, tensors;
+- `quadrature`: Gauss–Legendre nodes, panels, antiderivatives;
+- `normal_tails`: Mills' ratio and the overshoot of a standard normal beyond a threshold;
+- `chebyshev`: Chebyshev series and functions in pieces;
+- `tiles`: work on a large matrix tile by tile, on every core.
+"""

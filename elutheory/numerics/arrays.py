@@ -14,7 +14,7 @@ def library(array: Any) -> Any:
     """numpy or torch, whichever the array belongs to: both know exp, where, sqrt, clip, empty_like, …"""
     if isinstance(array, numpy.ndarray):
         return numpy
-    import torch
+    import torch  # noqa: PLC0415 (users of numpy do not pay for it)
 
     return torch
 
