@@ -39,6 +39,7 @@ CERTIFIED = (
     "switches",
     "conditional slope",
     "small angles",
+    "worst",
 )
 
 
