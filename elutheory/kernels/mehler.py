@@ -84,7 +84,7 @@ def mehler_grid(activation: "Activation", order: int, std_u: Any, std_v: Any, co
         for place in range(len(cosine)):
             powers = numpy.cumprod(numpy.concatenate([[1.0], numpy.full(terms - 1, cosine[place])]))
             bound = abs(powers[-1] * cosine[place]) * outside + _ROUNDING + discretisation
-            at = numpy.ix_(u, v, [place])
+            at = numpy.ix_(u, v, numpy.array([place]))
             better = bound[:, :, None] < 0.5 * error[at]  # more terms than are needed only add rounding
             found = ((scaled[0] * powers) @ scaled[1].T)[:, :, None]
             value[at], error[at] = (

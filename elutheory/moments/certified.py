@@ -135,7 +135,7 @@ def _integral(function: Activation, name: str, mean: fmpq, std: fmpq, digits: in
 def _rational(ball: arb) -> sympy.Rational:
     """The ball's midpoint, exactly."""
     mantissa, exponent = (int(part) for part in ball.mid().man_exp())
-    return sympy.Rational(mantissa << max(exponent, 0), 1 << max(-exponent, 0))
+    return sympy.Integer(mantissa) * sympy.Integer(2) ** exponent
 
 
 def _growth(function: Activation) -> tuple[fmpq, fmpq]:
