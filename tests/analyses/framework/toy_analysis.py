@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
@@ -88,6 +89,7 @@ def record(folder: Path, config: Config, jobs: int = 1, messages: Path | None = 
     from tests.analyses.framework import toy_analysis
 
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     if messages is not None:
         with messages.open("w") as file:
             os.dup2(file.fileno(), 2)
