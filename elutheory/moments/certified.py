@@ -134,8 +134,8 @@ def _integral(function: Activation, name: str, mean: fmpq, std: fmpq, digits: in
 
 def _rational(ball: arb) -> sympy.Rational:
     """The ball's midpoint, exactly."""
-    mantissa, exponent = (int(part) for part in ball.mid().man_exp())
-    return sympy.Integer(mantissa) * sympy.Integer(2) ** exponent
+    mantissa, exponent = ball.mid().man_exp()
+    return sympy.Rational(int(mantissa)) * sympy.Rational(2) ** int(exponent)
 
 
 def _growth(function: Activation) -> tuple[fmpq, fmpq]:
