@@ -124,18 +124,18 @@ def _integral(function: Activation, name: str, mean: fmpq, std: fmpq, digits: in
         return expectation(transforms[name])
     # Var f = E (f − m)² − (E f − m)² for every number m; near the mean nothing cancels.
     ball = expectation(transforms["mean"])
-    m = _rational(ball)
-    offset = fmpq(int(m.p), int(m.q))
+    offset = _midpoint(ball)
+    m = sympy.Rational(int(offset.p), int(offset.q))
     spread = expectation(lambda piece: (piece - m) ** 2, offset)
     with precision(digits):
         off = ball - arb(offset)
         return spread - off * off
 
 
-def _rational(ball: arb) -> sympy.Rational:
+def _midpoint(ball: arb) -> fmpq:
     """The ball's midpoint, exactly."""
-    mantissa, exponent = ball.mid().man_exp()
-    return sympy.Rational(int(mantissa)) * sympy.Rational(2) ** int(exponent)
+    mantissa, exponent = (int(part) for part in ball.mid().man_exp())
+    return fmpq(mantissa << max(exponent, 0), 1 << max(-exponent, 0))
 
 
 def _growth(function: Activation) -> tuple[fmpq, fmpq]:
