@@ -97,7 +97,7 @@ def load(data: str | Path, seed: int = 0) -> Dataset:
 
     - "digits": scikit-learn's 1,797 images of 8 × 8;
     - the path of a folder of IDX files (MNIST, Fashion-MNIST; plain or gzipped), of CIFAR-10's or CIFAR-100's binary
-      files, of parquet files, or of images in a folder a class (see the modules that read them); or of one parquet
+      files, of parquet files, or of images in a folder per class (see the modules that read them); or of one parquet
       file;
     - "huggingface:NAME", a data set of the Hugging Face Hub.
 

@@ -1,4 +1,4 @@
-"""Image files: decoding with pillow, and folders with a subfolder a class."""
+"""Image files: decoding with pillow, and folders with a subfolder per class."""
 
 import importlib
 import warnings
@@ -46,7 +46,7 @@ def is_image_folder(folder: Path) -> bool:
 
 def read_image_folder(folder: Path) -> dict[str, LabelledImages]:
     """Parts by the subfolders train, validation (valid, val) and test, or "train" alone without such; below them a
-    folder a class, numbered in the order of the names of the training part's; images (N, height, width) or
+    folder per class, numbered in the order of the names of the training part's; images (N, height, width) or
     (N, 3, height, width).
 
     Raises InputError for anything in the folders that is not as described (hidden files are passed over), files that

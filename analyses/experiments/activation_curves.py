@@ -43,7 +43,10 @@ class Cell:
 
 
 def cells(config: Config) -> list[Cell]:
-    """One an activation; a later curve is drawn over an earlier one. Raises InputError on an empty range or grid."""
+    """One cell per activation, of which later curves are drawn over earlier ones.
+
+    Raises InputError on an empty range or grid.
+    """
     if not 0 < config.largest < np.inf:
         raise InputError(f"largest is {config.largest}; give a finite number > 0.")
     if config.points < 2:
@@ -52,7 +55,7 @@ def cells(config: Config) -> list[Cell]:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row an activation, piece (from the left) and net input: value and derivative there, within that piece."""
+    """One row per activation, piece (from the left) and net input: value and derivative there, within that piece."""
     return sweep.table(measure_cell, config, cells(config))
 
 

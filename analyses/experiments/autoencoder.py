@@ -62,7 +62,7 @@ _SPLITS = ("training", "test")
 
 
 def claims(learning_rates: tuple[float, ...]) -> list[Claim]:
-    """One a learning rate and split; fixed before measuring."""
+    """One claim per learning rate and split; fixed before measuring."""
     return [
         Claim(
             f"{split}: {rate:g}",
@@ -85,7 +85,7 @@ class Cell:
 
 
 def cells(config: Config) -> list[Cell]:
-    """One an activation. Raises InputError on repeated or unknown ones and sizes that are too small."""
+    """One cell per activation. Raises InputError on repeated or unknown ones and sizes that are too small."""
     check_activations(config.activations, config.negative_slope)
     check_at_least(config, epochs=1, seeds=1)
     if not config.encoder:
@@ -94,7 +94,7 @@ def cells(config: Config) -> list[Cell]:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row an activation, seed, learning rate and epoch; COLUMNS says what it holds."""
+    """One row per activation, seed, learning rate and epoch; COLUMNS says what it holds."""
     return sweep.table(measure_cell, config, cells(config))
 
 
@@ -169,7 +169,7 @@ COLUMNS = {
 
 
 def final_errors(table: Any) -> Any:
-    """One row an activation, learning rate and seed: errors after the last epoch, inf for a run that diverged."""
+    """One row per activation, learning rate and seed: errors after the last epoch, inf for a run that diverged."""
     last = table[table["epoch"] == table["epoch"].max()].copy()
     last.loc[last["diverged"].notna(), [f"{split}_error" for split in _SPLITS]] = np.inf
     return last
@@ -232,7 +232,7 @@ def _setting(table: Any) -> str:
 
 
 def draw(table: Any) -> Figure:
-    """Error by epoch, a column a learning rate, training above test: median over seeds and their range."""
+    """Error by epoch, a column per learning rate, training above test: median over seeds and their range."""
     rates, names = table["learning_rate"].unique().tolist(), table["activation"].unique().tolist()
     with style():
         figure = Figure(figsize=(1.0 + 1.6 * max(len(rates), 3), 4.2), layout="constrained")

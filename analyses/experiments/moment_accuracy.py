@@ -79,7 +79,7 @@ def cells(config: Config) -> list[Cell]:
 
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
-    """One row a form and grid point: relative error, NaN where the true value is below the normal doubles."""
+    """One row per form and grid point: relative error, NaN where the true value is below the normal doubles."""
     function = activation("elu", alpha=config.alpha)
     formula = getattr(moment_formulas(function), cell.moment)
     means, stds = grid(config)
@@ -100,7 +100,7 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row a moment, form and grid point."""
+    """One row per moment, form and grid point."""
     return sweep.table(measure_cell, config, cells(config))
 
 

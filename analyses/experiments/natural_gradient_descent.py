@@ -106,7 +106,7 @@ def cells(config: Config) -> list[Cell]:
 
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
-    """One row a seed and recorded step: loss in nats before the step, NaN from overflow on; `lowest`: the lowest loss
+    """One row per seed and recorded step: loss in nats before the step, NaN from overflow on; `lowest`: the lowest loss
     up to that step, over all steps."""
     tables = []
     for seed in range(config.seeds):
@@ -119,7 +119,7 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row a problem, method, learning rate, seed and recorded step."""
+    """One row per problem, method, learning rate, seed and recorded step."""
     return sweep.table(measure_cell, config, cells(config))
 
 
@@ -163,7 +163,7 @@ def tuned(table: Any) -> Any:
 
 
 def steps_to_reach(table: Any) -> Any:
-    """One row a problem, reference ("SGD" or with momentum, each tuned), method and seed.
+    """One row per problem, reference ("SGD" or with momentum, each tuned), method and seed.
 
     `target`: the lowest loss of the reference at that seed; `steps`: the first recorded step by which the method has
     reached it (NaN if never), at the method's learning rate with the lowest mean number of steps; `share`: `steps`

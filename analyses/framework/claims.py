@@ -21,7 +21,7 @@ Verdict = Literal["holds", "does not hold", "undecided", "cannot be decided"]
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed of the differences `first` − `second` of one number a seed; a module constant of an analysis."""
+    """What is claimed of the differences `first` − `second` of one number per seed; a constant of an analysis."""
 
     identifier: str
     sentence: str
@@ -71,7 +71,7 @@ class Decision:
 
 
 def decide(claims: Sequence[Claim], differences: Mapping[str, Any]) -> list[Decision]:
-    """The verdicts of all claims of one analysis; `differences`: by identifier, one number a seed.
+    """The verdicts of all claims of one analysis; `differences`: by identifier, one number per seed.
 
     Holm's correction keeps the probability of any wrong verdict below the level. The intervals have confidence
     1 − level/claims each, so that all of them hold at once with 1 − level: stricter, and one can hold 0 where Holm's p

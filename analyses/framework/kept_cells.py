@@ -1,4 +1,4 @@
-"""Finished cells of a sweep on disk: one file a cell, whole or absent, with a checksum and exact numbers."""
+"""Finished cells of a sweep on disk: one file per cell, whole or absent, with a checksum and exact numbers."""
 
 import functools
 import hashlib

@@ -66,7 +66,7 @@ def side_by_side(measure_cell: MeasureCell, config: Any, cells: Cells, device: s
 
 
 def on_cluster(measure_cell: MeasureCell, config: Any, cells: Cells, device: str, *, address: str) -> Measuring:
-    """The same on the workers of a Dask scheduler; cells of a worker that dies are given to another.
+    """(index, table) of each cell, from the workers of a Dask scheduler; cells of one that dies are given to another.
 
     By Dask itself: joblib's backend measures in this process while the cluster has no more than one thread.
     """

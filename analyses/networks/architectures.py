@@ -76,7 +76,7 @@ def cifar_18(
 ) -> nn.Sequential:
     """The 18 hidden convolutions of section 4.3 (table 1) and the output's, for inputs (N, 3, 32, 32).
 
-    `dropout`: a rate a stack, as in `convolutional`; the paper raises the rates in two phases.
+    `dropout`: a rate per stack, as in `convolutional`; the paper raises the rates in two phases.
     """
     return convolutional(_with_classes(CIFAR_18_STACKS, classes), dropout, activation)
 

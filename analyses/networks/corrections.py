@@ -48,7 +48,7 @@ class UnitCorrections:
 def unit_corrections(
     network: nn.Sequential, examples: Split, fisher_examples: int, damping: float
 ) -> list[UnitCorrections]:
-    """One a hidden layer of a fully connected network.
+    """The corrections of each hidden layer of a fully connected network, in order.
 
     Gradients are those of the mean cross-entropy over `examples`, Fisher matrices over the first `fisher_examples` of
     them; λ = `damping` × the mean diagonal of the unit's F. Networks with batch normalisation take its statistics over

@@ -64,11 +64,12 @@ def measure_networks(
     """STATISTICS of every one of `starts`, seed and hidden layer: result[start][statistic], (seeds, layers) in float64.
 
     Networks are computed in the dtype and on the device of `inputs`, statistics in float64, in groups of seeds that fit
-    into `memory` bytes. Weights are drawn by CPU generators, one a seed and layer, in float32: neither the grouping nor
-    the device changes them. The Fisher matrix is of one output of unit variance, by its N × N Gram matrix
+    into `memory` bytes. Weights are drawn by CPU generators, one per seed and layer, in float32: neither the grouping
+    nor the device changes them. The Fisher matrix is of one output of unit variance, by its N × N Gram matrix
     (A Aᵀ + 1) ∘ Δ Δᵀ; of B5, λ = `damping` × the mean second moment of a unit. Batch-normalised networks: the gradient
     is of the sum of all outputs with N(0, 1) weights, and there is no Fisher matrix of single inputs (nan).
-    Raises InputError: one network exceeds `memory`; net inputs or gradients leave the range of the dtype.
+
+    Raises InputError if one network exceeds `memory`, or if net inputs or gradients leave the range of the dtype.
     """
     groups = seed_groups(len(starts), architecture, inputs, seeds, memory)
     parts = [_Group(starts, architecture, inputs, group, damping).statistics() for group in groups]

@@ -77,7 +77,7 @@ class StackedNetworks(Networks):
     """Networks of one shape, trained at once by SGD as in torch.optim.SGD, with a learning rate each.
 
     The parameters are stacked (`torch.func.stack_module_state`), and `vmap` runs one network's code on all of them. The
-    operations of this pass, of its gradient and of the update are written down once a batch's shape (`make_fx`) and
+    operations of this pass, of its gradient and of the update are written down once per batch's shape (`make_fx`) and
     then replayed: batching and differentiating them at every step would cost a tenth of it. A parameter is updated as
     soon as its gradient is there, while both are in the cache.
     """

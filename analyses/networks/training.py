@@ -67,7 +67,7 @@ Measure = Callable[[Networks], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Training:
-    """How networks are trained: one network a seed and learning rate, by SGD on the mean loss of a batch.
+    """How networks are trained: one network per seed and learning rate, by SGD on the mean loss of a batch.
 
     - `batch_size`: the last batch of an epoch has the examples that are left;
     - `loss`: "cross_entropy" (targets: classes), "squared_error" (½ |y − t|²) or "mean_squared_error" (over the
@@ -116,10 +116,10 @@ class Training:
 class Trained:
     """What training leaves.
 
-    - `table`: one row a network (in the order of `Training.runs`) and epoch, 0 being before training. Columns `seed`,
+    - `table`: one row per network (in the order of `Training.runs`) and epoch, 0 being before training. Columns `seed`,
       `learning_rate`, `epoch`; `train_loss`: mean over the epoch's batches, each before its update (epoch 0: over the
       training data); `SPLIT_loss` and, of classes, `SPLIT_accuracy`: after the epoch, for the splits evaluated, SPLIT
-      being validation, test or whole_train; every measured number that is one a network;
+      being validation, test or whole_train; every measured number that is one per network;
       `diverged_update`: number of updates after which the loss had diverged (see DIVERGED), NaN if it never did. From
       that epoch on all other numbers of the network are NaN, and the other networks go on as if it were not there;
     - `measured`: the other measured tensors by name, (epochs + 1, networks, …), on the CPU;
@@ -167,7 +167,7 @@ def train(
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
 ) -> Trained:
-    """Train one network a seed and learning rate; `build` makes it, its weights are then drawn by `initialise`.
+    """Train one network per seed and learning rate; `build` makes it, its weights are then drawn by `initialise`.
 
     All networks are updated at once by SGD, each as it would be alone. With `make_optimizer(network, learning_rate)`
     each has that optimizer instead, and they take turns.

@@ -95,7 +95,7 @@ _PARTS = {
 
 
 def _leaky_slopes(condition: str, *tests: str) -> list[Setting]:
-    """A case a slope of the leaky ReLU, of these tests of `analyses.experiments.deactivation`."""
+    """A case per slope of the leaky ReLU, of these tests of `analyses.experiments.deactivation`."""
     return [
         Setting(
             "deactivation", tuple(f"{test}: leaky_relu({slope:g})" for test in tests), condition, f"slope {slope:g}"
@@ -271,7 +271,7 @@ gradients, Fisher spectra and the bias-shift term were measured; the other recor
 
 
 def ledger(figures: Path, claims: Sequence[AbstractClaim] | None = None) -> tuple[Row, ...]:
-    """A row a claim (all of CLAIMS), decided from the records in the folders of `figures`.
+    """A row per claim (all of CLAIMS), decided from the records in the folders of `figures`.
 
     Settings whose record is not there are named in the explanation. Raises InputError on a corrupt record, and on one
     without a test that it should have.

@@ -49,7 +49,7 @@ def ledger_markdown(rows: Sequence[Row]) -> str:
 
 
 def ledger_table(rows: Sequence[Row]) -> pandas.DataFrame:
-    """One row a test, the claim's verdict repeated; a claim without tests has one row with empty fields."""
+    """One row per test, the claim's verdict repeated; a claim without tests has one row with empty fields."""
     fields = [field.name for field in dataclasses.fields(Test)]
     records = []
     for row in rows:

@@ -45,7 +45,7 @@ def cells(config: Config) -> list[Cell]:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row an activation, normalisation, seed, measured update and layer; see COLUMNS."""
+    """One row per activation, normalisation, seed, measured update and layer; see COLUMNS."""
     return sweep.table(measure_cell, config, cells(config))
 
 
@@ -89,7 +89,7 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
 
 
 def _networks(config: Config, cell: Cell, sizes: Sequence[int], device: str) -> Any:
-    """One a seed, under training in float64."""
+    """One network per seed, under training in float64."""
     function = named_activation(cell.activation, config.negative_slope)
     built = [
         fully_connected(sizes, function, batch_norm=cell.batch_norm, dtype=torch.float64) for _ in range(config.seeds)

@@ -36,7 +36,7 @@ shares and the cosine do not depend on them."""
 
 
 def run_statistics(table: Any) -> Any:
-    """One row an activation, normalisation and seed: means over measured updates and hidden layers above the first.
+    """One row per activation, normalisation and seed: means over measured updates and hidden layers above the first.
 
     `below` is averaged as a logarithm. A run without a number (diverged, or all units of a layer dead) counts as worst:
     −inf for the cosine and inf else.

@@ -89,7 +89,7 @@ def _draw_exponents(panel: Any, exact: Any) -> None:
 
 
 def _draw_by(panel: Any, rows: Any, columns: dict[str, str], names: list[str]) -> None:
-    """A group of points a column, one an activation: median over seeds and range."""
+    """A group of points per column, one per activation: median over seeds and range."""
     for order, name in enumerate(names):
         of_one = rows[rows["activation"] == name]
         found = pandas.concat([_over_seeds(of_one, column, "activation") for column in columns.values()])

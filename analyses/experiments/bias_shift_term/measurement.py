@@ -25,7 +25,7 @@ class Cell:
 
 
 def cells(config: Config) -> list[Cell]:
-    """One an activation. Raises InputError where nothing would be measured."""
+    """One cell per activation. Raises InputError where nothing would be measured."""
     check_at_least(config, units=1, epochs=1, batch_size=1, seeds=1)
     if config.layers < 2:
         raise InputError(f"layers is {config.layers}; units above the first hidden layer need 2 or more.")
@@ -40,7 +40,7 @@ def cells(config: Config) -> list[Cell]:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row an activation, seed, epoch (before and after training), layer above the first, damping and t."""
+    """One row per activation, seed, epoch (before and after training), layer above the first, damping and t."""
     return sweep.table(measure_cell, config, cells(config))
 
 

@@ -19,7 +19,7 @@ _WHERE = "mean over hidden layers above the first, before and after training"
 
 
 def claims(activations: tuple[str, ...]) -> list[Claim]:
-    """Of networks with these activations; fixed before measuring. Undamped; one number a seed."""
+    """Of networks with these activations; fixed before measuring. Undamped; one number per seed."""
 
     def claim(identifier: str, sentence: str, compared: str, statistic: str, alternative: Any = "greater") -> Claim:
         return Claim(identifier, sentence, compared, statistic, alternative, _LEVEL)
@@ -100,7 +100,7 @@ def claims(activations: tuple[str, ...]) -> list[Claim]:
 
 
 def run_statistics(table: Any) -> Any:
-    """One row an activation and seed with the numbers that the claims compare, undamped; NaN where a run diverged.
+    """One row per activation and seed with the numbers that the claims compare, undamped; NaN where a run diverged.
 
     `length`, `cosine` and the shares `near_PART` at t = 1 and `centred_cosine` at t = 0: means over layers, before and
     after training; `largest_length` at t = 0, `deviation` at all t and `off_PART` = |exponent − 1| at SMALL: largest.
@@ -136,7 +136,7 @@ def decisions(table: Any) -> list[Decision]:
 
 
 def _differences(runs: Any, stated: list[Claim]) -> dict[str, Any]:
-    """By claim, one number a seed."""
+    """By claim, one number per seed."""
 
     def by_seed(column: str) -> Any:
         return runs.pivot(index="seed", columns="activation", values=column)

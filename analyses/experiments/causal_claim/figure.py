@@ -12,8 +12,8 @@ from elutheory.output.figures import look_of, style
 
 
 def draw(table: Any) -> Figure:
-    """Above: training loss, a panel a method (median over seeds, range). Below: gaps with 95 % intervals, and decrease
-    of ln loss in the next epoch of SGD by cosine and by mean share, all relative to the mean over activations."""
+    """Above: training loss, a panel per method (median over seeds, range). Below: gaps with 95 % intervals, and the
+    decrease of ln loss in the next epoch of SGD by cosine and by mean share, relative to the mean over activations."""
     with style():
         figure = Figure(figsize=(7.2, 4.6), layout="constrained")
         parts: Any = figure.subfigures(2, 1)

@@ -84,7 +84,7 @@ def test_cells(config: Config, tuning: pandas.DataFrame) -> list[Cell]:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row a run and epoch, first of the runs that tune, then of those that are compared; see COLUMNS."""
+    """One row per run and epoch, first of the runs that tune, then of those that are compared; see COLUMNS."""
     tuning = sweep.table(measure_cell, config, cells(config))
     test = sweep.table(measure_cell, config, test_cells(config, tuning))
     return pandas.concat([tuning, test], ignore_index=True)

@@ -8,7 +8,7 @@ from analyses.experiments.causal_claim.settings import ROUNDING
 
 
 def tuning_losses(tuning: Any) -> Any:
-    """One row an activation, method and learning rate, means over epochs and seeds: `validation`, ln of the lowest
+    """One row per activation, method and learning rate, means over epochs and seeds: `validation`, ln of the lowest
     validation loss so far, and `training`, ln of the training loss; inf where a run diverged."""
     runs = ["activation", "method", "learning_rate", "seed"]
     rows = tuning[(tuning["role"] == "tuning") & (tuning["epoch"] > 0)].copy()

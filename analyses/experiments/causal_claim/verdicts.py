@@ -73,7 +73,7 @@ DECISIVE = ("premise", "closeness", f"closed: {CENTRED}", f"closed: {NATURAL}")
 
 
 def run_statistics(table: Any) -> Any:
-    """One row an activation, method and seed of the test runs: `area` (mean over epochs of ln training loss), `final`
+    """One row per activation, method and seed of the test runs: `area` (mean over epochs of ln training loss), `final`
     (of the last epoch), means over epochs of cosine and shares. From where a run diverged its loss counts as the one
     before training, as if it had learned nothing; cosine and shares are those before."""
     runs = ["activation", "method", "seed"]
@@ -86,13 +86,13 @@ def run_statistics(table: Any) -> Any:
 
 
 def gaps(table: Any, outcome: str = "area", rival: str = "relu") -> dict[str, Any]:
-    """By method, `outcome` of the rival − ELU's, one a seed: above 0 where ELU is ahead."""
+    """By method, `outcome` of the rival − ELU's, one per seed: above 0 where ELU is ahead."""
     runs = run_statistics(table)
     return {method: paired_differences(runs[runs["method"] == method], outcome, rival, "elu") for method in METHODS}
 
 
 def predictions(table: Any) -> Any:
-    """One row a test run of plain SGD and epoch but the last: cosine, mean share and gradient share after the epoch,
+    """One row per test run of plain SGD and epoch but the last: cosine, mean share and gradient share after the epoch,
     and `decrease`, of ln training loss in the next, an update; each epoch's and seed's mean over activations taken off.
     Of runs that did not diverge, whose seeds alone are used."""
     rows = table[(table["role"] == "test") & (table["method"] == SGD) & (table["epoch"] > 0)].copy()

@@ -113,7 +113,7 @@ def states_of(net: Any) -> dict[str, Any]:
 
 
 def network_rows(config: Config, function: Activation, network: Any, inputs: Any, seed: int) -> list[dict[str, Any]]:
-    """Of one network in float64: a row a layer and state, and a row more a size of injected noise."""
+    """Of one network in float64: a row per layer and state, and a further row per size of injected noise."""
     rows: list[dict[str, Any]] = []
     layers, logits = hidden_layers(network, inputs)
     logit_variance = float(logits.var(0, correction=0).sum())

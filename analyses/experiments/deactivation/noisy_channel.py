@@ -67,7 +67,7 @@ def sampled_information(
     outer: int = 100,
     inner: int = 1000,
 ) -> tuple[float, float]:
-    """The same by nested Monte Carlo, and its standard error over independent replicates.
+    """The information by nested Monte Carlo, and its standard error over independent replicates.
 
     Mean of ln p(y | x) − ln p(y) over `outer` pairs, p(y) being the mean of the noise's density over `inner` fresh x:
     the logarithm of a mean is biased, upwards by about the kernel's relative variance over 2·`inner`.

@@ -38,7 +38,7 @@ class HiddenLayer:
 
 
 def hidden_layers(network: nn.Sequential, inputs: Tensor) -> tuple[list[HiddenLayer], Tensor]:
-    """The hidden layers of a fully connected network, and its logits (N, classes); a backward pass a class."""
+    """The hidden layers of a fully connected network, and its logits (N, classes); a backward pass per class."""
     nets, values, stream = [], [], inputs
     for layer in network:
         stream = layer(stream)

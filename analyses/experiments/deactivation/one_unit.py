@@ -20,7 +20,7 @@ _SAMPLED_EVERY = 4
 def unit_rows(
     function: Activation, means: Any, stds: Sequence[float], channel_noise: float, samples: int, replicates: int
 ) -> list[dict[str, Any]]:
-    """One a mean and standard deviation, `COLUMNS` in `settings.py` says of what.
+    """One row per mean and standard deviation; `COLUMNS` in `settings.py` says what it holds.
 
     The random numbers are the same for every activation.
     """

@@ -93,7 +93,7 @@ the deep state were added when small networks on digits had shown that most ELUs
 
 
 def run_statistics(table: Any) -> Any:
-    """One row an activation and seed with the numbers that the claims compare, means over hidden layers.
+    """One row per activation and seed with the numbers that the claims compare, means over hidden layers.
 
     NaN where a run diverged, or a layer has no pair in the state.
     """
@@ -214,7 +214,7 @@ def _deviations(rows: Any, expected: str, found: str, error: str) -> str:
 
 
 def _crossings(units: Any, column: str) -> list[str]:
-    """A line a leaky ReLU: up to which mean of the grid ELU's value is below, at that mean and all below it."""
+    """A line per leaky ReLU: up to which mean of the grid ELU's value is below, at that mean and all below it."""
     lines = []
     names = [name for name in units["activation"].unique() if name.startswith("leaky_relu")]
     for name in names if "elu" in set(units["activation"]) else []:

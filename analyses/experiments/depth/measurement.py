@@ -35,7 +35,7 @@ def cells(config: Config) -> list[Cell]:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row a network after its last epoch; COLUMNS says what it holds."""
+    """One row per network after its last epoch; COLUMNS says what it holds."""
     return sweep.table(measure_cell, config, cells(config))
 
 

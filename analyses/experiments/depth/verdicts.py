@@ -13,7 +13,10 @@ _LEVEL = 0.05
 
 
 def claims(depths: tuple[int, ...]) -> list[Claim]:
-    """A rival: the gap opens, where `depths` have both sides of SHALLOW, and one a depth; fixed before measuring."""
+    """Per rival: that the gap opens, where `depths` have both sides of SHALLOW, and one claim per depth.
+
+    All were fixed before measuring.
+    """
     both_sides = min(depths) <= SHALLOW < max(depths)
     opening = [
         Claim(
@@ -43,7 +46,7 @@ def claims(depths: tuple[int, ...]) -> list[Claim]:
 
 
 def gaps(table: Any, rival: str) -> Any:
-    """Test error of `rival` minus ELU's in %, one row a seed, one column a depth.
+    """Test error of `rival` minus ELU's in %, one row per seed, one column per depth.
 
     ±inf where one of the two diverged, 0 where both did.
     """
@@ -58,7 +61,7 @@ def gaps(table: Any, rival: str) -> Any:
 
 
 def opening(gap: Any) -> Any:
-    """The mean gap above SHALLOW hidden layers minus that up to SHALLOW, one a seed; 0 for inf − inf."""
+    """The mean gap above SHALLOW hidden layers minus that up to SHALLOW, one per seed; 0 for inf − inf."""
     deep = gap.columns > SHALLOW
     with np.errstate(invalid="ignore"):
         return (gap.loc[:, deep].mean(axis=1) - gap.loc[:, ~deep].mean(axis=1)).fillna(0.0)

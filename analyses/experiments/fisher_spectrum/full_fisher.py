@@ -37,7 +37,7 @@ def has_batch_statistics(network: nn.Module) -> bool:
 
 
 def centred(network: nn.Sequential, inputs: Float[Tensor, "examples features"]) -> nn.Sequential:
-    """The same function with incoming activations less their mean over `inputs` (B4), biases re-expressed.
+    """A network of equal outputs, whose incoming activations have no mean over `inputs` (B4), biases re-expressed.
 
     Each linear layer W a + b becomes W (a − m) + (b + W m), with m a constant from here on.
     """
@@ -70,7 +70,7 @@ class Translation(nn.Module):
 
 
 def score_rows(network: nn.Module, inputs: Float[Tensor, "examples features"], likelihood: str) -> dict[str, Tensor]:
-    """The rows s by parameter, (rows, *parameter), by reverse mode: one vector-Jacobian product a row.
+    """The rows s by parameter, (rows, *parameter), by reverse mode: one vector-Jacobian product per row.
 
     Batch normalisation takes the statistics of all `inputs`, through which the derivatives go too.
     """

@@ -31,7 +31,7 @@ _TICKS = {
 
 
 def draw(table: Any) -> Figure:
-    """A column a network; ratios of times with intervals of 95 % over the turns, of counts exact."""
+    """A column per network; ratios of times with intervals of 95 % over the turns, of counts exact."""
     networks = table["network"].unique().tolist()
     with style():
         figure = Figure(figsize=(7.2, 7.6), layout="constrained")

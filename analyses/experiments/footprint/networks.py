@@ -85,7 +85,7 @@ class HiddenLayer:
 
 
 def hidden_layers(network: nn.Sequential, shape: Sequence[int]) -> list[HiddenLayer]:
-    """One a shape; the network is on the device "meta", `shape` its inputs'."""
+    """One layer per shape; the network is on the device "meta", `shape` its inputs'."""
     found: list[HiddenLayer] = []
     values, start = torch.empty(*shape, device="meta"), None
     for place, layer in enumerate(network):

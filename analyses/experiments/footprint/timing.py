@@ -18,7 +18,7 @@ Timed = Callable[[int], dict[str, float]]
 
 
 def interleaved_seconds(timed: Mapping[str, Timed], repetitions: int, shortest: float) -> pandas.DataFrame:
-    """Columns variant, part, seed (the repetition) and value, seconds a call; after a call that does not count.
+    """Columns variant, part, seed (the repetition) and value, seconds per call; after a call that does not count.
 
     Every candidate is called as often in a row as one that takes `shortest` seconds has to be.
     """

@@ -65,7 +65,7 @@ def _stacked(layers: Iterable[Tensor]) -> np.ndarray:
 
 
 def compare(function: Activation, units: MeasuredUnits) -> pandas.DataFrame:
-    """The closed forms at the net inputs against the measured activations: one row a layer, columns from `layer` on."""
+    """The closed forms at the net inputs against the measured activations: a row per layer, columns from `layer` on."""
     net_std = np.sqrt(units.net_variance)
     by_unit = gaussian_moments(function, units.net_mean, net_std)
     terms = gram_charlier_terms(function, units.net_mean, net_std, units.skewness, units.excess_kurtosis)

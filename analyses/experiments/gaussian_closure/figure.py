@@ -14,7 +14,7 @@ from elutheory.output.figures import label_of, look_of, style
 
 
 def draw(table: pandas.DataFrame) -> Figure:
-    """Above: measured (points) and predicted (lines) median over units of the mean activation, a panel an activation.
+    """Above: measured (points) and predicted (lines) median over units of the mean activation, a panel per activation.
 
     Below: what M3 and M4 leave unexplained, and the net inputs' excess kurtosis. Means over seeds; bars and bands are
     their range.

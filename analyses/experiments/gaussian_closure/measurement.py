@@ -33,12 +33,12 @@ def cells(config: Config) -> list[Cell]:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row a run, recorded epoch and hidden layer; COLUMNS says what it holds."""
+    """One row per run, recorded epoch and hidden layer; COLUMNS says what it holds."""
     return sweep.table(measure_cell, config, cells(config))
 
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
-    """Train one network and measure it: one row a recorded epoch and hidden layer.
+    """Train one network and measure it: one row per recorded epoch and hidden layer.
 
     Initial weights (standard normal numbers times √(2/fan_in)) and batches depend on the seed alone, not on the
     activation. A run that diverges says when, and has no numbers from there on.

@@ -26,7 +26,7 @@ class Cell:
 
 
 def cells(config: Config) -> list[Cell]:
-    """One an activation. Raises InputError on repeated ones, ones not of the paper, and sizes below 1."""
+    """One cell per activation. Raises InputError on repeated ones, ones not of the paper, and sizes below 1."""
     chosen = config.activations
     if not chosen or len(set(chosen)) < len(chosen) or not OF_THE_PAPER.issuperset(chosen):
         known = ", ".join(sorted(OF_THE_PAPER))
@@ -38,7 +38,7 @@ def cells(config: Config) -> list[Cell]:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row an activation, seed and epoch; COLUMNS says what it holds."""
+    """One row per activation, seed and epoch; COLUMNS says what it holds."""
     return sweep.table(measure_cell, config, cells(config))
 
 

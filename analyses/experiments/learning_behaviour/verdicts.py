@@ -35,7 +35,7 @@ CLAIMS = tuple(
 
 
 def run_statistics(table: Any) -> Any:
-    """One row an activation and seed, with the numbers that the claims compare; inf for a run that diverged."""
+    """One row per activation and seed, with the numbers that the claims compare; inf for a run that diverged."""
     trained = table[table["epoch"] > 0].assign(
         distance=lambda runs: runs["unit_mean_median"].abs(),
         log_training_loss=lambda runs: np.log(np.maximum(runs["training_loss"], _ROUNDING)),

@@ -100,7 +100,7 @@ def _draw_curves(panel: Any, rows: Any, name: str) -> None:
 
 
 def _draw_maps(part: Any, compared: Any, reference: str) -> None:
-    """Ratios to the reference, a row an initialisation and activation."""
+    """Ratios to the reference, a row per initialisation and activation."""
     axes = part.subplots(1, len(MAPS), sharey=True)
     keys = compared[CURVE].drop_duplicates()
     index = pandas.MultiIndex.from_frame(keys)

@@ -44,7 +44,7 @@ def cells(config: Config) -> list[Cell]:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row a cell, activation, layer and statistic; COLUMNS says what it holds."""
+    """One row per cell, activation, layer and statistic; COLUMNS says what it holds."""
     return sweep.table(measure_cell, config, cells(config))
 
 

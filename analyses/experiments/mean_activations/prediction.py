@@ -26,7 +26,7 @@ _SMALLEST = 1e-12  # relative: an overlap below it is rounding
 def from_two_numbers(
     start: Start, architecture: Architecture, gram: Float[np.ndarray, "examples examples"]
 ) -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """Values and bands (the standard deviation of one network, P6), a row a layer, a column each of TWO_NUMBERS.
+    """Values and bands (the standard deviation of one network, P6), a row per layer, a column each of TWO_NUMBERS.
 
     `gram`: x·x'/features. Its mean diagonal and its mean, over two inputs drawn independently, are the two numbers. No
     bands for the gradient and for residual networks, nor a median where f falls somewhere: nan. Behind batch
@@ -62,7 +62,7 @@ def from_gram_matrix(
     features: int,
     damping: float,
 ) -> pandas.DataFrame:
-    """Values in the limit of infinite width, a row a layer, a column each of STATISTICS.
+    """Values in the limit of infinite width, a row per layer, a column each of STATISTICS.
 
     The median over units of the unit mean is taken for that of units whose mean net input is 0: E_x M(0, K_xx − r_x²/c)
     with r = K1/N, c = 1ᵀK1/N² and M(0, v) = E f(√v Z), what P2's median becomes where the inputs' norms and overlaps

@@ -33,7 +33,7 @@ def cells(config: Config) -> list[Cell]:
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row an activation, seed, hidden layer and quantity; COLUMNS says what it holds."""
+    """One row per activation, seed, hidden layer and quantity; COLUMNS says what it holds."""
     return sweep.table(measure_cell, config, cells(config))
 
 

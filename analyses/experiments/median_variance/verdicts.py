@@ -57,7 +57,7 @@ CLAIMS = (
 
 
 def run_statistics(table: Any) -> Any:
-    """One row an activation and seed, with the numbers that the claims compare; inf for a run that diverged."""
+    """One row per activation and seed, with the numbers that the claims compare; inf for a run that diverged."""
     layers = table.groupby(["activation", "seed", "quantity"])[["mean", "q50"]].mean().unstack("quantity")
     mean = layers["mean"]
     runs = pandas.DataFrame(

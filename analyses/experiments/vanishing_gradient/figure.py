@@ -20,7 +20,7 @@ _FACES = dict(zip(_LOSSES, ("full", "left", "none"), strict=True))
 
 
 def draw(table: Any) -> Figure:
-    """A column an initialisation: s by depth, all of it, then near 1; below, where float32 loses the gradient."""
+    """A column per initialisation: s by depth, all of it, then near 1; below, where float32 loses the gradient."""
     layers = table[table["kind"] == "layer"]
     starts = list(layers["initialisation"].unique())
     names = list(layers["activation"].unique())

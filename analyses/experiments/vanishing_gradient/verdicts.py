@@ -150,7 +150,7 @@ def predicted_losses(layers: Any) -> dict[str, float]:
 
 
 def within_margin(claim: Claim, errors: dict[Any, Any]) -> Decision:
-    """Of a claim that no error, one a network in every case, exceeds `claim.margin`.
+    """Of a claim that no error, one per network in every case, exceeds `claim.margin`.
 
     "holds": all cases' intervals (Hodges–Lehmann), simultaneous at the claim's level, lie within; "does not hold": one
     lies outside. The effect is that of the case whose error is largest. There is no p.
