@@ -214,6 +214,7 @@ class NumericFunction:
         ]
         self._pieces = tuple(stable_pieces)
         self._symbol = symbol
+        self.expressions = tuple(expressions)
         self._by_library: dict[Hashable, tuple[Mapping[str, Any], tuple[_Cell, ...]]] = {}
 
     def __call__(self, x: Any) -> Any:

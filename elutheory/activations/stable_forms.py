@@ -54,6 +54,14 @@ class Softplus(_StableFunction):
         return Logistic(self.argument)
 
 
+class LogCosh(_StableFunction):
+    """log(cosh(u))."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """The derivative by u."""
+        return sympy.tanh(self.argument)
+
+
 class Gaussian(_StableFunction):
     """exp(−u²/2)."""
 

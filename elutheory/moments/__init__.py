@@ -6,7 +6,7 @@ left), and there the variance is the claim (M7). What runs here are sums of posi
 * `floating_point`: `gaussian_moments`, for numpy and torch: start here.
 * `evaluation`: arrays of one shape, in chunks; limits at std = 0 and mean = ±inf.
 * `closed_forms/`: which activations have closed forms (M2), and these.
-* `quadrature`: all others, by composite Gauss–Legendre with an error estimate.
+* `quadrature/`: all others, by Taylor model or Gauss–Legendre panels, with their errors.
 * `torch_gradients`: first and second derivatives of tensors, from identities.
 * `certified`, `certified_balls`: as many digits as are asked for, every one proved (Arb), by two routes.
 * `command`, `typed_numbers`, `verification`, `report`, `figure`: `python -m elutheory.moments`.

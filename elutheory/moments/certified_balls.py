@@ -11,7 +11,16 @@ import sympy
 from flint import acb, arb, ctx, fmpq
 
 from elutheory.activations.pieces import Piece
-from elutheory.activations.stable_forms import Expm1, Gaussian, Log1p, Logistic, NormalDistribution, Softplus, stable
+from elutheory.activations.stable_forms import (
+    Expm1,
+    Gaussian,
+    Log1p,
+    LogCosh,
+    Logistic,
+    NormalDistribution,
+    Softplus,
+    stable,
+)
 from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.errors import InputError
 
@@ -86,6 +95,10 @@ def ball(expression: sympy.Basic, values: Mapping[sympy.Basic, Any], analytic: b
         if _real_part(u) > 0:  # log(1 + e^u), continued from the real axis without crossing its cut
             return u + _branch_cut("log", 1 + (-u).exp(), analytic)
         return _branch_cut("log", 1 + u.exp(), analytic)
+    if isinstance(expression, LogCosh):
+        u = ball(expression.args[0], values, analytic)
+        u = u if _real_part(u) > 0 else -u  # even, and continued from the positive axis
+        return u + _branch_cut("log", (1 + (-2 * u).exp()) / 2, analytic)
     raise InputError(f"certified digits know no {type(expression).__name__} as in {expression}.")
 
 

@@ -8,15 +8,14 @@ from jaxtyping import Float
 from elutheory.errors import InputError
 from elutheory.moments.closed_forms import closed_form
 from elutheory.moments.quadrature import integrals
-from elutheory.numerics.arrays import Array, library
+from elutheory.numerics.arrays import Array, is_torch, library, on_host, place_like
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
 
 # Short enough that temporaries stay in the processor's cache, long enough to outweigh the cost of a call.
 _CHUNK = {"numpy": 32768, "torch": 131072}
-_QUADRATURE_CHUNK = 64
-_TOLERANCE = {4: 1e-3, 8: 1e-8}
+_TOLERANCE = 1e-8
 
 
 def evaluate(
@@ -24,6 +23,8 @@ def evaluate(
 ) -> tuple[tuple[Float[Array, "*shape"], ...], float | None]:
     """The six moments for valid arrays of one shape and dtype, and the error estimate (None: closed form)."""
     form = closed_form(f)
+    if form is None:
+        return evaluate_by_quadrature(f, mean, std)
     xp = library(mean)
     shape = mean.shape
     mean, std = mean.reshape(-1), std.reshape(-1)
@@ -33,28 +34,44 @@ def evaluate(
     if any_special:
         safe_mean, safe_std = xp.where(special, 0.0 * std, mean), xp.where(special, 0.0 * std + 1.0, std)
     outputs = tuple(xp.empty_like(mean) for _ in range(6))
-    error: float | None = None
     size = mean.shape[0]
-    step = _CHUNK[xp.__name__] if form is not None else _QUADRATURE_CHUNK
-    if form is not None and xp is not numpy and mean.device.type != "cpu":
+    step = _CHUNK[xp.__name__]
+    if xp is not numpy and mean.device.type != "cpu":
         step = max(size, 1)
     # Rounding to 0 or to infinity is the right result, not news; masked branches may do anything.
     with numpy.errstate(all="ignore"):
         for start in range(0, size, step):
             chunk = slice(start, start + step)
-            if form is not None:
-                values = form.moments(safe_mean[chunk], safe_std[chunk])
-            else:
-                values, chunk_error = _integrated(f, safe_mean[chunk], safe_std[chunk])
-                error = max(error or 0.0, chunk_error)
+            values = form.moments(safe_mean[chunk], safe_std[chunk])
             for output, value in zip(outputs, values, strict=True):
                 output[chunk] = value
         if any_special:
             for output, value in zip(outputs, limits(f, mean[special], std[special]), strict=True):
                 output[special] = value
-    if form is None:
-        error = error or 0.0
-    return tuple(output.reshape(shape) for output in outputs), error
+    return tuple(output.reshape(shape) for output in outputs), None
+
+
+def evaluate_by_quadrature(
+    f: "Activation", mean: Float[Array, "*shape"], std: Float[Array, "*shape"]
+) -> tuple[tuple[Float[Array, "*shape"], ...], float]:
+    """As `evaluate`, for an activation without closed form: in float64 on the host, rounded to the dtype at last."""
+    shape = mean.shape
+    flat_mean, flat_std = on_host(mean).reshape(-1), on_host(std).reshape(-1)
+    special = (flat_std == 0) | ~numpy.isfinite(flat_mean)
+    outputs = numpy.empty((6, flat_mean.size))
+    error = 0.0
+    usual = numpy.flatnonzero(~special)
+    if usual.size:
+        result = integrals(f, flat_mean[usual], flat_std[usual])
+        _refuse_inaccurate(f, flat_mean[usual], flat_std[usual], result.scaled_errors.max(0))
+        outputs[:, usual], error = result.moments, float(result.errors.max())
+    with numpy.errstate(all="ignore"):
+        if special.any():
+            outputs[:, special] = limits(f, flat_mean[special], flat_std[special])
+        rounding = 2.0 ** -(24 if mean.dtype.itemsize == 4 else 53)
+        if is_torch(mean):
+            return tuple(place_like(output.reshape(shape), mean) for output in outputs), error + rounding
+        return tuple(output.reshape(shape).astype(mean.dtype) for output in outputs), error + rounding
 
 
 def limits(
@@ -69,24 +86,14 @@ def limits(
     return value, value * value + variance, variance, slope, slope * slope, log_slope
 
 
-def _integrated(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float]:
-    result = integrals(f, mean, std)
-    return result.moments, accepted_error(f, mean, std, result.error)
-
-
-def accepted_error(
-    f: "Activation", mean: Float[Array, " points"], std: Float[Array, " points"], error: Float[Array, " points"]
-) -> float:
-    """The largest estimate. Raises InputError above the tolerance."""
+def _refuse_inaccurate(f: "Activation", mean: Any, std: Any, error: Any) -> None:
+    """Raises InputError where an error estimate exceeds the tolerance."""
     worst = int(error.argmax())
-    largest = float(error[worst])
-    tolerance = _TOLERANCE[mean.dtype.itemsize]
-    if not largest <= tolerance:
+    if not error[worst] <= _TOLERANCE:
         raise InputError(
             f"quadrature finds the moments of {f} at mean = {float(mean[worst]):.6g}, std = {float(std[worst]):.6g} "
-            f"only to about {largest:.0e}; {tolerance:.0e} is required."
+            f"only to about {float(error[worst]):.0e}; {_TOLERANCE:.0e} is required."
         )
-    return largest
 
 
 def refuse_invalid(mean: Float[Array, "*shape"], std: Float[Array, "*shape"]) -> None:
@@ -103,7 +110,7 @@ def refuse_invalid(mean: Float[Array, "*shape"], std: Float[Array, "*shape"]) ->
             raise InputError(f"{name} must be {allowed}, not {first}{where}.")
 
 
-def _first_index(wrong: Any) -> int:
-    """The first index along axis 0 where anything is wrong."""
+def _first_index(wrong: Any) -> Any:
+    """Along axis 0."""
     rows = wrong.reshape(wrong.shape[0], -1)
     return [bool(row.any()) for row in rows].index(True)

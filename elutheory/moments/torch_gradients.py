@@ -1,14 +1,15 @@
-"""Gaussian moments of torch tensors: values as in numpy, derivatives from `ClosedForm.derivative`."""
+"""Gaussian moments of torch tensors: values as in numpy, derivatives from identities between moments."""
 
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from elutheory.errors import InputError
-from elutheory.moments.closed_forms import ClosedForm, closed_form
+from elutheory.moments.closed_forms import closed_form
 from elutheory.moments.closed_forms.form import HIGHEST_ORDER
-from elutheory.moments.evaluation import accepted_error, evaluate, limits, refuse_invalid
-from elutheory.moments.quadrature import integrals
+from elutheory.moments.evaluation import evaluate, refuse_invalid
+from elutheory.moments.quadrature import derivative_by_quadrature
+from elutheory.numerics.arrays import on_host, place_like
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -20,28 +21,8 @@ _CHUNK = 131072
 
 def torch_moments(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float | None]:
     """The six moments for tensors of one shape, dtype and device, and the error estimate (None: closed form)."""
-    if closed_form(f) is not None:
-        return _Moments.apply(mean, std, f), None  # pyright: ignore
-    return _quadrature(f, mean, std)
-
-
-def _quadrature(f: "Activation", mean: Any, std: Any) -> tuple[tuple[Any, ...], float]:
-    """Plain autograd through the rule; not available under `torch.func.vmap`, whose values cannot be checked."""
-    refuse_invalid(mean.detach(), std.detach())
-    if not (torch.is_grad_enabled() and (mean.requires_grad or std.requires_grad)):
-        values, error = evaluate(f, mean, std)
-        return values, error or 0.0
-    shape = mean.shape
-    mean, std = mean.reshape(-1), std.reshape(-1)
-    special = (std == 0) | ~torch.isfinite(mean)
-    result = integrals(
-        f, torch.where(special, torch.zeros_like(mean), mean), torch.where(special, torch.ones_like(std), std)
-    )
-    worst = accepted_error(f, mean, std, torch.where(special, 0.0, result.error.detach())) if mean.numel() else 0.0
-    values = result.moments
-    if special.any():
-        values = tuple(torch.where(special, a, b) for a, b in zip(limits(f, mean, std), values, strict=True))
-    return tuple(value.reshape(shape) for value in values), worst
+    error: list[float | None] = [0.0]
+    return _Moments.apply(mean, std, f, error), error[0]  # pyright: ignore
 
 
 def _batched_first(info: Any, in_dims: Any, tensors: tuple[Any, ...]) -> list[Any]:
@@ -56,13 +37,14 @@ def _batched_first(info: Any, in_dims: Any, tensors: tuple[Any, ...]) -> list[An
 
 class _Moments(torch.autograd.Function):
     @staticmethod
-    def forward(mean: Any, std: Any, f: "Activation") -> Any:
+    def forward(mean: Any, std: Any, f: "Activation", error: list[float | None]) -> Any:
         refuse_invalid(mean, std)
-        return evaluate(f, mean, std)[0]
+        values, error[0] = evaluate(f, mean, std)
+        return values
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        mean, std, f = inputs
+        mean, std, f, _ = inputs
         ctx.save_for_backward(mean, std)
         ctx.activation = f
         ctx.set_materialize_grads(False)
@@ -70,32 +52,36 @@ class _Moments(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         mean, std = ctx.saved_tensors
-        form = closed_form(ctx.activation)
+        f = ctx.activation
         by_mean = by_std = None
         for quantity, gradient in zip(_QUANTITIES, gradients, strict=True):
             if gradient is None:
                 continue
             if ctx.needs_input_grad[0]:
-                term = gradient * _order(mean, std, form, quantity, 1)
+                term = gradient * _order(mean, std, f, quantity, 1)
                 by_mean = term if by_mean is None else by_mean + term
             if ctx.needs_input_grad[1]:
-                term = gradient * _by_std(mean, std, form, quantity, 0)
+                term = gradient * _by_std(mean, std, f, quantity, 0)
                 by_std = term if by_std is None else by_std + term
-        return by_mean, by_std, None
+        return by_mean, by_std, None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, mean: Any, std: Any, f: "Activation") -> Any:  # pyright: ignore
-        return _Moments.apply(*_batched_first(info, in_dims, (mean, std)), f), (0,) * 6
+    def vmap(info: Any, in_dims: Any, mean: Any, std: Any, f: "Activation", error: Any) -> Any:  # pyright: ignore
+        return _Moments.apply(*_batched_first(info, in_dims, (mean, std)), f, error), (0,) * 6
 
 
 class _MeanDerivative(torch.autograd.Function):
     """∂^order of a moment by the mean."""
 
     @staticmethod
-    def forward(mean: Any, std: Any, form: ClosedForm, quantity: str, order: int) -> Any:
+    def forward(mean: Any, std: Any, f: "Activation", quantity: str, order: int) -> Any:
         shape = mean.shape
         mean = mean.reshape(-1).clamp(-_FAR, _FAR)
         std = std.reshape(-1).clamp_min(torch.finfo(std.dtype).tiny)
+        form = closed_form(f)
+        if form is None:
+            result = derivative_by_quadrature(f, quantity, order, on_host(mean), on_host(std))
+            return place_like(result, mean).reshape(shape)
         step = _CHUNK if mean.device.type == "cpu" else max(mean.numel(), 1)
         chunks = [
             form.derivative(quantity, order, mean[i : i + step], std[i : i + step])
@@ -105,7 +91,7 @@ class _MeanDerivative(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        mean, std, ctx.form, ctx.quantity, ctx.order = inputs
+        mean, std, ctx.activation, ctx.quantity, ctx.order = inputs
         ctx.save_for_backward(mean, std)
 
     @staticmethod
@@ -115,25 +101,25 @@ class _MeanDerivative(torch.autograd.Function):
             raise InputError("gaussian_moments has first and second derivatives; a third was asked for.")
         by_mean = by_std = None
         if ctx.needs_input_grad[0]:
-            by_mean = gradient * _order(mean, std, ctx.form, ctx.quantity, ctx.order + 1)
+            by_mean = gradient * _order(mean, std, ctx.activation, ctx.quantity, ctx.order + 1)
         if ctx.needs_input_grad[1]:
-            by_std = gradient * _by_std(mean, std, ctx.form, ctx.quantity, ctx.order)
+            by_std = gradient * _by_std(mean, std, ctx.activation, ctx.quantity, ctx.order)
         return by_mean, by_std, None, None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, mean: Any, std: Any, form: ClosedForm, quantity: str, order: int) -> Any:  # pyright: ignore
-        return _MeanDerivative.apply(*_batched_first(info, in_dims, (mean, std)), form, quantity, order), 0
+    def vmap(info: Any, in_dims: Any, mean: Any, std: Any, f: "Activation", quantity: str, order: int) -> Any:  # pyright: ignore
+        return _MeanDerivative.apply(*_batched_first(info, in_dims, (mean, std)), f, quantity, order), 0
 
 
-def _order(mean: Any, std: Any, form: Any, quantity: str, order: int) -> Any:
-    return _MeanDerivative.apply(mean, std, form, quantity, order)
+def _order(mean: Any, std: Any, f: Any, quantity: str, order: int) -> Any:
+    return _MeanDerivative.apply(mean, std, f, quantity, order)
 
 
-def _by_std(mean: Any, std: Any, form: Any, quantity: str, order: int) -> Any:
+def _by_std(mean: Any, std: Any, f: Any, quantity: str, order: int) -> Any:
     """∂_std of the `order`-th derivative: std times two orders more; Var = E f² − (E f)² adds ∂^order of 2 (E f')²."""
-    curvature = _order(mean, std, form, quantity, order + 2)
+    curvature = _order(mean, std, f, quantity, order + 2)
     if quantity == "variance":
-        F = [_order(mean, std, form, "mean", n + 1) for n in range(order + 1)]
+        F = [_order(mean, std, f, "mean", n + 1) for n in range(order + 1)]
         curvature = curvature + (
             2.0 * F[0] * F[0] if order == 0 else 4.0 * F[0] * F[1] if order == 1 else 4.0 * (F[1] * F[1] + F[0] * F[2])
         )

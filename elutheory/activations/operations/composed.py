@@ -6,6 +6,7 @@ from typing import Any
 
 Function = Callable[[Any], Any]
 _SQRT_HALF = math.sqrt(0.5)
+_LOG_2 = math.log(2.0)
 
 
 def composed_gaussian(exp: Function, floor: Function, clip: Function) -> Function:
@@ -31,3 +32,9 @@ def composed_normal_distribution(where: Callable[..., Any], erfcx: Function, gau
         return where(u < 0, tail, 1.0 - tail)
 
     return normal_distribution
+
+
+def log_cosh_far(u: Any, library: Any) -> Any:
+    """log(cosh(u)) away from its zero at u = 0, by the `log1p` and `exp` of `library`."""
+    magnitude = abs(u)
+    return magnitude - _LOG_2 + library.log1p(library.exp(-2.0 * magnitude))

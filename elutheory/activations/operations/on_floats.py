@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from elutheory.activations.operations.composed import composed_gaussian, composed_normal_distribution
+from elutheory.activations.operations.composed import composed_gaussian, composed_normal_distribution, log_cosh_far
 
 
 def _or_infinite(function: Callable[..., float]) -> Callable[..., float]:
@@ -74,6 +74,7 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "erfc": math.erfc,
         "Logistic": _float_logistic,
         "Softplus": lambda u: math.log1p(math.exp(-abs(u))) + max(u, 0.0) if u == u else u,
+        "LogCosh": lambda u: math.log1p(2.0 * math.sinh(0.5 * u) ** 2) if abs(u) < 1.0 else log_cosh_far(u, math),
         "Gaussian": _gaussian,
         "NormalDistribution": composed_normal_distribution(_where, _erfcx, _gaussian),
     }

@@ -27,6 +27,7 @@ def operations(context: Any) -> Mapping[str, Callable[..., Any]]:
         "erfc": context.erfc,
         "Logistic": lambda u: 1 / (1 + context.exp(-u)),
         "Softplus": lambda u: context.log1p(context.exp(-abs(u))) + max(u, 0),
+        "LogCosh": lambda u: abs(u) + context.log1p(context.expm1(-2 * abs(u)) / 2),
         "Gaussian": lambda u: context.exp(-u * u / 2),
         # mpmath's erfc fails beyond 1e154; at 1e100 it is already 1e-(10^199).
         "NormalDistribution": lambda u: context.erfc(-min(max(u, -1e100), 1e100) / context.sqrt(2)) / 2,

@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from elutheory.activations.operations.composed import composed_gaussian, composed_normal_distribution
+from elutheory.activations.operations.composed import composed_gaussian, composed_normal_distribution, log_cosh_far
 
 _gaussian = composed_gaussian(np.exp, np.floor, lambda u: np.clip(u, -64.0, 64.0))
+
+
+def _log_cosh(u: Any) -> Any:
+    result = log_cosh_far(u, np)
+    near = np.abs(u) < 1.0
+    if near.any():
+        result = np.where(near, np.log1p(2.0 * np.sinh(0.5 * np.where(near, u, 0.0)) ** 2), result)
+    return result
+
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
@@ -31,6 +40,7 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "erfc": special.erfc,
         "Logistic": special.expit,
         "Softplus": lambda u: np.log1p(np.exp(-np.abs(u))) + np.maximum(u, 0.0),
+        "LogCosh": _log_cosh,
         "Gaussian": _gaussian,
         "NormalDistribution": composed_normal_distribution(np.where, special.erfcx, _gaussian),
         "where": np.where,

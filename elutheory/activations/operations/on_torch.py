@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from elutheory.activations.definitions import SOFTPLUS_THRESHOLD
-from elutheory.activations.operations.composed import composed_gaussian, composed_normal_distribution
+from elutheory.activations.operations.composed import composed_gaussian, composed_normal_distribution, log_cosh_far
 
 _gaussian = composed_gaussian(torch.exp, torch.floor, lambda u: u.clamp(-64.0, 64.0))
 
@@ -31,6 +31,9 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "erfc": torch.erfc,
         "Logistic": torch.sigmoid,
         "Softplus": lambda u: torch.nn.functional.softplus(u, threshold=SOFTPLUS_THRESHOLD),
+        "LogCosh": lambda u: torch.where(
+            u.abs() < 1.0, torch.log1p(2.0 * torch.sinh(0.5 * u.clamp(-1.0, 1.0)) ** 2), log_cosh_far(u, torch)
+        ),
         "Gaussian": _gaussian,
         "NormalDistribution": composed_normal_distribution(torch.where, torch.special.erfcx, _gaussian),
         "where": torch.where,

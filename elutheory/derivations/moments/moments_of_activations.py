@@ -13,7 +13,16 @@ import sympy
 
 from elutheory.activations.activation_function import Activation, activation, as_activation
 from elutheory.activations.pieces import Piece
-from elutheory.derivations.expectations.checks import DIGITS, Node, Point, check_heat_equation, check_value, quadrature
+from elutheory.derivations.expectations.checks import (
+    DIGITS,
+    Node,
+    Point,
+    check_heat_equation,
+    check_value,
+    length_of,
+    quadrature,
+    quadrature_and_size,
+)
 from elutheory.derivations.expectations.functions import phi
 from elutheory.derivations.expectations.integrals import (
     NoClosedForm,
@@ -278,23 +287,26 @@ def _match_quadrature(
 ) -> None:
     right = _formula(statement, left, moment_formulas(function))
     for point in points:
-        check_value(right, point, integral(numeric, point))
+        check_value(right, point, *integral(numeric, point))
 
 
-def _expectation_integral(integrand: Callable[[Node], Any], function: Activation, point: Point) -> Any:
-    return quadrature(function, point, integrand)
+def _expectation_integral(integrand: Callable[[Node], Any], function: Activation, point: Point) -> tuple[Any, Any]:
+    return quadrature_and_size(function, point, integrand)
 
 
 @cache
-def _variance_integral(function: Activation, point: Point) -> Any:
+def _variance_integral(function: Activation, point: Point) -> tuple[Any, Any]:
     mean = quadrature(function, point, INTEGRANDS["mean"])
-    return quadrature(function, point, lambda at: (at.value - mean) ** 2)
+    return quadrature_and_size(function, point, lambda at: (at.value - mean) ** 2)
 
 
 def _points(function: Activation, constants: Mapping[sympy.Symbol, Any]) -> tuple[Point, ...]:
-    """Random exact points: mu in [−2, 2], sigma in [1/4, 2], parameters in [1/2, 5/2]."""
+    """Random exact points: mu in [−2, 2], sigma in [1/4, 2], in lengths of f; parameters in [1/2, 5/2]."""
     generator = random.Random(1511_07289)  # noqa: S311 - examples, not secrets
     parameters: list[Any] = sorted(function.expression.free_symbols - {function.symbol, *constants}, key=str)
+
+    numeric: Any = function.expression.xreplace(dict(constants))
+    length = length_of(numeric)
 
     def draw(low: int, high: int) -> Any:
         return sympy.Rational(generator.randint(16 * low, 16 * high), 64)
@@ -302,8 +314,8 @@ def _points(function: Activation, constants: Mapping[sympy.Symbol, Any]) -> tupl
     return tuple(
         Point(
             (
-                (mu, draw(-8, 8)),
-                (sigma, draw(1, 8)),
+                (mu, length * draw(-8, 8)),
+                (sigma, length * draw(1, 8)),
                 *((parameter, draw(2, 10)) for parameter in parameters),
                 *constants.items(),
             )

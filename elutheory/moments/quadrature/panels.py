@@ -1,0 +1,344 @@
+"""Composite Gauss–Legendre in t = (x − mean)/std: panels end at kinks, and close in on where f changes fast.
+
+Ends are kinks, geometric distances from transitions, and steps of two standard deviations. They reach nine standard
+deviations, and to the end of double precision where the integrand does not vanish before. What a panel leaves is
+estimated from the decay of its Legendre coefficients; panels that leave too much are halved. The errors handed on add
+what rounding does to the sums. float64 numpy arrays; (n, panels, nodes) inside.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy
+
+from elutheory.activations.activation_function import Activation
+from elutheory.activations.kinks import jumps
+from elutheory.errors import InputError
+from elutheory.moments.quadrature.features import highest_frequency, parity
+from elutheory.numerics.normal_tails import DENSITY_AT_ZERO
+from elutheory.numerics.quadrature import antiderivative, gauss_legendre, legendre_coefficients
+
+REACH = 38.5  # phi is subnormal beyond
+_NODES = 16
+_STEP = 2.25  # standard deviations; with 16 nodes the density's own error on a panel is below 1e-17
+_CORE = 9.0
+_NEAREST = 1.5  # lengths from a transition to the first panel's end
+_RATIO = 3.0  # of successive distances from a transition: 16 nodes leave 3.7^-32 of a pole in its middle
+_INNER = numpy.array([-9.0, -6.0, -3.0, -1.5, 0.0, 1.5, 3.0, 6.0, 9.0])
+_OUTER = numpy.array([10.5, 13.0, 17.0, 23.0, 30.0, REACH])
+_NOTHING = 1e-18  # of the largest integrand, beyond the core
+_SETTLED = 1e-15  # of the sums, by an estimate that is itself too large
+_ROUNDS = 12  # of halving: from two standard deviations down to 5e-4
+_MOST_PANELS = 2000
+_NUMBERS_AT_ONCE = 24_000  # temporaries of 200 kB stay in the processor's cache
+_SHORT = 1e-2
+_LEANING = 0.25  # |mean|/std up to which an odd function's halves cancel so far that they are added before
+_EPS = 2.0**-52
+_TINY = 2.0**-1022
+
+
+def by_panels(integrand: Any, mean: Any, std: Any) -> tuple[Any, Any]:
+    """mean, second moment, variance, slope mean, slope second moment, mean log slope; their relative errors: (6, n)."""
+    found, errors = numpy.empty((6, mean.size)), numpy.empty((6, mean.size))
+    with numpy.errstate(all="ignore"):
+        for rows, reach in chunks(integrand, mean, std):
+            found[:, rows], errors[:, rows] = _settled(integrand, mean[rows], std[rows], reach)
+    return found, errors
+
+
+def chunks(integrand: Any, mean: Any, std: Any) -> Iterator[tuple[Any, Any]]:
+    """Rows of one reach that need about as many panels, few enough for the cache; and their reach."""
+    reach = numpy.where(_is_wide(integrand, mean, std), REACH, _CORE)
+    order = numpy.lexsort((std, reach))
+    start = 0
+    while start < mean.size:
+        last = order[min(start + 256, mean.size - 1)]
+        panels = _edges(integrand, mean[[last]], std[[last]], reach[[last]]).shape[1]
+        rows = order[start : start + max(1, _NUMBERS_AT_ONCE // (_NODES * panels))]
+        rows = rows[reach[rows] == reach[rows[0]]]
+        yield rows, reach[rows]
+        start += rows.size
+
+
+def _is_wide(integrand: Any, mean: Any, std: Any) -> Any:
+    """Whether anything counts beyond nine standard deviations: a transition there, or f or f' that grows towards it."""
+    places, _ = integrand.places
+    away = numpy.abs(places - mean[:, None]) / std[:, None]
+    wide = ((away > _CORE - 1.0) & (away < REACH)).any(1)
+    t = numpy.concatenate([_INNER, -_OUTER, _OUTER])
+    x = mean[:, None] + std[:, None] * t
+    density = numpy.exp(-0.5 * t * t)
+    for values in (integrand.activation(x), integrand.activation.derivative(x)):
+        size = numpy.abs(values)
+        for weighted in (size * density, size * size * density):
+            wide |= ~(weighted[:, _INNER.size :].max(1) <= _NOTHING * weighted[:, : _INNER.size].max(1))
+    return wide
+
+
+def _settled(integrand: Any, mean: Any, std: Any, reach: Any) -> tuple[Any, Any]:
+    """As `by_panels`, for rows of one reach: panels are halved until all are settled, or nothing more can be had."""
+    symmetry = parity(integrand.activation)
+    # close to the centre of an odd or even function its halves cancel: nodes about 0, the density tilted to the mean
+    tilted = (numpy.abs(mean) <= _LEANING * std) & (symmetry != 0)
+    tilt = numpy.where(tilted, mean / std, 0.0)
+    centre = numpy.where(tilted, 0.0, mean)
+    found, errors = numpy.empty((6, mean.size)), numpy.empty((6, mean.size))
+    for rows, done, panels in settled_panels(integrand, mean, std, centre, tilt, reach):
+        found[:, rows[done]], errors[:, rows[done]] = (
+            result[:, done] for result in panels.moments_and_errors(symmetry, tilted[rows])
+        )
+    return found, errors
+
+
+def settled_panels(
+    integrand: Any, mean: Any, std: Any, centre: Any, tilt: Any, reach: Any
+) -> Iterator[tuple[Any, Any, "Panels"]]:
+    """(rows, which of them are settled, their panels), until every row was settled once; all rows of one reach."""
+    edges = _edges(integrand, centre, std, reach)
+    rows = numpy.arange(mean.size)
+    for attempt in range(_ROUNDS + 1):
+        _refuse_many(integrand.activation, mean[rows], std[rows], edges.shape[1])
+        panels = Panels(integrand, mean[rows], std[rows], centre[rows], tilt[rows], edges)
+        unsettled = panels.unsettled
+        again = unsettled.any(1) & (attempt < _ROUNDS)
+        if again.sum() > 0.7 * again.size:
+            again[:] = True  # sorting out the few that are settled costs more
+        if not again.all():
+            yield rows, ~again, panels
+        if not again.any():
+            return
+        middles = numpy.where(unsettled, 0.5 * (edges[:, 1:] + edges[:, :-1]), edges[:, -1:])
+        edges = _compact(numpy.concatenate([edges, middles], 1)[again])
+        rows = rows[again]
+
+
+# --- the panels' ends ----------------------------------------------------------------------------------------------
+
+
+def _edges(integrand: Any, centre: Any, std: Any, reach: Any) -> Any:
+    """Panel ends in t, (n, panels + 1), increasing, those that are not needed moved to the upper end."""
+    places, lengths = integrand.places
+    count = round(2.0 * reach[0] / _STEP)
+    frequency = highest_frequency(integrand.activation)
+    if frequency > 0:
+        # at most half a period on a panel
+        count = max(count, int(min(2.0 * reach[0] * frequency * std.max() / 3.0, 1e9)) + 1)
+        _refuse_many(integrand.activation, centre, std, count)
+    step = 2.0 * reach[0] / count
+    fixed = numpy.linspace(-reach[0], reach[0], count + 1) + 0.0 * centre[:, None]
+    inner = slice(1, count)
+    rows = []
+    for place, length in zip(places, lengths, strict=True):
+        here = ((place - centre) / std)[:, None]
+        unit = (length / std)[:, None]
+        steep = unit < 0.75 * step
+        # an end of the grid close to a kink or a steep transition would only cut off a sliver
+        sliver = steep & (numpy.abs(fixed[:, inner] - here) < 0.3 * step)
+        fixed[:, inner] = numpy.where(sliver, numpy.nan, fixed[:, inner])
+        rows.append(numpy.where(steep, here, numpy.nan))
+        if length > 0 and steep.any():
+            levels = int(numpy.ceil(numpy.log(0.75 * step / unit.min()) / numpy.log(_RATIO))) + 1
+            offsets = unit * (_NEAREST * _RATIO ** numpy.arange(levels))
+            offsets = numpy.where(steep & (offsets <= 0.75 * step), offsets, numpy.nan)
+            rows += [here - offsets, here + offsets]
+    edges = numpy.concatenate([fixed, *rows], 1)
+    low, high = -reach[:, None], reach[:, None]
+    return _compact(numpy.where(edges < high, numpy.maximum(edges, low), high))
+
+
+def _compact(edges: Any) -> Any:
+    """Sorted; empty panels moved to the upper end, and cut off where every row has one."""
+    edges = numpy.sort(edges, 1)
+    high = edges[:, -1:]
+    edges[:, 1:] = numpy.where(edges[:, 1:] == edges[:, :-1], high, edges[:, 1:])
+    edges.sort(1)
+    return edges[:, : int((edges < high).sum(1).max()) + 1]
+
+
+def _refuse_many(activation: Activation, mean: Any, std: Any, panels: int) -> None:
+    if panels > _MOST_PANELS:
+        worst = int(std.argmax())
+        raise InputError(
+            f"quadrature of the moments of {activation} at mean = {float(mean[worst]):.6g}, "
+            f"std = {float(std[worst]):.6g} would take {panels} panels; {_MOST_PANELS} are possible."
+        )
+
+
+# --- sums over the nodes --------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _legendre() -> tuple[Any, Any, Any]:
+    """Nodes, weights, and the matrix from values at the nodes to the first and the last two Legendre coefficients."""
+    nodes, weights = gauss_legendre(_NODES)
+    return nodes, weights, legendre_coefficients(_NODES)[:, [0, -2, -1]]
+
+
+class Panels:
+    """f, f' and ln f' at the nodes x = centre + std·t of panels, X having its mean at t = tilt; sums over them."""
+
+    def __init__(self, integrand: Any, mean: Any, std: Any, centre: Any, tilt: Any, edges: Any) -> None:
+        nodes, weights, _ = _legendre()
+        self.integrand, self.mean, self.std, self.centre, self.tilt = integrand, mean, std, centre, tilt
+        self.edges = edges
+        middle, self.half = 0.5 * (edges[:, 1:] + edges[:, :-1]), 0.5 * (edges[:, 1:] - edges[:, :-1])
+        self.t = middle[:, :, None] + self.half[:, :, None] * nodes
+        self.lengths = self.half[:, :, None] * weights
+        self.density = DENSITY_AT_ZERO * numpy.exp(-0.5 * (self.t - tilt[:, None, None]) ** 2)
+        self.x = self._inside(centre[:, None, None] + std[:, None, None] * self.t, middle)
+        self.values = self._products(*integrand(self.x))
+
+    @staticmethod
+    def _products(value: Any, slope: Any, logarithm: Any) -> list[Any]:
+        """f, f², f', f'², and ln f' where it is a function."""
+        found = [value, value * value, slope, slope * slope]
+        return found if logarithm is None else [*found, logarithm]
+
+    def _inside(self, x: Any, middle: Any) -> Any:
+        """x, which rounding may have carried beyond a kink, on the panel's own side of it."""
+        for kink in self.integrand.kinks:
+            above = (middle > ((kink - self.centre) / self.std)[:, None])[:, :, None]
+            low, high = numpy.nextafter(kink, -numpy.inf), numpy.nextafter(kink, numpy.inf)
+            x = numpy.where(above, numpy.maximum(x, high), numpy.minimum(x, low))
+        return x
+
+    @cached_property
+    def weight(self) -> Any:
+        """Gauss–Legendre weights times the density."""
+        return self.lengths * self.density
+
+    @cached_property
+    def _sums(self) -> list[Any]:
+        return [_dot(self.weight, g) for g in self.values]
+
+    @cached_property
+    def _sizes(self) -> list[Any]:
+        """Σ w |g|."""
+        return [_dot(self.weight, numpy.abs(g)) for g in self.values]
+
+    @cached_property
+    def _remainders(self) -> dict[int, Any]:
+        """What each panel leaves of ∫ f² phi and ∫ f'² phi as shares of them, (n, panels); f and f' are smoother.
+
+        Legendre coefficients of an analytic integrand fall like ρ^-k, and Gauss's rule of degree n errs by those
+        beyond 2 n: by the square of the last of n coefficients over the first.
+        """
+        _, _, ends = _legendre()
+        found = {}
+        for index in (1, 3):
+            coefficients = numpy.abs((self.values[index] * self.density) @ ends)
+            first, tail = coefficients[:, :, 0], numpy.maximum(coefficients[:, :, 1], coefficients[:, :, 2])
+            left = numpy.where(first > 0, self.half * tail * (tail / first), 0.0)
+            found[index] = left / numpy.maximum(self._sums[index], _TINY)[:, None]
+        return found
+
+    @cached_property
+    def unsettled(self) -> Any:
+        """The panels that leave more than 1e-16 of the sums, (n, panels)."""
+        return (self._remainders[1] > _SETTLED) | (self._remainders[3] > _SETTLED)
+
+    def moments_and_errors(self, symmetry: int, tilted: Any) -> tuple[Any, Any]:
+        """The moments and what they may be off by, relative to themselves, (6, n) each."""
+        sums, sizes = list(self._sums), list(self._sizes)
+        rows = numpy.flatnonzero(tilted)
+        if rows.size:
+            # E g = e^{−tilt²/2} E[g(std Z) sinh(tilt Z)] for odd g: f itself, or the slope of an even f
+            odd = 0 if symmetry < 0 else 2
+            halves = numpy.expm1((-2.0 * self.tilt[rows])[:, None, None] * self.t[rows])
+            terms = -0.5 * self.weight[rows] * halves
+            sums[odd], sizes[odd] = sums[odd].copy(), sizes[odd].copy()
+            sums[odd][rows] = _dot(terms, self.values[odd][rows])
+            sizes[odd][rows] = numpy.abs(sums[odd][rows])
+        left = [self._remainders[index].sum(1) for index in (1, 3)]
+        errors = [
+            _relative((left[index // 2 % 2] + 2.0 * _EPS) * size, total)
+            for index, (size, total) in enumerate(zip(sizes, sums, strict=True))
+        ]
+        for index, moved in self._moved_by_rounding(sums):
+            errors[index] = errors[index] + moved
+        variance, error_of_variance = self._variance(sums[0])
+        sums.insert(2, variance)
+        errors.insert(2, error_of_variance + errors[3])
+        if len(sums) == 5:
+            sums.append(numpy.full_like(variance, self.integrand.logarithm))
+            errors.append(numpy.zeros_like(variance))
+        found, relative = numpy.stack(sums), numpy.stack(errors) + self._left_at_the_ends
+        relative[:5] = numpy.where(numpy.isfinite(found[:5]), relative[:5], numpy.inf)
+        return found, numpy.where(numpy.isnan(relative), 0.0, relative)
+
+    @cached_property
+    def _left_at_the_ends(self) -> Any:
+        """What the last nodes at either end of the panels hold of the sums: more may lie beyond them."""
+        largest = numpy.zeros(self.mean.size)
+        for g, size in zip(self.values, self._sizes, strict=True):
+            ends = numpy.fmax(*(numpy.abs(g[:, k, k] * self.density[:, k, k]) for k in (0, -1)))
+            largest = numpy.fmax(largest, numpy.where(ends > _TINY, ends / size, 0.0))
+        return numpy.where(largest > _EPS, largest, 0.0)
+
+    def _variance(self, mean_of_f: Any) -> tuple[Any, Any]:
+        """Var f and its relative error by rounding."""
+        deviations = self.values[0] - mean_of_f[:, None, None]
+        variance = _dot(self.weight * deviations, deviations)
+        second = self._sizes[1]
+        error = 4.0 * _EPS * numpy.sqrt(second / numpy.maximum(variance, _TINY))
+        close = numpy.flatnonzero(variance < 1e-3 * second)
+        if close.size:
+            # f(x) − f(mean) loses its digits: take the sum of f' from the mean outwards, exact to the last ones
+            increments, weight = self._increments(close), self.weight[close]
+            deviations = increments - _dot(weight, increments)[:, None, None]
+            variance[close] = _dot(weight * deviations, deviations)
+            error[close] = 8.0 * _EPS
+        return variance, error
+
+    def _increments(self, rows: Any) -> Any:
+        """f(x) less f at the panel end next to the mean, at every node of the given rows."""
+        slopes = self.values[2][rows] * (self.half[rows] * self.std[rows, None])[:, :, None]
+        matrix = antiderivative(_NODES)
+        from_start, to_end = slopes @ matrix, slopes @ matrix[::-1, ::-1]
+        panels = slopes @ _legendre()[1]
+        right = self.edges[rows, :-1] >= self.tilt[rows, None]
+        none = numpy.zeros_like(panels[:, :1])
+        before = numpy.cumsum(numpy.where(right, panels, 0.0), 1)
+        before = numpy.concatenate([none, before[:, :-1]], 1)[:, :, None]
+        after = numpy.cumsum(numpy.where(right, 0.0, panels)[:, ::-1], 1)[:, ::-1]
+        after = numpy.concatenate([after[:, 1:], none], 1)[:, :, None]
+        increments = numpy.where(right[:, :, None], before + from_start, -(after + to_end))
+        for at, jump in jumps(self.integrand.activation, 0):
+            place = ((at - self.centre[rows]) / self.std[rows])[:, None, None]
+            increments = increments + jump * (1.0 * (self.t[rows] > place))
+        return increments
+
+    def _moved_by_rounding(self, sums: list[Any]) -> list[tuple[int, Any]]:
+        """By how much the sums move, relative, when every x does by a rounding of its own.
+
+        That is much where std, or a length on which f changes, is far below |x|.
+        """
+        places, lengths = self.integrand.places
+        if (lengths < _SHORT * numpy.abs(places))[lengths > 0].any():
+            rows = numpy.arange(self.mean.size)
+        else:
+            rows = numpy.flatnonzero(self.std < _SHORT * numpy.abs(self.mean))
+        if not rows.size:
+            return []
+        x = self.x[rows]
+        moved = numpy.where(x > 0, x * (1.0 + _EPS), x * (1.0 - _EPS))
+        weight = self.weight[rows]
+        found = []
+        for index, g in enumerate(self._products(*self.integrand(moved))):
+            change = numpy.zeros(self.mean.size)
+            total = sums[index][rows]
+            terms = weight * (g - self.values[index][rows])
+            change[rows] = _relative(numpy.sqrt(_dot(terms, terms)), total)
+            found.append((index, change))
+        return found
+
+
+def _dot(a: Any, b: Any) -> Any:
+    """Σ a b over panels and nodes, (n,)."""
+    return numpy.einsum("npk,npk->n", a, b)
+
+
+def _relative(error: Any, value: Any) -> Any:
+    """error/|value|; 0 where both lie below the normal numbers."""
+    return numpy.where(error <= _TINY, 0.0, error / numpy.maximum(numpy.abs(value), _TINY))
