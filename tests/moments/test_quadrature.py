@@ -173,7 +173,7 @@ def test_far_values_in_one_call() -> None:
 
 
 def test_float32_is_rounded_float64() -> None:
-    mean, std = np.float32([0.0, 1e-3, -5.0, 2.0]), np.float32([1e-6, 1e-3, 1.0, 30.0])
+    mean, std = np.array([0.0, 1e-3, -5.0, 2.0], dtype=np.float32), np.array([1e-6, 1e-3, 1.0, 30.0], dtype=np.float32)
     for name in FUNCTIONS:
         narrow = gaussian_moments(name, mean, std)
         wide = gaussian_moments(name, mean.astype(float), std.astype(float))
