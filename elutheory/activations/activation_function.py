@@ -55,7 +55,8 @@ class Activation:
     `expression` is the one definition, a sympy expression in the real `symbol` x. A call, and `derivative`, take a
     float, int, numpy array or scalar, torch tensor or mpmath.mpf, and give back the same kind, shape, dtype and
     device; integers become float64 (torch: the default dtype). NaN gives NaN, ±inf the limit. torch results are
-    differentiable, derivatives included, and work under `torch.func`.
+    differentiable to any order, in backward and forward mode and under `torch.func`, by derivatives that keep their
+    digits in saturation.
     """
 
     name: str
@@ -136,7 +137,9 @@ class Activation:
         """torch.nn's own module, parameters set, not in place; a module calling this activation where torch has none.
 
         nn.Softplus gets threshold 40, so that it agrees in float64 too; nn.GELU is the exact erf form. nn.CELU's own
-        gradient has only float32 accuracy unless 1/alpha is a float32 number (torch 2.13).
+        gradient has only float32 accuracy unless 1/alpha is a float32 number, and the gradients of nn.Tanh, nn.Sigmoid
+        and nn.GELU round to 0 in saturation (torch 2.13: from |x| = 9 on in float32). Where that matters,
+        `elutheory.activations.torch_module.ActivationModule(function)` calls this activation, whose gradients do not.
         """
         self.refuse_symbolic()
         # torch is loaded only for its modules

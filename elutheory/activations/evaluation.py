@@ -201,6 +201,13 @@ def _torch_operations() -> Mapping[str, Any]:
     return OPERATIONS
 
 
+def _torch_differentiable() -> Callable[..., Any]:
+    # torch is not loaded for numpy users
+    from elutheory.activations.operations.differentiated import differentiable  # noqa: PLC0415
+
+    return differentiable
+
+
 class NumericFunction:
     """The function of the given pieces, or with `order=1` its derivative piece by piece, on numbers and arrays."""
 
@@ -215,6 +222,8 @@ class NumericFunction:
         self._pieces = tuple(stable_pieces)
         self._symbol = symbol
         self.expressions = tuple(expressions)
+        self._order = order
+        self._derivative: NumericFunction | None = None
         self._by_library: dict[Hashable, tuple[Mapping[str, Any], tuple[_Cell, ...]]] = {}
 
     def __call__(self, x: Any) -> Any:
@@ -240,6 +249,14 @@ class NumericFunction:
         raise InputError(
             f"an activation takes a real float, int, numpy array, torch tensor or mpmath.mpf, not {type(x).__name__}."
         )
+
+    def differentiated(self) -> "NumericFunction":
+        """The derivative, piece by piece."""
+        if self._derivative is None:
+            derivative = NumericFunction(self._pieces, self._symbol, order=1)
+            derivative._order = self._order + 1
+            self._derivative = derivative
+        return self._derivative
 
     def _prepared(self, library: Hashable, operations: Callable[[], Mapping[str, Any]]) -> Any:
         if library not in self._by_library:
@@ -291,8 +308,18 @@ class NumericFunction:
             raise InputError(f"torch arguments must be real floating point or integers, not {x.dtype}.")
         if not x.is_floating_point():
             x = x.to(torch.get_default_dtype())
-        operations, cells = self._prepared("torch", _torch_operations)
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        return _torch_differentiable()(self, wide).to(x.dtype)
+
+    def on_tensor(self, x: Any) -> Any:
+        """The values at a floating-point tensor of 32 bits or more; autograd through them loses digits in the tails.
+
+        Derivatives are sums that cancel near their own zeros: those of float32 are evaluated in float64 and rounded,
+        where the device has that (Apple's has not).
+        """
+        torch = sys.modules["torch"]
+        operations, cells = self._prepared("torch", _torch_operations)
+        wide = x.double() if self._order and x.device.type != "mps" else x
         return _on_array(wide, cells, operations, torch.finfo(wide.dtype).max).to(x.dtype)
 
 

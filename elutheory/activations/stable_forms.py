@@ -4,6 +4,7 @@
 derivative is again in stable form, hence the derivative of a stable expression needs no second thought.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import sympy
@@ -98,7 +99,7 @@ def _stable_sum(expression: Any) -> Any:
     """Pairs of terms `r g + c r`, with g an exponential, error function, hyperbolic tangent or logistic function."""
     terms = list(expression.args)
     for term in terms:
-        for factor in (factor for factor in sympy.Mul.make_args(term) if factor.free_symbols):
+        for factor in _factors(term):
             for offset, replacement in _cancelling_pairs(factor):
                 rest = term / factor
                 partner = offset * rest
@@ -109,13 +110,25 @@ def _stable_sum(expression: Any) -> Any:
     return expression
 
 
+def _factors(term: Any) -> Iterator[Any]:
+    """The factors of a term that have a symbol, and the bases of those that are squares or higher powers."""
+    for factor in sympy.Mul.make_args(term):
+        if factor.free_symbols:
+            yield factor
+            base, exponent = factor.as_base_exp()
+            if exponent.is_Integer and exponent > 1:
+                yield base
+
+
 def _cancelling_pairs(g: Any) -> list[tuple[Any, Any]]:
-    """Pairs (c, stable form of g + c)."""
+    """Pairs (c, stable form of g + c); c is a constant or another function."""
     if isinstance(g, sympy.exp):
         return [(sympy.Integer(-1), Expm1(g.args[0]))]
     if isinstance(g, sympy.erf):
         u: Any = g.args[0]
         return [(sympy.Integer(1), _complementary_error(-u)), (sympy.Integer(-1), -_complementary_error(u))]
+    if isinstance(g, sympy.erfc):
+        return [(sympy.Integer(-2), -2 * NormalDistribution(sympy.sqrt(2) * g.args[0]))]
     if isinstance(g, sympy.tanh):
         u: Any = g.args[0]
         return [(sympy.Integer(1), 2 * Logistic(2 * u)), (sympy.Integer(-1), -2 * Logistic(-2 * u))]
@@ -124,14 +137,17 @@ def _cancelling_pairs(g: Any) -> list[tuple[Any, Any]]:
         return [(sympy.Integer(-1), -4 * Logistic(2 * u) * Logistic(-2 * u))]
     if isinstance(g, Logistic):
         u: Any = g.args[0]
-        return [(sympy.Integer(-1), -Logistic(-u)), (-sympy.Rational(1, 2), sympy.tanh(u / 2) / 2)]
+        half = sympy.tanh(u / 2)
+        return [(sympy.Integer(-1), -Logistic(-u)), (-sympy.Rational(1, 2), half / 2), (-Logistic(-u), half)]
     return []
 
 
 def _complementary_error(u: Any) -> Any:
-    """erfc(u); as the normal distribution function if its argument then has no √2 left to round."""
+    """erfc(u), whose u sympy would make positive as 2 − erfc(−u); as the normal distribution function where it does,
+    and where its argument then has no √2 left to round."""
     argument = -sympy.sqrt(2) * u
-    return sympy.erfc(u) if argument.has(sympy.sqrt(2)) else 2 * NormalDistribution(argument)
+    plain = sympy.erfc(u)
+    return plain if argument.has(sympy.sqrt(2)) and isinstance(plain, sympy.erfc) else 2 * NormalDistribution(argument)
 
 
 def _stable_product(expression: Any) -> Any:

@@ -1,6 +1,7 @@
 """Activations against mpmath formulas written out here, torch's own modules and autograd, and by-hand pieces."""
 
 import copy
+import functools
 import inspect
 import math
 import pickle
@@ -276,6 +277,51 @@ def test_gradients_and_second_gradients(function: Activation) -> None:
     (second,) = torch.autograd.grad(slope.sum() + 0 * x.sum(), x)
     (of_derivative,) = torch.autograd.grad(function.derivative(x).sum(), x)
     torch.testing.assert_close(second, of_derivative, rtol=1e-12, atol=1e-13)
+
+
+CUSTOM = ("where(x > 0, x, exp(x) - 1)", "x * tanh(softplus(x))", "x / (1 + exp(-1.702*x))", "x * erfc(-x/sqrt(2)) / 2")
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch.func.jvp's own
+@pytest.mark.parametrize("function", [*all_activations(), *map(Activation.from_text, CUSTOM)], ids=str)
+@pytest.mark.parametrize(("dtype", "end", "tolerance"), [(torch.float32, 80.0, 1e-6), (torch.float64, 600.0, 1e-12)])
+def test_autograd_keeps_its_digits_in_saturation(
+    function: Activation, dtype: torch.dtype, end: float, tolerance: float
+) -> None:
+    """First and second derivatives, down to underflow, by every way that torch has to a derivative."""
+    x = torch.cat([torch.linspace(-end, end, 10, dtype=dtype), torch.linspace(-12.3, 11.9, 20, dtype=dtype)])
+    leaf = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(function(leaf).sum(), leaf, create_graph=True)
+    (second,) = torch.autograd.grad(slope.sum() + 0 * leaf.sum(), leaf)
+    for order, found in ((1, slope), (2, second)):
+        expected = [exact_derivative(function, point, order) for point in x.tolist()]
+        smallest = 8 * torch.finfo(dtype).tiny
+        for point, got, right in zip(x.tolist(), found.tolist(), expected, strict=True):
+            allowed = smallest if abs(right) < smallest else tolerance * abs(right)
+            assert abs(mp.mpf(got) - right) <= allowed, (order, point, got, right)
+    from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
+
+    ones = torch.ones_like(x)
+    with torch.autograd.forward_ad.dual_level():
+        dual = function(torch.autograd.forward_ad.make_dual(x, ones))
+        assert torch.equal(torch.autograd.forward_ad.unpack_dual(dual).tangent, slope)
+    assert torch.equal(jvp(function, (x,), (ones,))[1], slope)
+    assert torch.equal(vmap(grad(function))(x), slope)
+    for twice in (grad(grad(function)), jacfwd(jacfwd(function)), jacrev(jacfwd(function)), hessian(function)):
+        assert torch.equal(vmap(twice)(x), second)
+
+
+def exact_derivative(function: Activation, point: float, order: int) -> Any:
+    """Of the piece's plain expression at a point inside of it, to 30 digits after all that cancels."""
+    below = (piece for piece in function.pieces if point < piece.upper)
+    piece = next(below, function.pieces[-1])
+    with mp.workdps(560):
+        return +derivative_formula(piece.expression, function.symbol, order)(mp.mpf(point))
+
+
+@functools.cache
+def derivative_formula(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> Any:
+    return sympy.lambdify(symbol, sympy.diff(expression, symbol, order), "mpmath")
 
 
 @each_activation

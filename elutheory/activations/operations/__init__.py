@@ -2,6 +2,7 @@
 
 * `on_floats`: Python's floats, with IEEE results where Python raises. Loads nothing but `math`.
 * `on_numpy`, `on_torch`: arrays and tensors.
+* `differentiated`: a function on torch tensors whose derivatives of every order are evaluated in stable form too.
 * `on_mpmath`: numbers of any precision.
 * `composed`: two functions that no library has to the last digit, composed of its own.
 
