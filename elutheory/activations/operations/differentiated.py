@@ -1,8 +1,8 @@
 """A function on torch tensors whose derivatives, of every order, are themselves evaluated, never left to autograd.
 
-Autograd's derivative of a stable formula need not be stable: that of `expm1(u)` is computed as `expm1(u) + 1`, which is 0
-from u = −17 on in float32 where exp(u) is 4e-8; those of `tanh` and `sigmoid` as 1 − y² and y (1 − y). Here the derivative is another function
-of x, in stable form of its own, in backward and in forward mode, and under `torch.func`'s transformations.
+Autograd's derivative of a stable formula need not be stable: that of `expm1(u)` is computed as `expm1(u) + 1`, which is
+0 from u = −17 on in float32, where exp(u) is 4e-8; those of `tanh` and `sigmoid` as 1 − y² and y (1 − y). Here the
+derivative is another function of x, in stable form of its own, backward, forward and under `torch.func`.
 """
 
 from typing import Any, Protocol, runtime_checkable
@@ -26,7 +26,7 @@ class Differentiable(Protocol):
 
 
 def differentiable(function: Differentiable, x: Tensor) -> Tensor:
-    """The function's values at x; gradients, tangents and their derivatives are those of `function.differentiated()`."""
+    """The function's values at x; gradients and tangents of every order are those of `function.differentiated()`."""
     return _Elementwise.apply(x, function)  # pyright: ignore[reportReturnType]
 
 
