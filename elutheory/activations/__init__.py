@@ -4,7 +4,7 @@ f is a sympy expression of a real x. Its value and derivative on floats, numpy a
 numbers, its LaTeX, its smooth pieces and the places where it bends are derived from that one expression.
 
 * `activation_function`: `Activation`, and `activation("elu", alpha=2.0)`: start here. Loads no library.
-* `definitions`: the registry, fourteen formulas on one page.
+* `definitions`: the registry, every formula on one page, and what else they are called.
 * `symbolic`: parameters and a user's expressions, checked and made exact.
 * `expression_parser`: text such as `where(x > 0, x, exp(x) - 1)` to sympy, through a whitelist.
 * `pieces`: the maximal intervals on which f is smooth, with exact ends.

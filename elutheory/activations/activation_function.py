@@ -1,8 +1,9 @@
 """Activation functions: one symbolic definition each, evaluated by float, numpy, torch, mpmath and LaTeX.
 
 At a kink the derivative follows torch: relu'(0) = 0, leaky_relu'(0) = negative_slope, elu'(0) = alpha, celu'(0) = 1,
-selu'(0) = scale·alpha, hard_tanh'(±1) = 0, relu6'(0) = relu6'(6) = 0, shifted_relu'(−1) = 0. The conditions of
-each Piecewise definition say so: a breakpoint belongs to one piece, and the derivative is that piece's.
+selu'(0) = scale·alpha, hard_tanh'(±1) = 0, relu6'(0) = relu6'(6) = 0, shifted_relu'(−1) = 0, prelu'(0) =
+negative_slope, hard_sigmoid'(±3) = 0, hard_swish'(−3) = 0, hard_swish'(3) = 1. The conditions of each Piecewise
+definition say so: a breakpoint belongs to one piece, and the derivative is that piece's.
 """
 
 from collections.abc import Mapping
@@ -27,15 +28,16 @@ def activation_names() -> tuple[str, ...]:
 
 
 def activation(name: str, **parameters: Any) -> "Activation":
-    """The registered activation `name`, e.g. `activation("elu", alpha=2.0)`.
+    """The registered activation `name`, e.g. `activation("elu", alpha=2.0)`; "swish" is silu, "sigmoid" is logistic.
 
     Parameters are finite real numbers: alpha > 0 (elu, celu; default 1), negative_slope >= 0 (leaky_relu; default
-    0.01). A positive sympy symbol is allowed too; the activation is then symbolic only. Raises InputError for an
-    unknown name, an unknown parameter or a value outside its domain.
+    0.01), negative_slope (prelu; default 0.25). A positive sympy symbol is allowed too; the activation is then symbolic
+    only. Raises InputError for an unknown name, an unknown parameter or a value outside its domain.
     """
     # sympy is not loaded before an activation is asked for
-    from elutheory.activations.symbolic import registered_expression  # noqa: PLC0415
+    from elutheory.activations.symbolic import registered_expression, registry_name  # noqa: PLC0415
 
+    name = registry_name(name)
     return Activation(name, *registered_expression(name, parameters))
 
 
@@ -137,16 +139,19 @@ class Activation:
         """torch.nn's own module, parameters set, not in place; a module calling this activation where torch has none.
 
         nn.Softplus gets threshold 40, so that it agrees in float64 too; nn.GELU is the exact erf form. nn.CELU's own
-        gradient has only float32 accuracy unless 1/alpha is a float32 number, and the gradients of nn.Tanh, nn.Sigmoid
-        and nn.GELU round to 0 in saturation (torch 2.13: from |x| = 9 on in float32). Where that matters,
-        `elutheory.activations.torch_module.ActivationModule(function)` calls this activation, whose gradients do not.
+        gradient has only float32 accuracy unless 1/alpha is a float32 number, nn.Hardsigmoid's value and gradient too,
+        and the gradients of nn.Tanh, nn.Sigmoid and nn.GELU round to 0 in saturation (torch 2.13: from |x| = 9 on in
+        float32). Where that matters, `elutheory.activations.torch_module.ActivationModule(function)` calls this
+        activation, whose gradients do not. nn.PReLU's slope is a parameter of the module, of the default dtype, which
+        starts at `negative_slope` and is trained.
         """
         self.refuse_symbolic()
         # torch is loaded only for its modules
         from torch import nn  # noqa: PLC0415
 
-        if self.name in DEFINITIONS:
-            return DEFINITIONS[self.name].module(nn, **dict(self.parameters))
+        module = DEFINITIONS[self.name].module if self.name in DEFINITIONS else None
+        if module is not None:
+            return module(nn, **dict(self.parameters))
         from elutheory.activations.torch_module import ActivationModule  # noqa: PLC0415
 
         return ActivationModule(self)

@@ -21,14 +21,14 @@ class Definition:
     """`formula(sympy, x, **parameters, **constants)`; `module(torch.nn, **parameters)`, None where torch has none."""
 
     formula: Callable[..., Any]
-    module: Callable[..., Any]
+    module: Callable[..., Any] | None
     parameters: Mapping[str, Parameter]
     constants: Mapping[str, str]
 
 
 def _define(
     formula: Callable[..., Any],
-    module: Callable[..., Any],
+    module: Callable[..., Any] | None,
     parameters: Mapping[str, Parameter] = MappingProxyType({}),
     constants: Mapping[str, str] = MappingProxyType({}),
 ) -> Definition:
@@ -41,6 +41,7 @@ def _softplus_module(nn: Any) -> Any:
 
 _ALPHA = Parameter(1.0, "a finite number > 0", lambda alpha: alpha > 0)
 _SLOPE = Parameter(0.01, "a finite number >= 0", lambda slope: slope >= 0)
+_ANY_SLOPE = Parameter(0.25, "a finite number", lambda slope: True)
 _SELU_CONSTANTS = {"alpha": "1.6732632423543772848170429916717", "lambda": "1.0507009873554804934193349852946"}
 
 
@@ -82,5 +83,49 @@ DEFINITIONS: Mapping[str, Definition] = MappingProxyType(
         "softplus": _define(lambda sp, x: sp.log(1 + sp.exp(x)), _softplus_module),
         "gelu": _define(lambda sp, x: x * (1 + sp.erf(x / sp.sqrt(2))) / 2, lambda nn: nn.GELU(approximate="none")),
         "silu": _define(lambda sp, x: x / (1 + sp.exp(-x)), lambda nn: nn.SiLU()),
+        "prelu": _define(
+            lambda sp, x, negative_slope: sp.Piecewise((x, x > 0), (negative_slope * x, True)),
+            lambda nn, negative_slope: nn.PReLU(init=negative_slope),
+            {"negative_slope": _ANY_SLOPE},
+        ),
+        "squared_relu": _define(lambda sp, x: sp.Piecewise((x**2, x > 0), (0, True)), None),
+        "hard_sigmoid": _define(
+            lambda sp, x: sp.Piecewise((0, x <= -3), (1, x >= 3), ((x + 3) / 6, True)), lambda nn: nn.Hardsigmoid()
+        ),
+        "hard_swish": _define(
+            lambda sp, x: sp.Piecewise((0, x <= -3), (x, x >= 3), (x * (x + 3) / 6, True)), lambda nn: nn.Hardswish()
+        ),
+        "gelu_tanh": _define(
+            lambda sp, x, beta: x * (1 + sp.tanh(sp.sqrt(2 / sp.pi) * (x + beta * x**3))) / 2,
+            lambda nn: nn.GELU(approximate="tanh"),
+            constants={"beta": "0.044715"},
+        ),
+        "quick_gelu": _define(lambda sp, x, beta: x / (1 + sp.exp(-beta * x)), None, constants={"beta": "1.702"}),
+        "mish": _define(lambda sp, x: x * sp.tanh(sp.log(1 + sp.exp(x))), lambda nn: nn.Mish()),
+        "erf": _define(lambda sp, x: sp.erf(x), None),
+        "sin": _define(lambda sp, x: sp.sin(x), None),
+        "cos": _define(lambda sp, x: sp.cos(x), None),
     }
 )
+
+OTHER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "linear": "identity",
+        "leakyrelu": "leaky_relu",
+        "parametric_relu": "prelu",
+        "relu2": "squared_relu",
+        "relu_squared": "squared_relu",
+        "hardtanh": "hard_tanh",
+        "hardsigmoid": "hard_sigmoid",
+        "hardswish": "hard_swish",
+        "sigmoid": "logistic",
+        "swish": "silu",
+        "gelu_new": "gelu_tanh",
+        "gelu_fast": "gelu_tanh",
+        "gelu_pytorch_tanh": "gelu_tanh",
+        "quickgelu": "quick_gelu",
+        "sine": "sin",
+        "cosine": "cos",
+    }
+)
+"""What else the registry's functions are called, in torch, Keras and transformers; each is understood."""

@@ -15,10 +15,14 @@ import sympy
 
 from elutheory.activations.operations import on_floats, on_mpmath
 from elutheory.activations.pieces import Piece, interior_point
-from elutheory.activations.stable_forms import stable
+from elutheory.activations.stable_forms import from_zero, stable
 from elutheory.errors import InputError
 
 _LARGEST = sys.float_info.max
+# Far out a function that has a limit, infinite ones included, keeps its sign at these multiples, or has vanished. Of
+# an oscillating one that happens once in 512.
+_NEARBY = (1.0, 0.93, 0.87, 0.79, 0.71, 0.66, 0.59, 0.53, 0.47, 0.41)
+_VANISHED = 1e-30
 _Function = Callable[[Any], Any]
 
 
@@ -159,11 +163,15 @@ class _Cell:
 
 
 def _standin(function: _Function, end: float) -> int | None:
+    """None too where f has no limit, as sin has none."""
     if not math.isnan(function(end)):
         return None
     for power in range(4):
-        if not math.isnan(function(math.copysign(_LARGEST ** (0.5**power), end))):
-            return power
+        farthest = math.copysign(_LARGEST ** (0.5**power), end)
+        if not math.isnan(function(farthest)):
+            nearby = [function(farthest * factor) for factor in _NEARBY]
+            settled = max(map(abs, nearby)) < _VANISHED or max(nearby) * min(nearby) > 0.0
+            return power if settled else None
     return None
 
 
@@ -215,6 +223,7 @@ class NumericFunction:
         expressions = [stable(piece.expression) for piece in pieces]
         for _ in range(order):
             expressions = [stable(expression.diff(symbol)) for expression in expressions]  # pyright: ignore
+        expressions = [from_zero(expression, symbol) for expression in expressions]
         stable_pieces = [
             Piece(piece.lower, piece.upper, expression, piece.lower_closed, piece.upper_closed)
             for piece, expression in zip(pieces, expressions, strict=True)
@@ -297,8 +306,8 @@ class NumericFunction:
             raise InputError(f"numpy arguments must be float16, float32, float64 or integers, not {x.dtype}.")
         operations, cells = self._prepared("numpy", _numpy_operations)
         wide = x.astype(numpy.float32) if x.dtype == numpy.float16 else x
-        # Rounding to 0 or to infinity is the right result, not news.
-        with numpy.errstate(over="ignore", under="ignore"):
+        # Rounding to 0 or to infinity is the right result, not news, and neither is nan where there is no limit.
+        with numpy.errstate(over="ignore", under="ignore", invalid="ignore"):
             result = _on_array(wide, cells, operations, float(numpy.finfo(wide.dtype).max))
             result = x.copy() if result is x else numpy.asarray(result).astype(x.dtype, copy=False)
         return result if isinstance(x, numpy.ndarray) else result[()]

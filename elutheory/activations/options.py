@@ -22,7 +22,8 @@ def named_activations(names: Sequence[str], parameters: Mapping[str, float], ref
     `refusal`: what to say of a parameter that none of them has, where {option} stands for its option and {names} for
     the names. Raises InputError for that, for an unknown name and for a parameter outside its domain.
     """
-    own = {name: activation(name).parameter_values for name in names}
+    plain = [activation(name) for name in names]
+    own = {function.name: function.parameter_values for function in plain}
     for parameter in parameters:
         if not any(parameter in values for values in own.values()):
             raise InputError(refusal.format(option=option_of(parameter), names=", ".join(own) or "no activation"))

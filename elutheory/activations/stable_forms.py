@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import sympy
 
+_HIGHEST_POWER = 8  # of `Gaussian`, which underflows at 38 standard deviations, powers of it sooner
+
 
 class _StableFunction(sympy.Function):
     nargs = 1
@@ -79,6 +81,17 @@ class NormalDistribution(_StableFunction):
         return Gaussian(self.argument) / sympy.sqrt(2 * sympy.pi)
 
 
+def from_zero(expression: Any, symbol: Any) -> Any:
+    """A straight line c x + d as c (x + d/c), which keeps its digits next to its zero if that is a float exactly."""
+    if not (isinstance(expression, sympy.Add) and expression.is_polynomial(symbol)):
+        return expression
+    slope = expression.diff(symbol)
+    offset = sympy.expand(expression / slope) - symbol if slope.is_Rational else sympy.nan
+    if not (offset.is_Rational and slope != 1 and sympy.Rational(float(offset)) == offset):
+        return expression
+    return sympy.Mul(slope, symbol + offset, evaluate=False)
+
+
 def stable(expression: Any) -> Any:
     """An equal expression in which the cancellations and overflows named in the rules below are gone."""
     if not expression.args or not expression.free_symbols:
@@ -92,6 +105,8 @@ def stable(expression: Any) -> Any:
         return _stable_power(expression)
     if isinstance(expression, sympy.log):
         return _stable_logarithm(expression)
+    if isinstance(expression, sympy.exp):
+        return _stable_exponential(expression)
     return expression
 
 
@@ -185,4 +200,14 @@ def _stable_logarithm(expression: Any) -> Any:
     if isinstance(argument, sympy.Add) and sympy.Integer(1) in argument.args:
         rest = argument - 1
         return Softplus(rest.args[0]) if isinstance(rest, sympy.exp) else Log1p(rest)
+    return expression
+
+
+def _stable_exponential(expression: Any) -> Any:
+    """`exp(−n u²/2)` is `Gaussian(u)ⁿ`: the rounding of u² would be multiplied by n u²/2."""
+    coefficient, rest = expression.args[0].as_coeff_Mul()
+    base, exponent = rest.as_base_exp()
+    doubled = -2 * coefficient
+    if exponent == 2 and doubled.is_Integer and 0 < doubled <= _HIGHEST_POWER:
+        return Gaussian(base) ** doubled
     return expression

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sympy
 from sympy.functions.elementary.piecewise import ExprCondPair
 
-from elutheory.activations.definitions import DEFINITIONS, Parameter
+from elutheory.activations.definitions import DEFINITIONS, OTHER_NAMES, Parameter
 from elutheory.activations.evaluation import constant_value
 from elutheory.errors import InputError
 
@@ -27,12 +28,18 @@ def real_x() -> sympy.Symbol:
 # --- the registry's -----------------------------------------------------------------------------------------------
 
 
-def registered_expression(name: Any, parameters: Mapping[str, Any]) -> tuple[_Parameters, sympy.Expr, sympy.Symbol]:
-    """Parameters, expression and argument of the registered activation `name`; raises InputError."""
-    if not isinstance(name, str) or name not in DEFINITIONS:
-        near = difflib.get_close_matches(str(name).lower(), DEFINITIONS, n=1)
-        suggestion = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"unknown activation {name!r}; {suggestion}known are {', '.join(DEFINITIONS)}.")
+def registry_name(name: Any) -> str:
+    """The name by which the registry has it: itself, or what another of its names stands for; raises InputError."""
+    if isinstance(name, str) and OTHER_NAMES.get(name, name) in DEFINITIONS:
+        return OTHER_NAMES.get(name, name)
+    spelled = re.sub(r"[\W_]+", "_", str(name)).lower()
+    near = difflib.get_close_matches(spelled, (*DEFINITIONS, *OTHER_NAMES), n=1)
+    suggestion = f"did you mean {OTHER_NAMES.get(near[0], near[0])!r}? " if near else ""
+    raise InputError(f"unknown activation {name!r}; {suggestion}known are {', '.join(DEFINITIONS)}.")
+
+
+def registered_expression(name: str, parameters: Mapping[str, Any]) -> tuple[_Parameters, sympy.Expr, sympy.Symbol]:
+    """Parameters, expression and argument of the activation that the registry has by `name`; raises InputError."""
     definition = DEFINITIONS[name]
     unknown = [key for key in parameters if key not in definition.parameters]
     if unknown:

@@ -37,6 +37,16 @@ ACTIVATIONS = (
 )
 """Modules that count as activation functions; of other libraries', those that `recognised_activation` knows."""
 
+_WITHOUT_PARAMETERS = {
+    nn.ReLU: "relu",
+    nn.SELU: "selu",
+    nn.SiLU: "silu",
+    nn.Tanh: "tanh",
+    nn.Sigmoid: "logistic",
+    nn.Mish: "mish",
+    nn.Hardsigmoid: "hard_sigmoid",
+    nn.Hardswish: "hard_swish",
+}
 _PROBE = (-30.0, -6.0, -3.0, -1.7, -1.0, -0.6, -0.3, -0.1, 0.0, 0.1, 0.3, 0.6, 1.0, 1.7, 3.0, 5.5, 7.0, 30.0)
 _NAMES_FOUND_BY_VALUE = (
     "relu",
@@ -50,6 +60,15 @@ _NAMES_FOUND_BY_VALUE = (
     "selu",
     "relu6",
     "hard_tanh",
+    "hard_sigmoid",
+    "hard_swish",
+    "gelu_tanh",
+    "quick_gelu",
+    "mish",
+    "squared_relu",
+    "erf",
+    "sin",
+    "cos",
 )
 
 
@@ -71,8 +90,9 @@ def is_activation(module: nn.Module) -> bool:
 def recognised_activation(module: nn.Module, device: torch.device | None = None) -> Activation | None:
     """The registered activation function that the module applies, with its parameters; None if there is none.
 
-    torch's own modules are told by their class; others by their values at 18 points of [−30, 30], as are
-    activation functions of other libraries. `device`: where the module computes; None: on the CPU.
+    torch's own modules are told by their class, nn.PReLU by its slope where all channels share one; others by their
+    values at 18 points of [−30, 30], as are activation functions of other libraries. `device`: where the module
+    computes; None: on the CPU.
     """
     if isinstance(module, ActivationModule):
         return module.activation if isinstance(module.activation, Activation) else None
@@ -86,9 +106,10 @@ def recognised_activation(module: nn.Module, device: torch.device | None = None)
         values = {key: getattr(module, attribute) for key, attribute in keys.items()}
         allowed = values.get("alpha", 1.0) > 0 and values.get("negative_slope", 0.0) >= 0
         return activation(name, **values) if allowed else None
-    plain = {nn.ReLU: "relu", nn.SELU: "selu", nn.SiLU: "silu", nn.Tanh: "tanh", nn.Sigmoid: "logistic"}
-    if type(module) in plain:
-        return activation(plain[type(module)])
+    if type(module) is nn.PReLU:
+        return activation("prelu", negative_slope=module.weight.item()) if module.weight.numel() == 1 else None
+    if type(module) in _WITHOUT_PARAMETERS:
+        return activation(_WITHOUT_PARAMETERS[type(module)])
     return _found_by_value(module, [activation(name) for name in _NAMES_FOUND_BY_VALUE], device)
 
 

@@ -100,7 +100,8 @@ def _no_log_slope(function: Activation, formulas: MomentFormulas | None) -> str:
     """Why E ln f' is not a number, or nothing."""
     if formulas is not None:
         return formulas.log_slope_reason if formulas.log_slope_mean in (None, -sympy.oo) else ""
-    return "f is not increasing everywhere" if function.name in ("gelu", "silu") else ""
+    points = (Fraction(tenths, 10) for tenths in range(-60, 61))
+    return "f is not increasing everywhere" if any(function.derivative(float(x)) < 0.0 for x in points) else ""
 
 
 def _integral(function: Activation, name: str, mean: fmpq, std: fmpq, digits: int) -> arb:
@@ -110,8 +111,8 @@ def _integral(function: Activation, name: str, mean: fmpq, std: fmpq, digits: in
         return stable(sympy.diff(stable(piece), x))
 
     def expectation(transform: Callable[[sympy.Expr], sympy.Expr], offset: fmpq = ZERO) -> arb:
-        a, b = _growth(function)
-        return certified_expectation(function.pieces, x, transform, (a + abs(offset), b), mean, std, digits + 5)
+        a, b, power = _growth(function)
+        return certified_expectation(function.pieces, x, transform, (a + abs(offset), b, power), mean, std, digits + 5)
 
     transforms: dict[str, Callable[[sympy.Expr], sympy.Expr]] = {
         "mean": lambda piece: piece,
@@ -138,14 +139,17 @@ def _midpoint(ball: arb) -> fmpq:
     return fmpq(mantissa << max(exponent, 0), 1 << max(-exponent, 0))
 
 
-def _growth(function: Activation) -> tuple[fmpq, fmpq]:
-    """(a, b) with |f|, f², |f'|, f'² and |ln f'| all at most (a + b|x|)², for the registered activations.
+def _growth(function: Activation) -> tuple[fmpq, fmpq, int]:
+    """(a, b, n) with |f|, f², |f'|, f'² and |ln f'| all at most (a + b|x|)ⁿ, for the registered activations.
 
-    They rise no faster than 2 or their parameter p, start within 1 of zero, and ln f' rises no faster than 2 or 1/p.
+    Where they are no polynomials they rise no faster than 2 or their parameter p, start within 1 of zero, and ln f'
+    rises no faster than 2 or 1/p, or is at most 2 + x².
     """
     a, b = fmpq(2), fmpq(2)
     for _, value in function.parameters:
         if value != 0:
-            exact = fmpq(*Fraction(repr(value)).as_integer_ratio())
+            exact = abs(fmpq(*Fraction(repr(value)).as_integer_ratio()))
             a, b = a + exact + 1 / exact, b + exact + 1 / exact
-    return a, b
+    polynomials = (piece.expression for piece in function.pieces if piece.expression.is_polynomial(function.symbol))
+    degrees = (sympy.Poly(polynomial, function.symbol).degree() for polynomial in polynomials if polynomial != 0)
+    return a, b, 2 * max(1, *degrees, 1)

@@ -4,6 +4,7 @@ A ball is a midpoint and a radius that certainly contain the true value; the wor
 radius is as small as the digits asked for.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -110,6 +111,8 @@ def log_slope(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr:
     """`ln f'` of one piece f, logarithms of products and logistic functions written out."""
     slope = stable(sympy.diff(stable(expression), symbol))
     logarithm: Any = sympy.expand_log(sympy.log(slope), force=True)
+    is_log_gaussian = lambda node: isinstance(node, sympy.log) and isinstance(node.args[0], Gaussian)  # noqa: E731
+    logarithm = logarithm.replace(is_log_gaussian, lambda node: -(node.args[0].args[0] ** 2) / 2)
     is_log_logistic = lambda node: isinstance(node, sympy.log) and isinstance(node.args[0], Logistic)  # noqa: E731
     return logarithm.replace(is_log_logistic, lambda node: -Softplus(-node.args[0].args[0]))
 
@@ -144,14 +147,14 @@ def certified_expectation(
     pieces: tuple[Piece, ...],
     symbol: sympy.Symbol,
     transform: Callable[[sympy.Expr], sympy.Expr],
-    growth: tuple[fmpq, fmpq],
+    growth: tuple[fmpq, fmpq, int],
     mean: fmpq,
     std: fmpq,
     digits: int,
 ) -> arb:
     """E h(X), X ~ N(mean, std²), by rigorous integration of the definition: h = `transform` of every piece.
 
-    `growth` = (a, b) promises `|h(x)| <= (a + b |x|)²`, which bounds what lies outside the finite range integrated.
+    `growth` = (a, b, n) promises `|h(x)| <= (a + b |x|)ⁿ`, which bounds what lies outside the finite range integrated.
     Independent of every closed form. Zero and errors as for `certified_value`, with LARGEST_INTEGRATION_PRECISION.
     """
     integrands = [(piece, stable(transform(piece.expression))) for piece in pieces]
@@ -196,12 +199,15 @@ def _halves(lower: arb, upper: arb) -> Iterator[tuple[arb, arb]]:
         yield lower, upper
 
 
-def _tails(growth: tuple[fmpq, fmpq], mu: arb, sigma: arb, cut: arb) -> arb:
-    """`2 ∫_cut^∞ (a + b(|mu| + sigma t))² phi(t) dt` as a ball around 0."""
-    a, b = arb(growth[0]) + arb(growth[1]) * abs(mu), arb(growth[1]) * sigma
-    upper_tail = _normal_distribution(-cut)
-    bound = 2 * ((a * a + b * b) * upper_tail + (2 * a * b + b * b * cut) * _normal_density(cut))
-    return arb(0, abs(bound).upper())
+def _tails(growth: tuple[fmpq, fmpq, int], mu: arb, sigma: arb, cut: arb) -> arb:
+    """`2 ∫_cut^∞ (a + b(|mu| + sigma t))ⁿ phi(t) dt` as a ball around 0; T_k = ∫_cut^∞ t^k phi(t) dt by parts."""
+    a, b, power = arb(growth[0]) + arb(growth[1]) * abs(mu), arb(growth[1]) * sigma, growth[2]
+    density = _normal_density(cut)
+    tails = [_normal_distribution(-cut), density]
+    for k in range(2, power + 1):
+        tails.append(cut ** (k - 1) * density + (k - 1) * tails[k - 2])
+    bound = sum((math.comb(power, k) * a ** (power - k) * b**k * tails[k] for k in range(power + 1)), arb(0))
+    return arb(0, abs(2 * bound).upper())
 
 
 def _until_accurate(at_precision: Callable[[int], arb], digits: int, largest: int) -> arb:

@@ -55,6 +55,16 @@ _LOOKS = {
     "logistic": Look("#66C2A5", "*", (0, (3, 1, 1, 1)), "logistic"),
     "hard_tanh": Look("#4D4D4D", "d", (0, (1, 2)), "hard tanh"),
     "identity": Look("#999999", "x", (0, (1, 3)), "identity"),
+    "prelu": Look("#FFAA88", "+", (0, (6, 2)), "PReLU"),
+    "squared_relu": Look("#771133", "|", (0, (5, 1, 1, 1)), "squared ReLU"),
+    "hard_sigmoid": Look("#224400", "3", (0, (1, 1.5)), "hard sigmoid"),
+    "hard_swish": Look("#008800", "4", (0, (3, 1)), "hard swish"),
+    "gelu_tanh": Look("#FF00DD", "H", (0, (6, 1, 1, 1)), "GELU (tanh)"),
+    "quick_gelu": Look("#EE88FF", "1", (0, (2, 1, 1, 1)), "quick GELU"),
+    "mish": Look("#FF1188", "2", (0, (4, 1)), "Mish"),
+    "erf": Look("#00DD77", "8", (0, (2, 1.5)), "erf"),
+    "sin": Look("#0066FF", "$s$", (0, (1, 1, 3, 1)), "sin"),
+    "cos": Look("#00DD00", "$c$", (0, (3, 1, 1, 1, 1, 1)), "cos"),
 }
 # For activations without a registry name, in this order: at a distance of 30 or more in CIELAB from each other and from
 # every colour above, which tests/output/test_figures.py measures.

@@ -19,6 +19,7 @@ from mpmath import mp
 
 import elutheory as et
 from elutheory.activations import Activation, activation, activation_names, as_activation
+from elutheory.activations.definitions import OTHER_NAMES
 from elutheory.errors import InputError
 
 X = sympy.Symbol("x", real=True)
@@ -31,6 +32,9 @@ KINKS = {
     "selu": {0.0: 1.0507009873554804934193349852946 * 1.6732632423543772848170429916717},
     "hard_tanh": {-1.0: 0.0, 1.0: 0.0},
     "relu6": {0.0: 0.0, 6.0: 0.0},
+    "prelu": {0.0: 0.25},
+    "hard_sigmoid": {-3.0: 0.0, 3.0: 0.0},
+    "hard_swish": {-3.0: 0.0, 3.0: 1.0},
 }
 
 
@@ -41,6 +45,7 @@ def all_activations() -> list[Activation]:
         activation("elu", alpha=0.1),
         activation("celu", alpha=0.3),
         activation("leaky_relu", negative_slope=0.2),
+        activation("prelu", negative_slope=-0.5),
     ]
 
 
@@ -68,6 +73,16 @@ def reference(function: Activation, x: float) -> Any:
         "softplus": lambda: mp.log1p(mp.exp(x)),
         "gelu": lambda: x * mp.erfc(-x / mp.sqrt(2)) / 2,
         "silu": lambda: x / (1 + mp.exp(-x)),
+        "prelu": lambda: x if x > 0 else parameters["negative_slope"] * x,
+        "squared_relu": lambda: max(x, 0) ** 2,
+        "hard_sigmoid": lambda: min(max(x + 3, 0), 6) / 6,
+        "hard_swish": lambda: x * min(max(x + 3, 0), 6) / 6,
+        "gelu_tanh": lambda: x / (1 + mp.exp(-mp.sqrt(8 / mp.pi) * (x + mp.mpf("0.044715") * x**3))),
+        "quick_gelu": lambda: x / (1 + mp.exp(-mp.mpf("1.702") * x)),
+        "mish": lambda: x * mp.tanh(mp.log1p(mp.exp(x))),
+        "erf": lambda: mp.erf(x),
+        "sin": lambda: mp.sin(x),
+        "cos": lambda: mp.cos(x),
     }
     return mp.mpf(formulas[function.name]())
 
@@ -77,6 +92,13 @@ def reference_derivative(function: Activation, x: float) -> Any:
     with mp.workdps(600):
         step = mp.mpf(10) ** -60
         return (reference(function, mp.mpf(x) + step) - reference(function, mp.mpf(x) - step)) / (2 * step)
+
+
+def amplification(function: Activation, x: float) -> float:
+    """By how much exp(u) amplifies the rounding of its argument u: of these functions it is |u| for x < 0."""
+    if function.name == "celu":
+        return abs(x) / dict(function.parameters)["alpha"]
+    return {"gelu_tanh": 1.6 * abs(x) + 0.08 * abs(x) ** 3, "quick_gelu": 1.7 * abs(x)}.get(function.name, 0.0)
 
 
 def grid(largest: float) -> list[float]:
@@ -102,20 +124,26 @@ def test_value_and_derivative_have_a_few_units_in_the_last_place_of_error(functi
     }[kind]
     epsilon, tiny = sys.float_info.epsilon, sys.float_info.min
     # A zero of f' is not a floating-point number; there only the error relative to f' = O(1) can be small.
-    zeros_of_derivative = {"gelu": -0.7517915, "silu": -1.2784645}
+    zeros_of_derivative = {
+        "gelu": -0.7517915,
+        "silu": -1.2784645,
+        "gelu_tanh": -0.7524614,
+        "quick_gelu": -0.7511712,
+        "mish": -1.1924,
+        "hard_swish": -1.5,
+    }
     for x in grid(700.0):
         with mp.workdps(50):
             exact = reference(function, x)
         if abs(exact) > tiny:
-            # The one exception: exp(x/alpha) amplifies the rounding of x/alpha; its condition number is x/alpha.
-            condition = abs(x) / dict(function.parameters)["alpha"] if function.name == "celu" else 0.0
+            condition = amplification(function, x)
             assert abs(call(function, x) - exact) <= (8 + condition) * epsilon * abs(exact), (function, x)
         if x in kinks(function):
             continue
         slope = reference_derivative(function, x)
         if abs(slope) > tiny:
             scale = 1.0 if abs(x - zeros_of_derivative.get(function.name, math.inf)) < 0.3 else abs(slope)
-            condition = abs(x) / dict(function.parameters)["alpha"] if function.name == "celu" and x < 0 else 0.0
+            condition = amplification(function, x) if x < 0 else 0.0
             assert abs(call(function.derivative, x) - slope) <= (12 + condition) * epsilon * scale, (function, x)
 
 
@@ -124,7 +152,7 @@ def test_float32_arrays_have_float32_accuracy(function: Activation) -> None:
     x = np.array([x for x in grid(80.0) if abs(x) < 80], dtype=np.float32)
     exact = np.array([float(reference(function, float(value))) for value in x])
     tolerance = (
-        16 * np.finfo(np.float32).eps * np.abs(exact) * (1 + (np.abs(x) / 0.3 if function.name == "celu" else 0))
+        16 * np.finfo(np.float32).eps * np.abs(exact) * np.array([1 + 4 * amplification(function, v) for v in x])
     )
     for value in (function(x), function(torch.from_numpy(x)).numpy()):
         assert value.dtype == np.float32
@@ -134,7 +162,7 @@ def test_float32_arrays_have_float32_accuracy(function: Activation) -> None:
 
 @pytest.mark.parametrize(
     ("name", "x"),
-    [("logistic", -700.0), ("softplus", -700.0), ("silu", -700.0), ("gelu", -37.0), ("gelu", -20.3)],
+    [("logistic", -700.0), ("softplus", -700.0), ("silu", -700.0), ("mish", -700.0), ("gelu", -37.0), ("gelu", -20.3)],
 )
 def test_far_tails_keep_their_digits(name: str, x: float) -> None:
     with mp.workdps(50):
@@ -191,6 +219,16 @@ LIMITS = {  # f(−∞), f(∞), f'(−∞), f'(∞)
     "softplus": (0, math.inf, 0, 1),
     "gelu": (0, math.inf, 0, 1),
     "silu": (0, math.inf, 0, 1),
+    "prelu": (-math.inf, math.inf, 0.25, 1),
+    "squared_relu": (0, math.inf, 0, math.inf),
+    "hard_sigmoid": (0, 1, 0, 0),
+    "hard_swish": (0, math.inf, 0, 1),
+    "gelu_tanh": (0, math.inf, 0, 1),
+    "quick_gelu": (0, math.inf, 0, 1),
+    "mish": (0, math.inf, 0, 1),
+    "erf": (-1, 1, 0, 0),
+    "sin": (math.nan,) * 4,
+    "cos": (math.nan,) * 4,
 }
 
 
@@ -207,9 +245,10 @@ def test_inside_vmap_infinity_gives_the_limit_and_a_finite_gradient() -> None:
     x = torch.tensor([-math.inf, -1e4, 0.0, 1e4], dtype=torch.float64)
     for function in all_activations():
         per_example = torch.func.vmap(function)(x)
-        assert torch.equal(per_example, function(x))
+        torch.testing.assert_close(per_example, function(x), rtol=0, atol=0, equal_nan=True)
         gradient = torch.func.vmap(torch.func.grad(function))(x)
-        assert torch.isfinite(gradient).all(), function
+        oscillates = function.name in ("sin", "cos")  # and has no limit
+        assert (torch.isfinite(gradient) | (torch.isinf(x) & oscillates)).all(), function
 
 
 @each_activation
@@ -226,7 +265,7 @@ def test_no_warning_at_ten_thousand(function: Activation) -> None:
 
 @pytest.mark.parametrize("name", KINKS)
 def test_derivative_at_a_kink_is_torchs(name: str) -> None:
-    function, module = activation(name), activation(name).torch_module()
+    function, module = activation(name), activation(name).torch_module().double()
     assert kinks(function) == list(KINKS[name])
     for point, slope in KINKS[name].items():
         x = torch.tensor(point, dtype=torch.float64, requires_grad=True)
@@ -247,15 +286,18 @@ def test_elu_and_selu_slopes_at_zero_use_alpha() -> None:
 @each_activation
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_torch_module_agrees(function: Activation, dtype: torch.dtype) -> None:
-    module = function.torch_module()
-    assert type(module).__module__.startswith("torch.nn")
+    module = function.torch_module().to(dtype)
+    torch_has_it = function.name not in ("squared_relu", "quick_gelu", "erf", "sin", "cos")
+    assert type(module).__module__.startswith("torch.nn") == torch_has_it
     x = torch.cat([torch.linspace(-50, 50, 2001, dtype=dtype), torch.tensor([-1.0, 0.0, 1.0, 6.0, 20.5], dtype=dtype)])
     epsilon = torch.finfo(dtype).eps
-    torch.testing.assert_close(function(x), module(x), rtol=4 * epsilon, atol=8 * epsilon)
+    # torch 2.13 rounds hard sigmoid's 1/6 to float32 in float64 too; in its GELU 1 + tanh cancels
+    of_value = {"hard_sigmoid": 3e-8, "gelu_tanh": 32 * epsilon}.get(function.name, 4 * epsilon)
+    torch.testing.assert_close(function(x), module(x), rtol=of_value, atol=3.0 * of_value)
     leaf = x.clone().requires_grad_()
     (slope,) = torch.autograd.grad(module(leaf).sum(), leaf)
     # torch 2.13 rounds CELU's 1/alpha to float32 in the backward pass, in float64 too; ours is checked against mpmath.
-    tolerance = 2e-6 if str(function) == "celu(alpha=0.3)" else 16 * epsilon
+    tolerance = 2e-6 if str(function) == "celu(alpha=0.3)" else max(16 * epsilon, of_value)
     torch.testing.assert_close(function.derivative(x), slope, rtol=tolerance, atol=tolerance)
 
 
@@ -276,7 +318,7 @@ def test_gradients_and_second_gradients(function: Activation) -> None:
     torch.testing.assert_close(slope, function.derivative(x), rtol=1e-13, atol=1e-14)
     (second,) = torch.autograd.grad(slope.sum() + 0 * x.sum(), x)
     (of_derivative,) = torch.autograd.grad(function.derivative(x).sum(), x)
-    torch.testing.assert_close(second, of_derivative, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(second, of_derivative, rtol=1e-12, atol=3e-13)
 
 
 CUSTOM = ("where(x > 0, x, exp(x) - 1)", "x * tanh(softplus(x))", "x / (1 + exp(-1.702*x))", "x * erfc(-x/sqrt(2)) / 2")
@@ -419,6 +461,10 @@ def test_parameters_and_text() -> None:
     [
         ("ellu", {}, "did you mean 'elu'.*known are identity, relu"),
         ("ReLU", {}, "did you mean 'relu'"),
+        ("Sigmoid", {}, "did you mean 'logistic'"),
+        ("Hard-Swish", {}, "did you mean 'hard_swish'"),
+        ("leaky relu", {}, "did you mean 'leaky_relu'"),
+        ("prelu", {"negative_slope": math.inf}, "negative_slope must be a finite number, not inf"),
         (3, {}, "unknown activation 3"),
         ("elu", {"alpha": 0}, "alpha must be a finite number > 0, not 0"),
         ("celu", {"alpha": -1.0}, "> 0, not -1.0"),
@@ -437,6 +483,22 @@ def test_parameters_and_text() -> None:
 def test_bad_requests_are_refused(name: object, parameters: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         inspect.unwrap(activation)(name, **parameters)  # the import hook would refuse first
+
+
+def test_other_names_are_understood() -> None:
+    assert {activation(other) == activation(name) for other, name in OTHER_NAMES.items()} == {True}
+    assert not set(OTHER_NAMES) & set(activation_names())
+    assert as_activation("swish") == activation("silu")
+    assert str(activation("parametric_relu", negative_slope=0.1)) == "prelu(negative_slope=0.1)"
+
+
+def test_next_to_its_zero_a_line_keeps_its_digits() -> None:
+    x = -3.0 + 2.0**-40
+    for argument in (x, np.array(x), torch.tensor(x, dtype=torch.float64)):
+        assert float(activation("hard_sigmoid")(argument)) == pytest.approx(2.0**-40 / 6, rel=1e-15)
+        assert float(activation("hard_swish")(argument)) == pytest.approx(x * 2.0**-40 / 6, rel=1e-15)
+    moments = et.gaussian_moments("hard_sigmoid", x, 1e-14)
+    assert moments.mean == pytest.approx(2.0**-40 / 6, rel=1e-15)
 
 
 def test_as_activation_refuses_the_rest() -> None:

@@ -31,7 +31,8 @@ SYMBOLIC = {
     "leaky_relu": activation("leaky_relu", negative_slope=slope),
 }
 IN_CLASS = ("identity", "relu", "leaky_relu", "shifted_relu", "elu", "celu", "selu", "hard_tanh", "relu6")
-OUTSIDE = ("tanh", "logistic", "softplus", "gelu", "silu")
+IN_CLASS += ("prelu", "squared_relu", "hard_sigmoid", "hard_swish")
+OUTSIDE = ("tanh", "logistic", "softplus", "gelu", "silu", "gelu_tanh", "quick_gelu", "mish", "erf", "sin", "cos")
 
 
 @cache

@@ -29,14 +29,15 @@ Z_LIMIT = 64.0
 
 @dataclass(frozen=True)
 class StraightLine:
-    """x ↦ intercept + slope x: f itself, or one piece of it."""
+    """x ↦ intercept + slope x: f itself, or one piece of it; `zero`: where it vanishes, if that is a float exactly."""
 
     intercept: float
     slope: float
+    zero: float | None = None
 
     def __call__(self, x: Any) -> Any:
-        """The line's value at x."""
-        return self.intercept + self.slope * x
+        """The line's value at x, next to its zero too without cancellation."""
+        return self.intercept + self.slope * x if self.zero is None else self.slope * (x - self.zero)
 
 
 @dataclass(frozen=True)

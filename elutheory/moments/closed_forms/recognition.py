@@ -35,7 +35,7 @@ def _piecewise_linear(activation: Activation) -> Line | Kink | Ramp | None:
         _bend(at, a + b * at, b, d)  # type: ignore[misc]
         for ((a, b), (_, d)), at in zip(pairwise(lines), activation.breakpoints, strict=True)  # type: ignore[misc]
     )
-    numbers = [StraightLine(_number(intercept), _number(slope)) for intercept, slope in lines]  # type: ignore[misc]
+    numbers = [_line(intercept, slope) for intercept, slope in lines]  # type: ignore[misc]
     match bends:
         case ():
             return Line(numbers[0])
@@ -76,6 +76,12 @@ def _straight(expression: sympy.Expr, x: sympy.Symbol) -> tuple[sympy.Expr, symp
         return None
     slope = sympy.diff(expression, x)
     return sympy.expand(expression - slope * x), slope
+
+
+def _line(intercept: sympy.Expr, slope: sympy.Expr) -> StraightLine:
+    zero = -intercept / slope if slope != 0 else sympy.nan
+    exact = zero.is_Rational and sympy.Rational(_number(zero)) == zero
+    return StraightLine(_number(intercept), _number(slope), _number(zero) if exact else None)
 
 
 def _bend(at: sympy.Expr, value: sympy.Expr, lower_slope: sympy.Expr, upper_slope: sympy.Expr) -> Bend:
