@@ -38,6 +38,14 @@ def _normal_density(z: Any) -> Any:
     return (-z * z / 2).exp() / (2 * arb.pi()).sqrt()
 
 
+def _logistic(u: Any) -> Any:
+    """1 / (1 + e^{−u}) by whichever exponential is the smaller."""
+    if _real_part(u) < 0:
+        small = u.exp()
+        return small / (1 + small)
+    return 1 / (1 + (-u).exp())
+
+
 _FUNCTIONS: dict[type, Callable[[Any], Any]] = {
     sympy.exp: lambda u: u.exp(),
     sympy.sin: lambda u: u.sin(),
@@ -54,7 +62,7 @@ _FUNCTIONS: dict[type, Callable[[Any], Any]] = {
     NormalDistribution: _normal_distribution,
     Gaussian: lambda u: (-u * u / 2).exp(),
     Expm1: lambda u: u.exp() - 1,
-    Logistic: lambda u: 1 / (1 + (-u).exp()),
+    Logistic: _logistic,
 }
 _LOGARITHMS: dict[type, Callable[[Any], Any]] = {sympy.log: lambda u: u, Log1p: lambda u: 1 + u}
 
