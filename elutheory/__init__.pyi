@@ -23,6 +23,7 @@ from .derivations.kernels.identities import price_theorem as price_theorem
 from .derivations.kernels.special_cases import dual_kernel_limits as dual_kernel_limits
 from .derivations.kernels.special_cases import zero_mean_dual_kernel as zero_mean_dual_kernel
 from .derivations.moments.deactivation import deactivation_limit as deactivation_limit
+from .derivations.moments.entropy import entropy_of_output as entropy_of_output
 from .derivations.moments.identities import stein as stein
 from .derivations.moments.identities import tilting as tilting
 from .derivations.moments.identities import truncated_moments as truncated_moments
@@ -41,6 +42,8 @@ from .derivations.propagation.fisher_spectrum import fisher_top_eigenvalue_bound
 from .derivations.propagation.forward import mean_field_recursion as mean_field_recursion
 from .derivations.propagation.forward import unit_mean_median as unit_mean_median
 from .derivations.propagation.forward import unit_mean_spread as unit_mean_spread
+from .derivations.propagation.gram_matrices import gram_matrix_recursion as gram_matrix_recursion
+from .derivations.propagation.gram_matrices import tangent_kernel_recursion as tangent_kernel_recursion
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
 from .errors import InputError as InputError

@@ -13,6 +13,7 @@ from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.derivations.expectations.integrals import NoClosedForm
 from elutheory.derivations.expectations.normal_form import is_identically_zero
 from elutheory.derivations.moments.deactivation import deactivated, deactivation_limit
+from elutheory.derivations.moments.entropy import entropy_of_output
 from elutheory.derivations.moments.moments_of_activations import MomentFormulas, activation_moments, moment_formulas
 from elutheory.derivations.proof.notation import mu, negative_slope, sigma, unit_variance
 from elutheory.derivations.proof.steps import CheckError
@@ -184,6 +185,25 @@ def test_formulas_are_records() -> None:
         formulas.mean = sympy.Integer(0)  # pyright: ignore
 
 
+# --- M6 -------------------------------------------------------------------------------------------------------------
+
+
+def test_entropy_verifies_and_no_mutant_survives() -> None:
+    derivation = entropy_of_output()
+    assert all(step.proved for step in derivation.verify())
+    alive, killed = survivors(derivation, one_in=6)
+    assert not alive
+    assert killed > 25
+
+
+def test_each_check_of_the_entropy_alone_catches_a_changed_side() -> None:
+    for step in entropy_of_output().steps:
+        left, right = step.statement.args
+        for check in step.checks:
+            with pytest.raises(CheckError):
+                check.run(sympy.Eq(left, 2 * right, evaluate=False))  # pyright: ignore
+
+
 # --- M7 -------------------------------------------------------------------------------------------------------------
 
 
@@ -216,10 +236,12 @@ def test_leaky_variance_depends_on_mu() -> None:
 # --- for people -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*IN_CLASS, "jumping", "symbolic celu", "deactivation"])
+@pytest.mark.parametrize("name", [*IN_CLASS, "jumping", "symbolic celu", "deactivation", "entropy"])
 def test_renderings(name: str) -> None:
     if name == "deactivation":
         derivation = deactivation_limit()
+    elif name == "entropy":
+        derivation = entropy_of_output()
     elif name == "jumping":
         derivation = activation_moments(custom())
     else:

@@ -1,4 +1,4 @@
-"""P1–P3, P5, B5: derivations verify and render, no mutant survives; their formulas are those that the package runs."""
+"""P1–P5, B5: derivations verify and render, no mutant survives; their formulas are those that the package runs."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -13,16 +13,22 @@ from elutheory.derivations.expectations.functions import densities_written_out
 from elutheory.derivations.expectations.layer_notation import (
     bias_variance,
     c,
+    entry_product,
     kappa_1,
     kappa_2,
+    kernel_entry,
     mean_share,
+    next_kernel_both,
     next_overlap,
     next_second_moment,
+    next_tangent_entry,
     overlap_slope,
     product_moment,
     q,
     second_moment_slope,
+    slope_entry,
     slope_product,
+    tangent_entry,
     unit_mean_variance,
     value_product,
     weight_variance,
@@ -37,7 +43,8 @@ from elutheory.derivations.propagation.backward import (
 )
 from elutheory.derivations.propagation.fisher_spectrum import fisher_top_eigenvalue_bound
 from elutheory.derivations.propagation.forward import mean_field_recursion, unit_mean_median, unit_mean_spread
-from elutheory.gram import tangent_kernel
+from elutheory.derivations.propagation.gram_matrices import gram_matrix_recursion, tangent_kernel_recursion
+from elutheory.gram import propagate_gram, tangent_kernel
 from elutheory.kernels import dual_kernel, dual_kernel_derivative
 from elutheory.moments import gaussian_moments
 from elutheory.propagation import propagate
@@ -51,6 +58,8 @@ DERIVATIONS: dict[str, Callable[[], Derivation]] = {
     "P3": gradient_recursion,
     "batch norm": batch_normalised_recursion,
     "residual": residual_recursion,
+    "P4": gram_matrix_recursion,
+    "tangent kernel": tangent_kernel_recursion,
     "P5": fisher_top_eigenvalue_bound,
     "B5": push_through,
 }
@@ -209,6 +218,24 @@ def test_residual_recursion_is_what_propagate_runs() -> None:
     assert _number(_formula(residual_recursion(), next_overlap), values) == pytest.approx(above.c, rel=1e-12)
     assert _number(_formula(residual_recursion(), next_second_moment), values) == pytest.approx(above.q, rel=1e-12)
     assert here.chi == pytest.approx(1 + SIGMA_W * float(single.slope_second_moment), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["elu", "relu", "tanh"])
+def test_recursions_of_gram_matrix_and_tangent_kernel_are_those_that_run(name: str) -> None:
+    """P4 and P5 entry by entry with `dual_kernel`, against `propagate_gram` and `tangent_kernel`, three layers deep."""
+    gram = np.array([[1.0, 0.25, -0.5], [0.25, 2.0, 0.75], [-0.5, 0.75, 0.5]])
+    kernels = [propagate_gram(name, gram, depth, SIGMA_W, SIGMA_B).gram for depth in (1, 2, 3)]
+    tangents = [kernels[0], *(tangent_kernel(name, gram, depth, SIGMA_W, SIGMA_B).matrix for depth in (1, 2))]
+    for here, above, tangent, tangent_above in zip(kernels, kernels[1:], tangents, tangents[1:], strict=False):
+        for i, j in ((0, 1), (1, 2), (0, 2), (1, 1)):
+            pair = (here[i, i], here[j, j], here[i, j])
+            values: dict[Any, float] = {**NETWORK, entry_product: float(dual_kernel(name, *pair).value)}
+            entry = _number(_formula(gram_matrix_recursion(), next_kernel_both), values)
+            assert entry == pytest.approx(above[i, j], rel=1e-11)
+            slopes = float(dual_kernel_derivative(name, *pair).value)
+            values = {**NETWORK, slope_entry: slopes, kernel_entry: entry, tangent_entry: tangent[i, j]}
+            found = _number(_formula(tangent_kernel_recursion(), next_tangent_entry), values)
+            assert found == pytest.approx(tangent_above[i, j], rel=1e-11)
 
 
 # --- P5 and B5 in floating point ------------------------------------------------------------------------------------

@@ -570,6 +570,7 @@ WITHOUT_TENSORS = (
     "tilting",
     "truncated_moments",
     "stein",
+    "entropy_of_output",
     "deactivation_limit",
     "bivariate_normal",
     "bivariate_tilting",
@@ -586,6 +587,8 @@ WITHOUT_TENSORS = (
     "gradient_recursion",
     "batch_normalised_recursion",
     "residual_recursion",
+    "gram_matrix_recursion",
+    "tangent_kernel_recursion",
     "fisher_top_eigenvalue_bound",
     "push_through",
 )

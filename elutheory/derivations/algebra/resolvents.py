@@ -237,5 +237,8 @@ def _written(shapes: tuple[tuple[int, int], ...]) -> str:
 
 
 def _with_sizes(statement: sympy.Eq, sizes: Mapping[Any, Any]) -> sympy.Basic:
-    left, right = (side.xreplace(dict(sizes)) for side in statement.args)
+    try:
+        left, right = (side.xreplace(dict(sizes)) for side in statement.args)
+    except ValueError as error:  # shapes that fit only while they are symbols
+        raise CheckError(f"{statement} does not multiply: {error}") from error
     return sympy.Eq(left, right, evaluate=False)  # pyright: ignore[reportReturnType]

@@ -44,6 +44,7 @@ PROOFS: dict[str, dict[str, Place]] = {
         "truncated-moments": Place("moments.identities", "truncated_moments"),
         "stein": Place("moments.identities", "stein"),
         "moments-elu": Place("moments.moments_of_activations", "activation_moments", ("elu",)),
+        "entropy-of-output": Place("moments.entropy", "entropy_of_output"),
         "deactivation-limit": Place("moments.deactivation", "deactivation_limit"),
     },
     "Correlated pairs": {
@@ -62,6 +63,8 @@ PROOFS: dict[str, dict[str, Place]] = {
         "gradient-recursion": Place("propagation.backward", "gradient_recursion"),
         "batch-normalised-recursion": Place("propagation.backward", "batch_normalised_recursion"),
         "residual-recursion": Place("propagation.backward", "residual_recursion"),
+        "gram-matrix-recursion": Place("propagation.gram_matrices", "gram_matrix_recursion"),
+        "tangent-kernel-recursion": Place("propagation.gram_matrices", "tangent_kernel_recursion"),
         "fisher-top-eigenvalue": Place("propagation.fisher_spectrum", "fisher_top_eigenvalue_bound"),
         "push-through": Place("bias_shift.push_through_identity", "push_through"),
     },

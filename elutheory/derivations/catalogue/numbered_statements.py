@@ -170,13 +170,9 @@ PARTS: dict[str, tuple[NumberedStatement, ...]] = {
             "M6",
             "A strictly increasing f changes the differential entropy of its input by E[ln f′]: the information that "
             "survives it. Where f is flat with positive probability it is −∞, for the output has an atom.",
-            (("moments-elu", ("E[ln f′]",)),),
+            (("entropy-of-output", ("information",)), ("moments-elu", ("E[ln f′]",))),
             ("gaussian_moments", "certified_moments"),
             _MOMENTS,
-            Quoted(
-                r"h(f(X)) = h(X) + \mathrm{E}[\ln f'(X)]",
-                "the change of variables x → f(x) in the definition h(X) = −E[ln p(X)] of differential entropy",
-            ),
         ),
         NumberedStatement(
             "M7",
@@ -261,27 +257,18 @@ PARTS: dict[str, tuple[NumberedStatement, ...]] = {
             "P4",
             "The Gram matrix of a whole data set goes through the layers entry by entry, by P1 for every pair of "
             "inputs.",
-            (),
+            (("gram-matrix-recursion", ("pairs", "entries")),),
             ("propagate_gram",),
-            ("tests/gram/test_gram.py",),
-            Quoted(
-                r"K^{l+1}_{ij} = \sigma_w^2\,\mathrm{E}[f(U_i) f(U_j)] + \sigma_b^2, \qquad (U_i, U_j) \sim "
-                r"\mathrm{N}(0, K^l)",
-                "wide networks as Gaussian processes (Lee et al., arXiv 1711.00165)",
-            ),
+            ("tests/gram/test_gram.py", "tests/derivations/test_propagation.py"),
         ),
         NumberedStatement(
             "P5",
             "The tangent kernel Θ follows layer by layer from the Gram matrices K of P4 and the slopes' dual kernel. "
             "The largest eigenvalue of the Fisher matrix is at least κ₂ + (κ₁ − κ₂)/n, with κ₁ and κ₂ the means of Θ "
             "on and off its diagonal over n inputs.",
-            (("fisher-top-eigenvalue", ("Rayleigh quotient", "bound")),),
+            (("tangent-kernel-recursion", ("recursion",)), ("fisher-top-eigenvalue", ("Rayleigh quotient", "bound"))),
             ("tangent_kernel", "fisher_top_eigenvalue"),
-            ("tests/gram/test_gram.py", _SPECTRUM),
-            Quoted(
-                r"\Theta^{l+1}_{ij} = K^{l+1}_{ij} + \sigma_w^2\,\mathrm{E}[f'(U_i) f'(U_j)]\,\Theta^l_{ij}",
-                "the neural tangent kernel's recursion (Jacot, Gabriel and Hongler, arXiv 1806.07572)",
-            ),
+            ("tests/gram/test_gram.py", "tests/derivations/test_propagation.py", _SPECTRUM),
         ),
         NumberedStatement(
             "P6",

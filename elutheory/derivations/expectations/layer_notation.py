@@ -83,6 +83,43 @@ kappa_1 = Symbol("kappa_1", "κ₁", r"\kappa_1", positive=True)
 kappa_2 = Symbol("kappa_2", "κ₂", r"\kappa_2", real=True)
 top_eigenvalue = Symbol("top_eigenvalue", "λ_max", r"\lambda_{\max}", positive=True)
 
+# A whole data set of n inputs: the net inputs' Gram matrix K, two of its entries, the next layer's (P4).
+net_kernel = matrix("net_kernel", n, n, "K")
+first_input = matrix("first_input", n, 1, "e_i", "e_i")
+second_input = matrix("second_input", n, 1, "e_j", "e_j")
+kernel_first = Symbol("kernel_first", "K_ii", "K_{ii}", positive=True)
+kernel_second = Symbol("kernel_second", "K_jj", "K_{jj}", positive=True)
+kernel_both = Symbol("kernel_both", "K_ij", "K_{ij}", real=True)
+next_kernel_both = Symbol("next_kernel_both", "K_ij⁺", "K^+_{ij}", real=True)
+data_direction = matrix("data_direction", n, 1, "x")
+value_gram = matrix("value_gram", n, n, "E[f(U)f(U)ᵀ]", r"\mathrm{E}[f(U)f(U)^\top]")
+kernel_form = Symbol("kernel_form", "xᵀK⁺x", r"x^\top K^+ x", real=True)
+entry_product = Symbol("entry_product", "E[f(U_i)f(U_j)]", r"\mathrm{E}[f(U_i)f(U_j)]", real=True)
+entry_average = Symbol("entry_average", "E[aᵀa′/n]", r"\mathrm{E}[a^\top a'/n]", real=True)
+
+# Gradients of one output at two inputs, by scaled weights r ω and a bias β ω₀ of unit variance (P5's recursion).
+weight_scale = Symbol("weight_scale", "r", positive=True)
+bias_scale = Symbol("bias_scale", "β", r"\beta", positive=True)
+delta = Symbol("delta", "δ", r"\delta", real=True)
+delta_other = Symbol("delta_other", "δ′", r"\delta'", real=True)
+delta_above_other = matrix("delta_above_other", n, 1, "d′", "d'")
+slope_other = Symbol("slope_other", "f′(h′)", "f'(h')", real=True)
+unit_kernel = Symbol("unit_kernel", "Θ_unit", r"\Theta_{\mathrm{unit}}", real=True)
+layer_kernel = Symbol("layer_kernel", "Θ_layer", r"\Theta_{\mathrm{layer}}", real=True)
+delta_product = Symbol("delta_product", "E[δδ′]", r"\mathrm{E}[\delta\delta']", real=True)
+delta_products = Symbol("delta_products", "sum[δδ′]", r"\textstyle\sum_j\delta_j\delta'_j", real=True)
+delta_product_sum = Symbol(
+    "delta_product_sum", "E[sum δδ′]", r"\mathrm{E}[\textstyle\sum_j\delta_j\delta'_j]", real=True
+)
+slope_product_sum = Symbol("slope_product_sum", "sum[f′(h)f′(h′)]", r"\textstyle\sum_j f'(h_j)f'(h'_j)", real=True)
+slope_product_average = Symbol(
+    "slope_product_average", "mean[f′(h)f′(h′)]", r"\frac1m\textstyle\sum_j f'(h_j)f'(h'_j)", real=True
+)
+kernel_entry = Symbol("kernel_entry", "K_ij⁺", "K^{l+1}_{ij}", real=True)
+slope_entry = Symbol("slope_entry", "E[f′(U_i)f′(U_j)]", r"\mathrm{E}[f'(U_i) f'(U_j)]", real=True)
+tangent_entry = Symbol("tangent_entry", "Θ_ij", r"\Theta^l_{ij}", real=True)
+next_tangent_entry = Symbol("next_tangent_entry", "Θ_ij⁺", r"\Theta^{l+1}_{ij}", real=True)
+
 # The activations of n units at N inputs (B5).
 inputs = sympy.Symbol("N", integer=True, positive=True)
 activations = matrix("activations", inputs, n, "Φ", r"\Phi")
@@ -90,4 +127,5 @@ activation_gram = matrix("activation_gram", inputs, inputs, "K")
 activation_moment = matrix("activation_moment", n, n, "S")
 activation_mean = matrix("activation_mean", n, 1, "m")
 input_ones = matrix("ones", inputs, 1, "𝟏", r"\mathbf{1}")
+unit_gram = matrix("unit_gram", inputs, inputs, "E[hhᵀ]", r"\mathrm{E}[h h^\top]")
 damping = Symbol("damping", "λ", r"\lambda", positive=True)

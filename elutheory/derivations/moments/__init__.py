@@ -3,6 +3,7 @@
 - `identities` (M1, M2, M5): tilting, truncated moments, Stein's identity;
 - `moments_of_activations` (M2–M6): every moment of every piecewise (polynomial × exponential) activation, derived for
   the function at hand;
+- `entropy` (M6): what a strictly increasing activation does to the information in its input;
 - `deactivation` (M7): what the variance of a unit far below zero tends to.
 
 Start with `identities`.

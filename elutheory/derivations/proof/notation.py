@@ -128,6 +128,8 @@ slope_second_moment = Symbol("slope_second_moment", "E[f′²]", r"\mathrm{E}[f'
 value_slope_mean = Symbol("value_slope_mean", "E[f f′]", r"\mathrm{E}[f f']", real=True)
 input_value_mean = Symbol("input_value_mean", "E[X f]", r"\mathrm{E}[X f]", real=True)
 log_slope_mean = Symbol("log_slope_mean", "E[ln f′]", r"\mathrm{E}[\ln f']", real=True)
+input_entropy = Symbol("input_entropy", "h(X)", real=True)
+output_entropy = Symbol("output_entropy", "h(f(X))", real=True)
 flat_probability = Symbol("flat_probability", "P(f′=0)", r"\mathrm{P}(f'=0)", real=True)
 mean_by_mu = Symbol("mean_by_mu", "∂E[f]/∂μ", r"\frac{\partial\,\mathrm{E}[f]}{\partial\mu}", real=True)
 mean_by_sigma = Symbol("mean_by_sigma", "∂E[f]/∂σ", r"\frac{\partial\,\mathrm{E}[f]}{\partial\sigma}", real=True)
