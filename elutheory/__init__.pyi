@@ -20,6 +20,7 @@ from .derivations.kernels.formulas import dual_kernel_formulas as dual_kernel_fo
 from .derivations.kernels.identities import bivariate_normal as bivariate_normal
 from .derivations.kernels.identities import bivariate_tilting as bivariate_tilting
 from .derivations.kernels.identities import price_theorem as price_theorem
+from .derivations.kernels.mehler import mehler_series as mehler_series
 from .derivations.kernels.special_cases import dual_kernel_limits as dual_kernel_limits
 from .derivations.kernels.special_cases import zero_mean_dual_kernel as zero_mean_dual_kernel
 from .derivations.moments.deactivation import deactivation_limit as deactivation_limit

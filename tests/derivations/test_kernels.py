@@ -1,4 +1,4 @@
-"""K1, K2 and K3: every step is proved and agrees with quadrature, no mutant survives; formulas against definitions."""
+"""K1–K4: every step is proved and agrees with quadrature, no mutant survives; formulas against definitions."""
 
 import dataclasses
 import itertools
@@ -19,6 +19,7 @@ from elutheory.derivations.expectations.pair_notation import a, b, rho, s1, s2
 from elutheory.derivations.kernels.dual_kernels import dual_kernel_closed_form, dual_kernel_derivative_closed_form
 from elutheory.derivations.kernels.formulas import dual_kernel_formulas
 from elutheory.derivations.kernels.identities import bivariate_normal, bivariate_tilting, price_theorem
+from elutheory.derivations.kernels.mehler import mehler_series
 from elutheory.derivations.kernels.special_cases import at_equality, dual_kernel_limits, zero_mean_dual_kernel
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.steps import Check, CheckError
@@ -39,6 +40,7 @@ DERIVATIONS: dict[str, Callable[[], Derivation]] = {
     "K1": dual_kernel_closed_form,
     "zero mean": zero_mean_dual_kernel,
     "limits": dual_kernel_limits,
+    "K4": mehler_series,
 }
 
 

@@ -575,6 +575,7 @@ WITHOUT_TENSORS = (
     "bivariate_normal",
     "bivariate_tilting",
     "price_theorem",
+    "mehler_series",
     "DualKernelFormulas",
     "dual_kernel_formulas",
     "dual_kernel_closed_form",

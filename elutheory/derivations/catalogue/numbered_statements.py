@@ -209,14 +209,9 @@ PARTS: dict[str, tuple[NumberedStatement, ...]] = {
             "K4",
             "At zero means the dual kernel is a power series in the correlation whose coefficients are products of "
             "the Hermite coefficients of f: the independent check of K1, and why the correlation's map is convex.",
-            (),
+            (("mehler-series", ("series", "convexity")),),
             ("dual_kernel", "fixed_points"),
             _KERNELS,
-            Quoted(
-                r"\mathrm{E}[f(X) f(Y)] = \sum_{k=0}^\infty a_k(s_1)\,a_k(s_2)\,\rho^k, \qquad "
-                r"a_k(s) = \frac{\mathrm{E}[f(sZ)\,\mathrm{He}_k(Z)]}{\sqrt{k!}}",
-                "Mehler's formula (F. G. Mehler, Journal für die reine und angewandte Mathematik 66, 1866)",
-            ),
         ),
     ),
     "Signal propagation": (

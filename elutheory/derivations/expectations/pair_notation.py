@@ -1,4 +1,4 @@
-"""The symbols of K1-K3 (correlated pairs)."""
+"""The symbols of K1-K4 (correlated pairs)."""
 
 from typing import Any
 
@@ -30,6 +30,13 @@ relu_slope_mean = Symbol(
 )
 square_mean = Symbol("value_square_mean", "E[f(X)²]", r"\mathrm{E}[f(X)^2]", real=True)  # Y = X
 square_slope_mean = Symbol("slope_square_mean", "E[f′(X)²]", r"\mathrm{E}[f'(X)^2]", real=True)
+
+# Of f(X) and g(Y) at zero means, as a function of the correlation (K4).
+value_pair_mean = Symbol("value_pair_mean", "E[f(X)g(Y)]", r"\mathrm{E}[f(X) g(Y)]", real=True)
+value_slope = Symbol("value_slope", "∂E[f(X)g(Y)]/∂ρ", r"\frac{\partial}{\partial\rho}\mathrm{E}[f(X) g(Y)]", real=True)
+value_curvature = Symbol(
+    "value_curvature", "∂²E[f(X)f(Y)]/∂ρ²", r"\frac{\partial^2}{\partial\rho^2}\mathrm{E}[f(X) f(Y)]", real=True
+)
 
 
 def place(quadrant: str) -> str:

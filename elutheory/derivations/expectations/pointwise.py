@@ -41,7 +41,7 @@ def _match(explicit: Explicit, places: tuple[Mapping[Any, Any], ...], statement:
     difference = difference.doit()
     for place in places:
         value = difference.subs(place).evalf(_DIGITS, chop=sympy.Float(10) ** (-_DIGITS))
-        if not (value.is_number and abs(value) < sympy.Float(10) ** (10 - _DIGITS)):
+        if not (value.is_number and value.is_finite and abs(value) < sympy.Float(10) ** (10 - _DIGITS)):
             raise CheckError(f"the two sides of {statement} differ by {value} at {dict(place)}")
 
 
