@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from elutheory.derivations.proof.steps import VerificationError
+from elutheory.derivations.proof.steps import UndecidedError, VerificationError
 from elutheory.errors import InputError
-from elutheory.output.command_line import FAILED, VERIFIED, parse_options
+from elutheory.output.command_line import FAILED, UNDECIDED, VERIFIED, parse_options
 from elutheory.output.document import STATEMENTS
 from elutheory.output.files import check_output, write_whole
 
@@ -58,7 +58,8 @@ def claims(arguments: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Write the report on all records; exit code 1: a derivation failed, 2: a record is missing or corrupt."""
+    """Write the report on all records; exit code 1: a derivation failed, 2: a record is missing or corrupt,
+    3: a step of a derivation is not decided."""
 
     figures: Path = Path("figures")
     """Folder of the records."""
@@ -78,7 +79,7 @@ def report(arguments: Sequence[str]) -> int:
         page = report_page(options.figures)
     except VerificationError as failure:
         print(f"elutheory: {failure}.", file=sys.stderr)
-        return FAILED
+        return UNDECIDED if isinstance(failure, UndecidedError) else FAILED
     write_whole(options.output, page)
     print(f"{options.output}: {len(page.encode()) / 1e6:.1f} MB; open it in a browser.")
     return VERIFIED

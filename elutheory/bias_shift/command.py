@@ -14,9 +14,9 @@ from rich.console import Console
 from elutheory.activations.options import given_parameters, named_activations
 from elutheory.bias_shift.report import Experiment, Report, render
 from elutheory.derivations.catalogue import DERIVATIONS
-from elutheory.derivations.proof.steps import VerificationError
+from elutheory.derivations.proof.steps import UndecidedError, VerificationError
 from elutheory.errors import InputError
-from elutheory.output.command_line import FAILED, VERIFIED, parse_options, run, write_or_print
+from elutheory.output.command_line import FAILED, UNDECIDED, VERIFIED, parse_options, run, write_or_print
 from elutheory.output.files import check_output
 
 Statement = Literal[
@@ -36,7 +36,7 @@ Statement = Literal[
 class Options:
     """Derive Theorems 1 and 2 of arXiv 1511.07289, check them, measure them on digits.
 
-    Exit code 0: everything verified; 1: a check failed; 2: bad input.
+    Exit code 0: everything verified; 1: a check failed; 2: bad input; 3: a step is not decided.
     """
 
     activation: tuple[str, ...] = ("elu", "relu")
@@ -66,7 +66,7 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 all verified, 1 a check failed, 2 bad input."""
+    """Run the command; returns the exit code: 0 all verified, 1 a check failed, 2 bad input, 3 not decided."""
     return run(_command, arguments)
 
 
@@ -82,7 +82,7 @@ def _command(arguments: Sequence[str] | None) -> int:
         verified = tuple(derivation.verify() for derivation in derivations)
     except VerificationError as failure:
         print(f"elutheory: {failure}.", file=sys.stderr)
-        return FAILED
+        return UNDECIDED if isinstance(failure, UndecidedError) else FAILED
     report = Report(derivations, verified, measure() if measure else None)
     write_or_print(render(report, options.format), options.output, coloured=options.format == "text")
     if not report.passed:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from elutheory.derivations.proof.steps import VerificationError
-from elutheory.output.command_line import FAILED, VERIFIED, parse_options, run
+from elutheory.derivations.proof.steps import UndecidedError, VerificationError
+from elutheory.output.command_line import FAILED, UNDECIDED, VERIFIED, parse_options, run
 from elutheory.output.files import check_output, write_whole
 
 
@@ -14,7 +14,8 @@ from elutheory.output.files import check_output, write_whole
 class Options:
     """Verify every derivation and print the page of numbered statements, docs/statements.md.
 
-    Exit code 0: everything verified; 1: a check failed, nothing is printed; 2: bad input.
+    Exit code 0: everything verified; 1: a check failed; 2: bad input; 3: a step is not decided. Nothing is
+    printed but after 0.
     """
 
     output: Path | None = None
@@ -22,7 +23,7 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 all verified, 1 a check failed, 2 bad input."""
+    """Run the command; returns the exit code: 0 all verified, 1 a check failed, 2 bad input, 3 not decided."""
     return run(_command, arguments)
 
 
@@ -37,7 +38,7 @@ def _command(arguments: Sequence[str] | None) -> int:
             derivation.verify()
     except VerificationError as failure:
         print(f"elutheory: {failure}.", file=sys.stderr)
-        return FAILED
+        return UNDECIDED if isinstance(failure, UndecidedError) else FAILED
     page = statements_page()
     if options.output is not None:
         write_whole(options.output, page)

@@ -1,13 +1,13 @@
 """M3-M6 to any number of certified digits: closed forms in Arb balls, and the defining integrals as a second route."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
 import sympy
-from flint import arb, ctx, fmpq
+from flint import arb, fmpq
 
 from elutheory.activations.activation_function import Activation, activation_names, as_activation
 from elutheory.activations.stable_forms import stable
@@ -16,20 +16,15 @@ from elutheory.derivations.moments.moments_of_activations import MomentFormulas,
 from elutheory.derivations.proof.notation import mu, sigma
 from elutheory.errors import InputError
 from elutheory.moments.certified_balls import certified_expectation, certified_value, log_slope
+from elutheory.numerics.working_precision import arb_precision, one_thread_at_a_time
 
 ZERO = fmpq(0)
 MOMENTS = ("mean", "second_moment", "variance", "slope_mean", "slope_second_moment", "log_slope_mean")
 
 
-@contextmanager
-def precision(digits: int) -> Iterator[None]:
-    """Arb's working precision, ample for `digits` decimal digits."""
-    before = ctx.prec
-    ctx.prec = int(3.33 * digits) + 64
-    try:
-        yield
-    finally:
-        ctx.prec = before
+def precision(digits: int) -> AbstractContextManager[None]:
+    """Arb's working precision, ample for `digits` decimal digits, in a block."""
+    return arb_precision(int(3.33 * digits) + 64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +63,8 @@ def closed_forms(function: Activation) -> MomentFormulas | None:
 def certified_moments(function: Activation | str, mean: fmpq, std: fmpq, digits: int) -> tuple[CertifiedMoment, ...]:
     """The six moments of f(X), X ~ N(mean, std²), for exact rational mean and std > 0, to `digits` decimal digits.
 
-    Registered activations are enclosed by both routes; one of the user's own has the closed form alone. Raises
+    Registered activations are enclosed by both routes; one of the user's own has the closed form alone. May be called
+    from several threads: they are served one after the other, for Arb's precision belongs to the whole process. Raises
     InputError if std is not positive, digits not in 1…1000, there is no route, or the digits cannot be reached.
     """
     function = as_activation(function)
@@ -77,10 +73,12 @@ def certified_moments(function: Activation | str, mean: fmpq, std: fmpq, digits:
         raise InputError(f"certified digits need a std above 0, not {std}.")
     if not 1 <= digits <= 1000:
         raise InputError(f"digits is {digits}; 1 to 1000 are possible.")
-    formulas = closed_forms(function)
+    with one_thread_at_a_time():
+        formulas = closed_forms(function)
     if formulas is None and function.name not in activation_names():
         raise InputError(f"{function} has no closed form, so its digits cannot be certified; leave out digits.")
-    return tuple(_certified(function, formulas, name, mean, std, digits) for name in MOMENTS)
+    with one_thread_at_a_time():
+        return tuple(_certified(function, formulas, name, mean, std, digits) for name in MOMENTS)
 
 
 def _certified(

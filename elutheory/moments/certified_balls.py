@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import sympy
-from flint import acb, arb, ctx, fmpq
+from flint import acb, arb, fmpq
 
 from elutheory.activations.pieces import Piece
 from elutheory.activations.stable_forms import (
@@ -24,6 +24,7 @@ from elutheory.activations.stable_forms import (
 )
 from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.errors import InputError
+from elutheory.numerics.working_precision import arb_precision
 
 LARGEST_PRECISION = 2**13  # bits, for closed forms
 LARGEST_INTEGRATION_PRECISION = 2**9
@@ -221,18 +222,14 @@ def _tails(growth: tuple[fmpq, fmpq, int], mu: arb, sigma: arb, cut: arb) -> arb
 def _until_accurate(at_precision: Callable[[int], arb], digits: int, largest: int) -> arb:
     wanted = int(digits * 3.33) + 8
     bits = wanted + 64
-    before = ctx.prec
-    try:
-        while True:
-            ctx.prec = bits + 32
+    while True:
+        with arb_precision(bits + 32):
             result = at_precision(bits)
-            if result.is_finite() and (result == 0 or result.rel_accuracy_bits() >= wanted):
-                return result
-            if bits > max(largest, 4 * wanted):
-                break
-            bits *= 2
-    finally:
-        ctx.prec = before
+        if result.is_finite() and (result == 0 or result.rel_accuracy_bits() >= wanted):
+            return result
+        if bits > max(largest, 4 * wanted):
+            break
+        bits *= 2
     if result.is_finite() and abs(result) < arb(2) ** -wanted:
         return result  # zero, as far as anyone can tell
     raise InputError(f"{digits} certified digits need more than {bits} bits here; ask for fewer.")

@@ -18,7 +18,7 @@ from elutheory.errors import InputError
 from elutheory.moments.report import Report, render
 from elutheory.moments.typed_numbers import Number, typed_numbers
 from elutheory.moments.verification import Proof, Row, measured_rows
-from elutheory.output.command_line import FAILED, VERIFIED, parse_options, run, write_or_print
+from elutheory.output.command_line import FAILED, UNDECIDED, VERIFIED, parse_options, run, write_or_print
 from elutheory.output.files import check_output_files
 
 LARGEST_TABLE = 100_000
@@ -28,7 +28,7 @@ LARGEST_TABLE = 100_000
 class Options:
     """Moments of f(X), X ~ N(mean, std²): closed form, value, verification.
 
-    Exit code 0: everything verified; 1: a check failed; 2: bad input.
+    Exit code 0: everything verified; 1: a check failed; 2: bad input; 3: not decided.
     """
 
     activation: Annotated[str | None, tyro.conf.Positional] = None
@@ -54,7 +54,7 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 all verified, 1 a check failed, 2 bad input."""
+    """Run the command; returns the exit code: 0 all verified, 1 a check failed, 2 bad input, 3 not decided."""
     return run(_command, arguments)
 
 
@@ -80,12 +80,15 @@ def _command(arguments: Sequence[str] | None) -> int:
     if options.figure is not None:
         _draw(function, rows, options.figure)
     write_or_print(text, options.output)
-    if not proof.passed:
+    if proof.outcome == "failed":
         print(
             "elutheory: a value differs from its certified enclosure; see what the report marks with ✗.",
             file=sys.stderr,
         )
         return FAILED
+    if proof.outcome == "not decided":
+        print(f"elutheory: not decided: {proof.undecided[0]}", file=sys.stderr)
+        return UNDECIDED
     return VERIFIED
 
 

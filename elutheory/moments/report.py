@@ -91,10 +91,11 @@ def _remarks(report: Report) -> list[str]:
     if proof.formulas is None:
         remarks = [f"no closed form: {report.function} is not piecewise polynomial × exponential"]
     else:
-        remarks = [f"✓ closed forms: {proof.steps} steps derived and machine-checked"]
+        remarks = [f"✓ closed forms: {proof.steps} steps derived and machine-checked"] if proof.steps else []
         if proof.formulas.log_slope_reason:
             remarks.append(f"E ln f': {proof.formulas.log_slope_reason}")
     remarks.append(f"values: {report.method}")
+    remarks += [f"? not decided: {reason}" for reason in proof.undecided]
     if proof.deviations:
         sign = "✓" if proof.passed else "✗"
         largest = max(proof.deviations.values())
@@ -198,7 +199,8 @@ def _json(report: Report) -> dict[str, Any]:
         "version": 1,
         "activation": str(report.function),
         "definition": str(report.function.expression),
-        "passed": report.proof.passed,
+        "passed": report.proof.outcome == "passed",
+        "outcome": report.proof.outcome,
         "method": report.method,
         "verified_steps": report.proof.steps,
         "closed_forms": {

@@ -10,7 +10,9 @@ import numpy as np
 from flint import arb, fmpq
 
 from elutheory.activations.activation_function import Activation, activation_names
+from elutheory.activations.evaluation import constant_value
 from elutheory.derivations.moments.moments_of_activations import MomentFormulas, activation_moments
+from elutheory.derivations.proof.steps import UndecidedError
 from elutheory.errors import InputError
 from elutheory.moments.certified import CertifiedMoment, certified_moments, closed_forms, precision
 from elutheory.moments.floating_point import gaussian_moments
@@ -79,19 +81,31 @@ class Proof:
     deviations: dict[str, float]  # of the values from the certified ones, relative
     confirmed: bool | None  # closed form and integral overlap; None if there is only one route
     passed: bool
+    undecided: tuple[str, ...] = ()  # what could be neither proved nor refuted, a sentence each
+
+    @property
+    def outcome(self) -> str:
+        """One of three words: passed, failed, not decided."""
+        return "failed" if not self.passed else "not decided" if self.undecided else "passed"
 
     @staticmethod
     def of(function: Activation, row: Row | None) -> "Proof":
         """Verify the closed forms and, if there is just one point with std above 0, the values there."""
         formulas = closed_forms(function)
-        steps = 0
+        steps, undecided = 0, ()
         if formulas is not None:
-            steps = len(activation_moments(function).verify())
+            try:
+                steps = len(activation_moments(function).verify())
+            except UndecidedError as reason:
+                undecided = (f"{reason}.",)
         has_route = formulas is not None or function.name in activation_names()
         if row is None or not has_route or not (math.isfinite(row.mean.value) and 0 < row.std.value < math.inf):
-            return Proof(formulas, steps, {}, None, True)
+            return Proof(formulas, steps, {}, None, True, undecided)
         mean, std = Fraction(row.mean.value), Fraction(row.std.value)
-        exact = _certified(function, mean, std, DIGITS_OF_CHECK)
+        try:
+            exact = _certified(function, mean, std, DIGITS_OF_CHECK)
+        except InputError as reason:  # Arb cannot have that many digits here: no fault of the values
+            return Proof(formulas, steps, {}, None, True, (*undecided, f"the values: {reason}"))
         deviations = {
             moment.name: _relative_deviation(moment.value, row.values[moment.name], row.values["second_moment"])
             for moment in exact
@@ -103,15 +117,21 @@ class Proof:
             passed = all(deviation <= PROMISED[name] + rounding[name] for name, deviation in deviations.items())
         routes = [moment.confirmed for moment in exact if moment.confirmed is not None]
         confirmed = all(routes) if routes else None
-        return Proof(formulas, steps, deviations, confirmed, passed and confirmed is not False)
+        return Proof(formulas, steps, deviations, confirmed, passed and confirmed is not False, undecided)
 
 
 def _effect_of_rounding(
     function: Activation, mean: Fraction, std: Fraction, exact: tuple[CertifiedMoment, ...]
 ) -> dict[str, float]:
-    """Relative change of every moment by four roundings of mean and std in their last place."""
+    """Relative change of every moment by four roundings of std, and of the mean's distance from the nearest kink.
+
+    Mean and std are exact as they are given. What is rounded are quotients such as (mean − kink)/std; the difference
+    itself is exact close to a kink, where it decides all.
+    """
+    origins = [Fraction(0), *(Fraction(constant_value(point)) for point in function.breakpoints)]
+    moved = ROUNDING * min(abs(mean - origin) for origin in origins)
     nearby = (
-        _certified(function, mean * (1 + ROUNDING), std, DIGITS_OF_CHECK),
+        _certified(function, mean + moved, std, DIGITS_OF_CHECK),
         _certified(function, mean, std * (1 + ROUNDING), DIGITS_OF_CHECK),
     )
     return {
@@ -127,6 +147,8 @@ def _relative_deviation(exact: Any, value: Any, second_moment: float) -> float:
         difference = abs(arb(value) - exact)
         if exact.contains(0):
             return float(abs(value)) / math.sqrt(second_moment) if second_moment > 0 else 0.0
+        if abs(exact) > arb(sys.float_info.max):
+            return 0.0 if arb(value) == arb(exact.sgn()) * arb("inf") else math.inf
         if abs(exact) < arb(SMALLEST_NORMAL):
             return 0.0 if difference < arb(SMALLEST_NORMAL) else math.inf
         return float((difference / abs(exact)).upper())

@@ -18,7 +18,7 @@ from elutheory.output.files import write_whole
 
 Options = TypeVar("Options")
 
-VERIFIED, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+VERIFIED, FAILED, BAD_INPUT, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def parse_options(options: type[Options], program: str, arguments: Sequence[str] | None = None) -> Options:

@@ -1,5 +1,7 @@
 """Certified digits: known constants, two routes that overlap, mpmath as a third, and refusals."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import mpmath
 import pytest
 import sympy
@@ -32,6 +34,21 @@ def test_known_constants() -> None:
         assert moments["variance"].value is not None
         assert abs(moments["variance"].value - exact) < arb("1e-40")
     assert "atom" in moments["log_slope_mean"].text(10)
+
+
+def test_threads_do_not_move_each_others_precision() -> None:
+    """The same digits from four threads at once, each asking for its own number, as from one after the other."""
+    tasks = [("relu", digits) for digits in (12, 60, 25, 40)]
+
+    def digits_of(task: tuple[str, int]) -> list[str]:
+        name, digits = task
+        return [m.text(digits) for m in certified_moments(activation(name), fmpq(1, 3), fmpq(2), digits)]
+
+    before = ctx.prec
+    alone = [digits_of(task) for task in tasks]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(digits_of, tasks)) == alone
+    assert ctx.prec == before
 
 
 @pytest.mark.parametrize("name", ["tanh", "softplus", "gelu"])

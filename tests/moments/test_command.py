@@ -8,8 +8,11 @@ from pathlib import Path
 
 import mpmath
 import pytest
+import sympy
 
 from elutheory.activations import activation
+from elutheory.derivations.proof.derivation import Derivation
+from elutheory.derivations.proof.steps import Check, Step, UndecidedCheckError
 from elutheory.moments import command as moments_command
 from elutheory.moments import verification as verified_moments
 from elutheory.moments.figure import figure_of
@@ -143,6 +146,48 @@ def test_a_wrong_value_gives_exit_code_1(capsys: pytest.CaptureFixture[str], mon
     assert code == 1
     assert "✗ values against certified enclosures" in out
     assert err.startswith("elutheory: a value differs from its certified enclosure")
+
+
+def test_a_wrong_value_at_a_kink_is_no_effect_of_rounding(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mean on the kink is exact: to move it by its last place would excuse any variance at std 1e-18."""
+    right = verified_moments.gaussian_moments
+
+    def wrong(*arguments: object) -> object:
+        result = right(*arguments)  # type: ignore[arg-type]
+        return dataclasses.replace(result, variance=result.variance * 0.53)
+
+    arguments = ("shifted_relu", "--mean=-1", "--std", "1e-18")
+    assert run(capsys, *arguments)[0] == 0
+    monkeypatch.setattr(verified_moments, "gaussian_moments", wrong)
+    assert run(capsys, *arguments)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--expression", "exp(3*x)"), ("--expression", "1e10*x"), ("celu", "--alpha=0.1")]
+)
+def test_right_formulas_of_steep_and_large_functions_pass(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    assert run(capsys, *arguments)[0] == 0
+
+
+def test_what_no_rule_decides_gives_exit_code_3(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def undecided(statement: object) -> None:
+        raise UndecidedCheckError("no rule decides the equality of expressions with f(x)")
+
+    step = Step(sympy.Integer(1), "By a rule.", (Check("every n", undecided),))
+    derivation = Derivation("a", "Title", "M2", "no source", (), (step,))
+    monkeypatch.setattr(verified_moments, "activation_moments", lambda function: derivation)
+    code, out, err = run(capsys, "elu", "--format", "json")
+    assert code == 3
+    assert json.loads(out)["outcome"] == "not decided"
+    sentence = "Title, step 1 (By a rule.) is not decided by the check «every n»: no rule decides the equality of"
+    assert err.startswith(f"elutheory: not decided: {sentence}")
+    assert "failed" not in run(capsys, "elu")[1]
 
 
 @pytest.mark.parametrize(

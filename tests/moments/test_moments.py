@@ -231,6 +231,18 @@ def test_deactivated_state() -> None:
     assert gaussian_moments("leaky_relu", -60.0, 0.1).variance == pytest.approx(1e-6, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "kink", "std"),
+    [("shifted_relu", -1.0, 1e-18), ("hard_tanh", 1.0, 1e-16), ("hard_tanh", -1.0, 1e-12), ("relu6", 6.0, 1e-15)],
+)
+def test_variance_at_a_kink_where_f_is_not_zero(name: str, kink: float, std: float) -> None:
+    """Of half a normal variable: std² (1/2 − 1/(2π)), however far f is from 0."""
+    want = std**2 * (0.5 - 0.5 / math.pi)
+    assert gaussian_moments(name, kink, std).variance == pytest.approx(want, rel=1e-14)
+    narrow = gaussian_moments(name, np.float32(kink), np.float32(1e-5)).variance
+    assert narrow == pytest.approx(float(np.float32(1e-5)) ** 2 * (0.5 - 0.5 / math.pi), rel=3e-7)
+
+
 def test_log_slope_mean() -> None:
     """M6, against the certified closed form; −inf at an atom."""
     for case in (("elu", {"alpha": 0.3}), ("celu", {"alpha": 2.0}), ("selu", {}), ("leaky_relu", {})):

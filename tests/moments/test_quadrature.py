@@ -141,6 +141,8 @@ def test_mean_log_slope_at_its_zero() -> None:
     for std in (1e-12, 1e-8, 1e-3):
         got = gaussian_moments("tanh", 0.0, std).log_slope_mean
         assert got == pytest.approx(-(std**2) + std**4 / 2, rel=1e-14)
+    # close to it: −2 ln cosh m = −m² + m⁴/6
+    assert gaussian_moments("tanh", 1e-9, 1e-12).log_slope_mean == pytest.approx(-1e-18 - 1e-24, rel=1e-14)
 
 
 @pytest.mark.parametrize("std", [1e-3, 1.0, 30.0])
@@ -158,6 +160,41 @@ def test_narrow_bumps_are_not_missed(std: float) -> None:
     steep = gaussian_moments(et.Activation.from_text("tanh(1000*(x - 0.3))"), 0.0, 1.0)
     # E f'² is 1000²·(4/3)/1000 times the density at 0.3 but for the density's curvature, of relative order 1e-6
     assert steep.slope_second_moment == pytest.approx(4000 / 3 * math.exp(-0.045) / math.sqrt(2 * math.pi), rel=1e-6)
+
+
+def by_many_panels(f: et.Activation, place: float, width: float, mean: float, std: float) -> tuple[float, float]:
+    """E f and E f² by Gauss–Legendre between ends that close in on `place` down to `width`."""
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    distances = 0.3 * width * 1.5 ** np.arange(80)
+    ends = np.concatenate([np.linspace(-9, 9, 60) * std + mean, place + distances, place - distances, [place]])
+    ends = np.unique(np.clip(ends, mean - 9 * std, mean + 9 * std))
+    half = np.diff(ends) / 2
+    x = ends[:-1, None] + half[:, None] * (nodes + 1)
+    weight = half[:, None] * weights * np.exp(-(((x - mean) / std) ** 2) / 2) / (std * math.sqrt(2 * math.pi))
+    return math.fsum((f(x) * weight).ravel()), math.fsum((f(x) ** 2 * weight).ravel())
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "width"),
+    [
+        ("exp(-9 - 1e8*x**2)", 0.0, 1e-4),  # a bump whose argument has no real zero
+        ("exp(-(exp(x) - 2)**2*1e4)", math.log(2), 5e-3),  # one that only touches zero
+        ("x*exp(-1e6*(x - 1)**4)", 1.0, 3e-2),  # a zero of order four
+        ("x + exp(-(x - 3)**2*1e12)", 3.0, 1e-6),  # odd wherever one looks but there
+        ("sqrt(1e-12 + x**2)", 0.0, 1e-6),  # branch points all but on the line
+        ("log(1e-20 + x**2)", 0.0, 1e-10),
+        ("log(1e-8 + sinh(x)**2)", 0.0, 1e-4),
+        ("tanh(1e4*(exp(x) - 2))*(1 + x)", math.log(2), 5e-5),
+    ],
+)
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.7, 0.2), (1.5, 3.0)])
+def test_where_a_function_changes_fast_is_found(text: str, place: float, width: float, mean: float, std: float) -> None:
+    f = et.Activation.from_text(text)
+    got = gaussian_moments(f, mean, std)
+    first, second = by_many_panels(f, place, width, mean, std)
+    allowed = 2 * stated_error(got.method) + 1e-14
+    assert got.mean == pytest.approx(first, rel=allowed, abs=1e-300)
+    assert got.second_moment == pytest.approx(second, rel=allowed, abs=1e-300)
 
 
 def test_far_values_in_one_call() -> None:

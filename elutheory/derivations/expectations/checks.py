@@ -19,7 +19,7 @@ from elutheory.activations.pieces import Piece, interior_point
 from elutheory.derivations.expectations.functions import Phi, gauss_legendre
 from elutheory.derivations.expectations.normal_form import is_identically_zero, normal_form
 from elutheory.derivations.proof.notation import mu, sigma
-from elutheory.derivations.proof.steps import CheckError
+from elutheory.derivations.proof.steps import CheckError, UndecidedCheckError
 
 DIGITS = 50
 _WORKING_DIGITS = 65
@@ -32,7 +32,10 @@ _STEEPEST = 40  # of e^{c t} on an interval, c times its length: 48 nodes leave 
 
 
 def check_heat_equation(formula: sympy.Expr, pieces: Iterable[Piece], symbol: sympy.Symbol) -> None:
-    """Prove `formula = E g(X)` for the g given by its pieces (numeric ends), or raise CheckError."""
+    """Prove `formula = E g(X)` for the g given by its pieces (numeric ends), or raise CheckError.
+
+    It is an UndecidedCheckError where a condition of the proof cannot be shown: that refutes nothing.
+    """
     heat = sympy.diff(formula, sigma) - sigma * sympy.diff(sympy.diff(formula, mu), mu)
     if not is_identically_zero(heat):
         raise CheckError(f"{formula} does not satisfy the heat equation")
@@ -48,9 +51,9 @@ def _refuse_unbounded(terms: Mapping[Any, Any]) -> None:
     """Coefficients polynomial in mu and sigma, exponents linear in mu and without 1/sigma."""
     for (exponent, _), coefficient in terms.items():
         if not coefficient.is_polynomial(mu, sigma) or not exponent.is_polynomial(mu, sigma):
-            raise CheckError(f"the term {coefficient} exp({exponent}) may be unbounded as sigma -> 0")
+            raise UndecidedCheckError(f"the term {coefficient} exp({exponent}) may be unbounded as sigma -> 0")
         if sympy.Poly(exponent, mu).degree() > 1:
-            raise CheckError(f"the term {coefficient} exp({exponent}) grows faster than an exponential in mu")
+            raise UndecidedCheckError(f"the term {coefficient} exp({exponent}) grows faster than an exponential in mu")
 
 
 def _limit_without_noise(terms: Mapping[Any, Any], piece: Piece) -> sympy.Expr:
@@ -68,7 +71,7 @@ def _limit_of(function: sympy.Expr, piece: Piece) -> int:
     leading = scaled.subs(sigma, 0) if scaled.is_polynomial(mu, sigma) else sympy.Integer(0)
     slope = sympy.diff(leading, mu)
     if not slope.is_Number or slope == 0:
-        raise CheckError(f"the limit of {function} as sigma -> 0 is not known")
+        raise UndecidedCheckError(f"the limit of {function} as sigma -> 0 is not known")
     root = -leading.subs(mu, 0) / slope
     if not root.is_real or ((piece.lower < root) == sympy.true and (root < piece.upper) == sympy.true):
         raise CheckError(f"the limit of {function} as sigma -> 0 changes at mu = {root}, inside a piece")

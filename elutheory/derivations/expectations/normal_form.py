@@ -14,7 +14,7 @@ import sympy
 from sympy.core.function import AppliedUndef
 
 from elutheory.derivations.expectations.functions import Phi, phi
-from elutheory.derivations.proof.steps import CheckError
+from elutheory.derivations.proof.steps import UndecidedCheckError
 
 Factors = frozenset[tuple[sympy.Expr, int]]
 Terms = dict[tuple[sympy.Expr, Factors], Any]  # (exponent, functions with their powers) -> coefficient
@@ -26,7 +26,7 @@ _LARGEST_POWER = 16
 def normal_form(expression: sympy.Expr, expand_density: bool = True) -> Terms:
     """The terms of an expression; phi(u) as `exp(−u²/2) / sqrt(2 pi)` or, without `expand_density`, as a function.
 
-    Raises CheckError for an expression that is not a polynomial in Phi, phi, exp and undefined functions.
+    Raises UndecidedCheckError for an expression that is not a polynomial in Phi, phi, exp and undefined functions.
     """
     terms = _terms(hyperbolics_as_exponentials(expression), expand_density)
     expanded = {key: sympy.expand(coefficient) for key, coefficient in terms.items()}
@@ -85,7 +85,7 @@ def _terms(expression: Any, expand_density: bool) -> Terms:
             return {_function(expression.func(u)): sympy.Integer(1)}
         case AppliedUndef():
             return {_function(expression.func(*map(sympy.expand, expression.args))): sympy.Integer(1)}
-    raise CheckError(f"no rule decides the equality of expressions with {expression}")
+    raise UndecidedCheckError(f"no rule decides the equality of expressions with {expression}")
 
 
 def _function(function: sympy.Expr) -> tuple[sympy.Expr, Factors]:
@@ -94,7 +94,7 @@ def _function(function: sympy.Expr) -> tuple[sympy.Expr, Factors]:
 
 def _expanded_exponent(exponent: sympy.Expr) -> sympy.Expr:
     if exponent.has(sympy.exp, Phi, phi):
-        raise CheckError(f"no rule decides the equality of expressions with exp({exponent})")
+        raise UndecidedCheckError(f"no rule decides the equality of expressions with exp({exponent})")
     return sympy.expand(exponent)
 
 

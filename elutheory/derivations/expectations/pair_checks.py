@@ -22,7 +22,7 @@ from elutheory.derivations.expectations.checks import Point
 from elutheory.derivations.expectations.functions import Phi, Phi2, gauss_legendre, numerical_value, phi
 from elutheory.derivations.expectations.pair_normal_form import is_zero_at_every_correlation
 from elutheory.derivations.expectations.pair_notation import a, b, rho, s1, s2
-from elutheory.derivations.proof.steps import CheckError
+from elutheory.derivations.proof.steps import CheckError, UndecidedCheckError
 from elutheory.errors import InputError
 
 DIGITS = 25
@@ -55,10 +55,10 @@ def check_vanishing(formula: sympy.Expr, variable: sympy.Symbol, sign: int) -> N
     for term in sympy.Add.make_args(sympy.expand_mul(plain)):
         factors = sympy.Mul.make_args(term)
         if not any(_decays(factor, variable, sign) for factor in factors):
-            raise CheckError(f"nothing shows that {term} vanishes as {variable} tends to {sign}·∞")
+            raise UndecidedCheckError(f"nothing shows that {term} vanishes as {variable} tends to {sign}·∞")
         for factor in factors:
             if not isinstance(factor, Phi | Phi2 | phi) and not _is_tame(factor, variable):
-                raise CheckError(f"nothing shows how {factor} grows in {variable}")
+                raise UndecidedCheckError(f"nothing shows how {factor} grows in {variable}")
 
 
 def _slope_of(argument: Any, variable: sympy.Symbol) -> Any:

@@ -15,7 +15,7 @@ from sympy.polys.fields import field
 
 from elutheory.derivations.expectations.functions import Phi, Phi2, phi
 from elutheory.derivations.expectations.pair_notation import rho
-from elutheory.derivations.proof.steps import CheckError
+from elutheory.derivations.proof.steps import UndecidedCheckError
 
 Factors = frozenset[tuple[Any, int]]
 Terms = dict[tuple[Any, Factors], Any]  # (exponent, functions with their powers) -> coefficient
@@ -32,8 +32,8 @@ _LARGEST_POWER = 16
 def is_zero_at_every_correlation(expression: sympy.Expr) -> bool:
     """Whether every coefficient of the normal form vanishes: a proof for every rho in (−1, 1).
 
-    Raises CheckError for an expression that is not a polynomial in Phi2, Phi, phi, exp and undefined functions with
-    coefficients, arguments and exponents rational in the symbols, sqrt(1 − rho²), asin(rho) and pi.
+    Raises UndecidedCheckError for an expression that is not a polynomial in Phi2, Phi, phi, exp and undefined
+    functions with coefficients, arguments and exponents rational in the symbols, sqrt(1 − rho²), asin(rho) and pi.
     """
     return not _NormalForm(rational_in_half_angle(expression)).terms
 
@@ -62,7 +62,7 @@ class _NormalForm:
         try:
             return self._field.from_expr(expression)
         except (ValueError, ZeroDivisionError) as error:  # a root, an infinity, an unknown function
-            raise CheckError(f"no rule decides the equality of expressions with {expression}") from error
+            raise UndecidedCheckError(f"no rule decides the equality of expressions with {expression}") from error
 
     def _terms(self, expression: Any) -> Terms:
         if not expression.has(*_FUNCTIONS):
@@ -94,7 +94,7 @@ class _NormalForm:
             case sympy.Derivative() if isinstance(expression.expr, AppliedUndef):
                 function, *orders = expression.args
                 return self._function(f"{function.func} by {orders}", *map(self._rational, function.args))
-        raise CheckError(f"no rule decides the equality of expressions with {expression}")
+        raise UndecidedCheckError(f"no rule decides the equality of expressions with {expression}")
 
     def _constant(self) -> Terms:
         return {self._unit: self._one}

@@ -11,7 +11,16 @@ import sympy
 
 from elutheory.derivations.proof.notation import Written
 from elutheory.derivations.proof.printing import statement_latex, statement_mathml, statement_text
-from elutheory.derivations.proof.steps import Assumption, CheckError, Step, VerificationError, VerifiedStep
+from elutheory.derivations.proof.steps import (
+    Assumption,
+    CheckError,
+    Step,
+    UndecidedCheckError,
+    UndecidedError,
+    VerificationError,
+    VerifiedStep,
+)
+from elutheory.numerics.working_precision import one_thread_at_a_time
 from elutheory.output.latex import NO_BREAK, latex_text
 
 TEXT_WIDTH = 80
@@ -36,8 +45,12 @@ class Derivation:
     names: tuple[tuple[sympy.Basic, Written], ...] = ()
 
     def verify(self) -> tuple[VerifiedStep, ...]:
-        """Run every check of every step; raise `VerificationError` on the first that fails, naming it."""
-        return tuple(self._verify_step(index, step) for index, step in enumerate(self.steps, start=1))
+        """Run every check of every step; raise `VerificationError` on the first that fails, naming it.
+
+        It is an `UndecidedError` where no rule decides the step: that refutes nothing.
+        """
+        with one_thread_at_a_time():
+            return tuple(self._verify_step(index, step) for index, step in enumerate(self.steps, start=1))
 
     def _verify_step(self, index: int, step: Step) -> VerifiedStep:
         place = f"{self.title}, step {index} ({step.name or step.reason})"
@@ -46,6 +59,8 @@ class Derivation:
         for check in step.checks:
             try:
                 check.run(step.statement)
+            except UndecidedCheckError as failure:
+                raise UndecidedError(f"{place} is not decided by the check «{check.scope}»: {failure}") from failure
             except CheckError as failure:
                 raise VerificationError(f"{place} failed the check «{check.scope}»: {failure}") from failure
         return VerifiedStep(step, tuple(check.scope for check in step.checks), any(c.proves for c in step.checks))

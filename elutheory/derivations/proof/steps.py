@@ -11,8 +11,16 @@ class CheckError(AssertionError):
     """A machine check refuted a statement; the message says what was found."""
 
 
+class UndecidedCheckError(CheckError):
+    """No rule of a machine check decides the statement: it is neither proved nor refuted."""
+
+
 class VerificationError(AssertionError):
     """A step of a derivation failed its check; the message names derivation, step and check."""
+
+
+class UndecidedError(VerificationError):
+    """A step of a derivation was neither proved nor refuted; the message names derivation, step and check."""
 
 
 def equation(left: sympy.Basic, right: sympy.Basic) -> sympy.Eq:

@@ -42,20 +42,26 @@ class StraightLine:
 
 @dataclass(frozen=True)
 class PieceMoments:
-    """Probability, conditional mean and variance of f on one piece, and its slope."""
+    """Probability, conditional mean and variance of f on one piece, and its slope.
+
+    `offset` is the mean less the decomposition's `reference`: where f is far from 0, differences of the pieces' means
+    would lose their digits, those of their offsets do not.
+    """
 
     probability: Float[Array, " points"]
     mean: Float[Array, " points"]
+    offset: Float[Array, " points"]
     variance: Float[Array, " points"]
     slope: float
 
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The pieces from left to right, the mean of f, and the density of X at each bend."""
+    """The pieces from left to right, the mean of f, f at a bend close to X, and the density of X at each bend."""
 
     pieces: tuple[PieceMoments, ...]
     mean: Float[Array, " points"]
+    reference: Float[Array, " points"]
     densities: tuple[Float[Array, " points"], ...]
 
 
@@ -133,9 +139,10 @@ class PiecewiseLinear(ClosedForm):
             return 2.0 * (at_bends(squares, order - 3) + at_bends(weighted, order - 2))
         if order == 1:
             return 2.0 * sum(
-                (p.probability * q.probability * ((p.mean - q.mean) * (p.slope - q.slope)) for p, q in pairs), zero
+                (p.probability * q.probability * ((p.offset - q.offset) * (p.slope - q.slope)) for p, q in pairs), zero
             )
-        offsets = [bend.jump * (bend.value - state.mean) for bend in bends]
+        mean_offset = sum((p.probability * p.offset for p in state.pieces), zero)
+        offsets = [bend.jump * ((bend.value - state.reference) - mean_offset) for bend in bends]
         if order == 2:
             between = sum((p.probability * q.probability * (p.slope - q.slope) ** 2 for p, q in pairs), zero)
             return 2.0 * (between + at_bends(offsets, 0))
@@ -180,7 +187,9 @@ class Line(PiecewiseLinear):
         """One piece of probability 1."""
         value, slope = self.line(mean), self.line.slope
         one = 0.0 * mean + 1.0
-        return Decomposition((PieceMoments(one, value, slope * slope * std * std, slope),), value, ())
+        return Decomposition(
+            (PieceMoments(one, value, 0.0 * mean, slope * slope * std * std, slope),), value, value, ()
+        )
 
     def conditional_slope(
         self, mean: Float[Array, "pairs panels nodes"], std: Float[Array, "pairs 1 1"]
@@ -247,19 +256,21 @@ class Kink(PiecewiseLinear):
         upper = PieceMoments(
             xp.where(positive, 1.0 - tail, tail),
             upper_mean,
+            f.upper.slope * xp.where(positive, distance + near_shift, far_reach),
             f.upper.slope * f.upper.slope * xp.where(positive, near_variance, far_variance),
             f.upper.slope,
         )
         lower = PieceMoments(
             xp.where(positive, tail, 1.0 - tail),
             lower_mean,
+            f.lower.slope * xp.where(positive, -far_reach, distance - near_shift),
             f.lower.slope * f.lower.slope * xp.where(positive, far_variance, near_variance),
             f.lower.slope,
         )
         # f is the line at the mean plus a multiple of max(0, distance beyond the kink)
         rise = f.bend.jump * (tail * far_reach)
         value = xp.where(positive, f.upper(mean), f.lower(mean)) + rise
-        return Decomposition((lower, upper), value, (phi / std,))
+        return Decomposition((lower, upper), value, f.bend.value + 0.0 * mean, (phi / std,))
 
 
 def _variance(d: Decomposition) -> Any:
@@ -268,7 +279,7 @@ def _variance(d: Decomposition) -> Any:
     for i, piece in enumerate(d.pieces):
         total = total + piece.probability * piece.variance
         for other in d.pieces[i + 1 :]:
-            difference = piece.mean - other.mean
+            difference = piece.offset - other.offset
             total = total + piece.probability * other.probability * difference * difference
     return total
 

@@ -124,12 +124,17 @@ class Ramp(PiecewiseLinear):
         window_mean = xp.where(
             centred, f.line(mean) + (sign * slope) * (std * shift), near_value + (sign * slope) * (std * reach)
         )
+        # from the near end, where X is or which it is closest to, towards the far one
+        climb = sign * slope
+        window_offset = climb * xp.where(centred, std * shift - to_near, std * reach)
+        far_offset = climb * (width + 0.0 * mean)
+        none = 0.0 * mean
         lower_probability = xp.where(flipped, beyond, before)
         upper_probability = xp.where(flipped, before, beyond)
         pieces = (
-            PieceMoments(lower_probability, f.lower.value + 0.0 * mean, 0.0 * mean, 0.0),
-            PieceMoments(inside, window_mean, slope * slope * (std * std) * spread, slope),
-            PieceMoments(upper_probability, f.upper.value + 0.0 * mean, 0.0 * mean, 0.0),
+            PieceMoments(lower_probability, f.lower.value + none, xp.where(flipped, far_offset, none), none, 0.0),
+            PieceMoments(inside, window_mean, window_offset, slope * slope * (std * std) * spread, slope),
+            PieceMoments(upper_probability, f.upper.value + none, xp.where(flipped, none, far_offset), none, 0.0),
         )
         total = f.lower.value * lower_probability + f.upper.value * upper_probability + inside * window_mean
         if f.lower.value == -f.upper.value:
@@ -142,7 +147,7 @@ class Ramp(PiecewiseLinear):
                 direction = xp.where(mean < f.middle, -1.0 + 0.0 * mean, 1.0 + 0.0 * mean)[small]
                 total[small] = (slope * direction) * std[small] * _odd_mean(low, high)
         densities = (xp.where(flipped, phi_far, phi_near) / std, xp.where(flipped, phi_near, phi_far) / std)
-        return Decomposition(pieces, total, densities)
+        return Decomposition(pieces, total, near_value, densities)
 
 
 def _window_outside(a: Any, b: Any, h: Any) -> tuple[Any, Any, Any]:

@@ -19,6 +19,10 @@ from elutheory.activations.stable_forms import stable
 
 # Zeros of arguments that are no polynomials are bracketed on ± a logarithmic grid of this many points.
 _GRID = numpy.concatenate([-numpy.logspace(4, -6, 400), [0.0], numpy.logspace(-6, 4, 400)])
+_HIGHEST_DEGREE = 40
+_ROUNDING = 1e-12  # of a simple root of a polynomial, relative
+_LONGEST_FOR_PARITY = 200  # operations
+_HIGHEST_POWER = 8  # that is multiplied out for parity
 _OSCILLATING = (sympy.sin, sympy.cos)
 _SCALE_FREE = (sympy.exp, sympy.sinh, sympy.cosh)  # of a line these have no place where they change faster
 
@@ -66,29 +70,58 @@ def _of_expression(expression: sympy.Expr, x: sympy.Symbol) -> Iterator[tuple[fl
             is_line = argument.is_polynomial(x) and sympy.Poly(argument, x).degree() == 1
             if not (isinstance(node, _SCALE_FREE) and is_line):
                 yield from _zeros(argument, x, complex_ones=False)
+            if not is_line:
+                yield from _peaks(argument, x)
+
+
+def _peaks(argument: sympy.Expr, x: sympy.Symbol) -> Iterator[tuple[float, float]]:
+    """(place, length) where the argument is stationary: e^{−9 − 10⁸ x²} has a bump where −9 − 10⁸ x² has no zero."""
+    for place, length, order in _roots(sympy.diff(argument, x), x, complex_ones=False):
+        yield place, ((order + 1) * length**order) ** (1.0 / (order + 1))
 
 
 def _zeros(argument: sympy.Expr, x: sympy.Symbol, complex_ones: bool) -> Iterator[tuple[float, float]]:
     """(real part, length) of the zeros; the length is the imaginary part, or |k!/u^(k)|^{1/k} at a zero of order k."""
+    for place, length, _ in _roots(argument, x, complex_ones):
+        yield place, length
+
+
+def _roots(argument: sympy.Expr, x: sympy.Symbol, complex_ones: bool) -> Iterator[tuple[float, float, int]]:
+    """As `_zeros`, and the order of the zero."""
     if argument.is_polynomial(x):
-        polynomial = sympy.Poly(argument, x)
-        if polynomial.degree() < 1:
-            return
-        coefficients = [float(c.evalf(20)) for c in polynomial.all_coeffs()]
-        for root in numpy.roots(coefficients):
-            if abs(root.imag) > 1e-5 * (1.0 + abs(root)):
-                if complex_ones:
-                    yield float(root.real), abs(float(root.imag))
-                continue
-            order, slope = 1, 0.0
-            for order in range(1, len(coefficients)):
-                slope = abs(numpy.polyval(numpy.polyder(coefficients, order), root.real))
-                if slope > 1e-4 * max(abs(c) for c in coefficients):
-                    break
-            yield float(root.real), float(_factorial(order) / slope) ** (1.0 / order)
+        yield from _roots_of_polynomial(sympy.Poly(argument, x), complex_ones)
         return
-    u = NumericFunction((Piece(-sympy.oo, sympy.oo, argument),), x)
-    slope = NumericFunction((Piece(-sympy.oo, sympy.oo, argument),), x, 1)
+    u, slope, curvature = (NumericFunction((Piece(-sympy.oo, sympy.oo, argument),), x, order) for order in range(3))
+    for root in _sign_changes(u):
+        steepness = abs(float(slope(root)))
+        if steepness > 0:
+            yield root, 1.0 / steepness, 1
+    if complex_ones:  # a stationary point has two of them beside it, which bring the function to 0
+        for place in _sign_changes(slope):
+            bend = abs(float(curvature(place)))
+            if bend > 0 and float(u(place)) != 0:
+                yield place, (2.0 * abs(float(u(place))) / bend) ** 0.5, 1
+
+
+def _roots_of_polynomial(polynomial: sympy.Poly, complex_ones: bool) -> Iterator[tuple[float, float, int]]:
+    """Orders are exact: numerical roots are those of square-free factors, whose roots are simple."""
+    if not 1 <= polynomial.degree() <= _HIGHEST_DEGREE:
+        return
+    exact = [c if c.is_Rational else sympy.Rational(str(c.evalf(30))) for c in polynomial.all_coeffs()]
+    coefficients = [float(c) for c in exact]
+    for factor, order in sympy.Poly(exact, polynomial.gen).sqf_list()[1]:
+        for root in numpy.roots([float(c) for c in factor.all_coeffs()]):
+            if abs(root.imag) > _ROUNDING * abs(root):
+                if complex_ones:
+                    yield float(root.real), abs(float(root.imag)), 1
+            else:
+                slope = abs(float(numpy.polyval(numpy.polyder(coefficients, order), root.real)))
+                if slope > 0:
+                    yield float(root.real), (float(sympy.factorial(order)) / slope) ** (1.0 / order), order
+
+
+def _sign_changes(u: NumericFunction) -> Iterator[float]:
+    """Places on ± a logarithmic grid where a function is 0 or changes its sign."""
     with numpy.errstate(all="ignore"):
         values = u(_GRID)
     for i in numpy.flatnonzero(numpy.sign(values[1:]) * numpy.sign(values[:-1]) <= 0):
@@ -97,26 +130,22 @@ def _zeros(argument: sympy.Expr, x: sympy.Symbol, complex_ones: bool) -> Iterato
         root: Any = _GRID[i] if values[i] == 0 else _GRID[i + 1]
         if values[i] != 0 and values[i + 1] != 0:
             root = brentq(u, _GRID[i], _GRID[i + 1])
-        steepness = abs(float(slope(float(root))))
-        if steepness > 0:
-            yield float(root), 1.0 / steepness
-
-
-def _factorial(order: int) -> float:
-    return float(sympy.factorial(order))
+        yield float(root)
 
 
 @lru_cache(maxsize=256)
 def parity(activation: Activation) -> int:
-    """1 if f is even, −1 if it is odd, else 0: compared at eight points with 40 digits."""
+    """1 if f is even, −1 if it is odd, else 0 or not known: decided by the expressions, samples would miss a bump."""
     x = activation.symbol
-    expression: Any = activation.expression
-    signs = {1, -1}
-    for index in range(8):
-        at = sympy.Rational(37 * index + 11, 89) * sympy.Rational(3, 2) ** (index - 2)
-        right, left = (sympy.N(expression.subs(x, place), 40) for place in (at, -at))
-        if not (right.is_Number and left.is_Number):
-            return 0
-        tolerance = sympy.Float(10, 40) ** -30 * (abs(right) + abs(left))
-        signs &= {sign for sign in (1, -1) if abs(right - sign * left) <= tolerance}
-    return 0 if len(signs) != 1 else signs.pop()
+    expression: Any = stable(activation.expression)
+    mirrored: Any = stable(activation.expression.subs(x, -x))
+    if expression.count_ops() > _LONGEST_FOR_PARITY:
+        return 0
+    may_be_expanded = all(
+        not (power.exp.is_Integer and abs(power.exp) > _HIGHEST_POWER) for power in expression.atoms(sympy.Pow)
+    )
+    for sign in (1, -1):
+        difference = mirrored - sign * expression
+        if difference.is_zero or (may_be_expanded and sympy.expand(difference).is_zero):
+            return sign
+    return 0

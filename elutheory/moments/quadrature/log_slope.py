@@ -37,11 +37,12 @@ def _base_and_exponent(factor: Any) -> tuple[Any, Any]:
 
 def _log_of_product(slope: Any) -> Any:
     total: Any = sympy.Integer(0)
+    coefficient: Any = sympy.Integer(1)  # one logarithm for all: log(4) − 2 log(2) would be a rounding, not 0
     logistic: dict[Any, Any] = {}
     for factor in sympy.Mul.make_args(slope):
         base, exponent = _base_and_exponent(factor)
         if not factor.free_symbols and factor.is_positive:
-            total += sympy.log(factor)
+            coefficient *= factor
         elif isinstance(base, sympy.exp):
             total += base.args[0] * exponent
         elif isinstance(base, Logistic):
@@ -57,5 +58,6 @@ def _log_of_product(slope: Any) -> Any:
             total -= Softplus(-u) * exponent
         elif not u.could_extract_minus_sign():
             # logistic(u) logistic(−u) = 1 / (2 cosh(u/2))², whose logarithm keeps its digits at u = 0
-            total -= 2 * exponent * (LogCosh(u / 2) + sympy.log(2))
-    return total
+            total -= 2 * exponent * LogCosh(u / 2)
+            coefficient /= 4**exponent
+    return total + sympy.log(coefficient)

@@ -255,7 +255,7 @@ class Panels:
             _relative((left[index // 2 % 2] + 2.0 * _EPS) * size, total)
             for index, (size, total) in enumerate(zip(sizes, sums, strict=True))
         ]
-        for index, moved in self._moved_by_rounding(sums):
+        for index, moved in self._moved_by_rounding(sums, odd=0 if symmetry < 0 else 2, tilted=tilted):
             errors[index] = errors[index] + moved
         variance, error_of_variance = self._variance(sums[0])
         sums.insert(2, variance)
@@ -309,10 +309,11 @@ class Panels:
             increments = increments + jump * (1.0 * (self.t[rows] > place))
         return increments
 
-    def _moved_by_rounding(self, sums: list[Any]) -> list[tuple[int, Any]]:
+    def _moved_by_rounding(self, sums: list[Any], odd: int, tilted: Any) -> list[tuple[int, Any]]:
         """By how much the sums move, relative, when every x does by a rounding of its own.
 
-        That is much where std, or a length on which f changes, is far below |x|.
+        That is much where std, or a length on which f changes, is far below |x|. Sums of the `odd` one of f and f' are
+        those of its halves' difference where `tilted`.
         """
         places, lengths = self.integrand.places
         if (lengths < _SHORT * numpy.abs(places))[lengths > 0].any():
@@ -329,6 +330,9 @@ class Panels:
             change = numpy.zeros(self.mean.size)
             total = sums[index][rows]
             terms = weight * (g - self.values[index][rows])
+            if index == odd:
+                halves = -0.5 * numpy.expm1((-2.0 * self.tilt[rows])[:, None, None] * self.t[rows])
+                terms = numpy.where(tilted[rows][:, None, None], terms * halves, terms)
             change[rows] = _relative(numpy.sqrt(_dot(terms, terms)), total)
             found.append((index, change))
         return found
