@@ -6,6 +6,7 @@ Everything below reads a model through hooks that are always removed; the model 
   or a whole model is refused (compiled, scripted and parallel models in one place);
 - `hooks.py`: hooks that are always removed;
 - `captures.py`: what layers receive and return in one forward pass, in one layout: what scores are made of;
+- `unit_axes.py`: along which axis the units lie, followed from a layer through the functions that come after it;
 - `observers.py`: what activation modules receive and return while a model runs, and which layer feeds each of them;
 - `recognition.py`: which activation function a module applies;
 - `running_moments.py`: mean and variance of every unit over data that come in batches;

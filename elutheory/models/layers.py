@@ -15,7 +15,7 @@ DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 INSTANCE_NORM = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 PASSED_THROUGH = (nn.Identity, *DROPOUT, *BATCH_NORM, *INSTANCE_NORM, nn.GroupNorm, nn.LayerNorm)
-"""Modules between a layer and its activation function whose outputs still hold one number per unit and position."""
+"""Modules that are no activation functions, though they have no parameters or keep every unit in its place."""
 
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -29,6 +29,11 @@ _UNIT_AXES = {
     nn.ConvTranspose2d: -3,
     nn.Conv3d: -4,
     nn.ConvTranspose3d: -4,
+    nn.RNNBase: -1,
+    nn.RNNCellBase: -1,
+    nn.MultiheadAttention: -1,
+    nn.Embedding: -1,
+    nn.EmbeddingBag: -1,
 }
 
 

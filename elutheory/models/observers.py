@@ -1,6 +1,5 @@
 """What the activation modules of a running model receive and return, and which layer feeds each of them."""
 
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
@@ -16,94 +15,79 @@ from elutheory.models.hooks import hooked
 from elutheory.models.layers import PASSED_THROUGH, unit_axis
 from elutheory.models.recognition import is_activation, recognised_activation
 from elutheory.models.running_moments import RunningMoments
+from elutheory.models.unit_axes import Source, UnitAxes, layer_hooks
 
 Of = Literal["output", "input"]
-
-
-class Source(NamedTuple):
-    """The layer that a tensor comes from, and the axis of the tensor along which that layer's units lie."""
-
-    layer: str
-    axis: int
 
 
 class Call(NamedTuple):
     """What one call of an observed module received (`of` "input", before the call) or returned ("output", after it).
 
     - `values`: the first argument as it was received, or whatever was returned;
-    - `source`: the layer whose output that argument is, as it is or through modules of PASSED_THROUGH; None: unknown;
-    - `lookalike`: the layer called last whose output had that argument's shape (a sum with it, say); None: there is
-      none.
+    - `source`: the layer that the argument comes from, and the axis of its units, in `values` if that is known, else in
+      the argument; None: unknown;
+    - `direct`: whether the argument is that layer's output as it is, or only normalised or dropped out.
     """
 
     module: nn.Module
     of: Of
     values: Any
     source: Source | None
-    lookalike: Source | None
+    direct: bool
 
 
 class Observer:
     """Tells `receive` of every call of the observed modules, with the layer that feeds it.
 
-    Which layer a tensor comes from is told by the tensor's identity, never by the order of modules in the model.
-    `layers`: those that can feed a module, by name. Forward passes that a checkpointed model repeats in its backward
-    pass are not told of.
+    Which layer a tensor comes from, and where its units are, is followed through the functions between them
+    (`UnitAxes`), never told by the order of modules in the model. `layers`: those that can feed a module, by name.
+    Forward passes that a checkpointed model repeats in its backward pass are not told of.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module], receive: Callable[[Call], None]) -> None:
-        axes = {name: unit_axis(module) for name, module in layers.items()}
-        self._layers = {layers[name]: Source(name, axis) for name, axis in axes.items() if axis is not None}
+        self._layers = layers
         self._receive = receive
-        self._sources: dict[int, tuple[weakref.ref[Tensor], Source]] = {}
-        self._latest: dict[torch.Size, Source] = {}
+        self._axes = UnitAxes()
+        self._received: dict[nn.Module, list[tuple[Source | None, bool]]] = {}
 
     def hooks(self, model: nn.Module, observed: Iterable[nn.Module], inputs: bool) -> Iterator[RemovableHandle]:
         """Registers them one by one; `inputs`: what the observed modules receive is told, too."""
-        for module in model.modules():
-            if module in self._layers:
-                yield module.register_forward_hook(self._after_layer)
-            elif isinstance(module, PASSED_THROUGH):
-                yield module.register_forward_hook(self._after_passed_through)
+        yield from self._axes.hooks(model)
+        yield from layer_hooks(self._axes, self._layers)
         for module in observed:
+            yield module.register_forward_pre_hook(self._before_observed)
             if inputs:
-                yield module.register_forward_pre_hook(self._before_observed)
+                yield module.register_forward_pre_hook(self._tell_input)
             yield module.register_forward_hook(self._after_observed)
 
-    def _after_layer(self, module: nn.Module, _arguments: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, Tensor):
-            self._note(output, self._layers[module])
-            if not output.is_nested:  # such a tensor has no shape
-                self._latest[output.shape] = self._layers[module]
-
-    def _after_passed_through(self, _module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        source = self._source(arguments)
-        if source is not None and isinstance(output, Tensor):
-            self._note(output, source)
-
     def _before_observed(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        first = arguments[0] if arguments else None
+        self._received.setdefault(module, []).append((self._axes.source(first), self._axes.is_direct(first)))
+
+    def _tell_input(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         if arguments:
-            self._tell(module, "input", arguments[0], arguments)
+            self._tell(module, "input", arguments[0], *self._received[module][-1])
 
-    def _after_observed(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        self._tell(module, "output", output, arguments)
+    def _after_observed(self, module: nn.Module, _arguments: tuple[Any, ...], output: Any) -> None:
+        source, direct = self._received[module].pop()  # the last: it may be called to see which function it is
+        followed = self._axes.source(_first_tensor(output))
+        if followed is not None:
+            source = Source(source.layer if source is not None else followed.layer, followed.axis)
+        elif not is_activation(module):
+            source = None
+        self._tell(module, "output", output, source, direct)
 
-    def _tell(self, module: nn.Module, of: Of, values: Any, arguments: tuple[Any, ...]) -> None:
+    def _tell(self, module: nn.Module, of: Of, values: Any, source: Source | None, direct: bool) -> None:
         if torch._C._current_graph_task_id() != -1:
             return  # inside a backward pass: a checkpointed forward pass that is repeated there, and told of already
-        received = arguments[0] if arguments else None
-        lookalike = None
-        if isinstance(received, Tensor) and not received.is_nested:
-            lookalike = self._latest.get(received.shape)
-        self._receive(Call(module, of, values, self._source(arguments), lookalike))
+        with torch._C.DisableTorchFunction():
+            self._receive(Call(module, of, values, source, direct))
 
-    def _note(self, tensor: Tensor, source: Source) -> None:
-        key = id(tensor)  # a tensor's own while it lives: with it the note goes
-        self._sources[key] = weakref.ref(tensor, lambda _: self._sources.pop(key, None)), source
 
-    def _source(self, arguments: tuple[Any, ...]) -> Source | None:
-        found = self._sources.get(id(arguments[0])) if arguments else None
-        return found[1] if found is not None and found[0]() is arguments[0] else None
+def _first_tensor(values: Any) -> Any:
+    if isinstance(values, tuple | list):
+        return next((value for value in values if isinstance(value, Tensor)), None)
+    return values
 
 
 # --- the activation modules of a model, whatever feeds them ---------------------------------------------------------
@@ -135,33 +119,52 @@ def observed_modules(model: nn.Module, layers: Sequence[str] | None) -> dict[str
 Receiver = Callable[[str, Of, Tensor, Source], None]
 """Called with the observed module's name, "output" or "input", the values, and the layer that feeds the module."""
 
+UnitAxis = int | Mapping[str, int] | None
+"""Where the units lie: an axis for all modules that no layer tells it of, or one per module's name, layer or not."""
+
 
 @contextmanager
 def observing_modules(
-    model: nn.Module, observed: Mapping[str, nn.Module], receive: Receiver, inputs: bool
+    model: nn.Module,
+    observed: Mapping[str, nn.Module],
+    receive: Receiver,
+    inputs: bool,
+    unit_axis: UnitAxis = None,
 ) -> Iterator[None]:
     """Inside, `receive` is called for every call of an observed module; afterwards the model is as it was.
 
     Every module of the model whose outputs have units can feed them. `inputs`: what they receive is told, too. Inside,
-    raises InputError for values that are no real numbers.
+    raises InputError for values that are no real numbers, and where the axis of the units is not known.
     """
     names = {module: name for name, module in observed.items()}
-    layers = {name: module for name, module in model.named_modules() if unit_axis(module) is not None}
+    layers = dict(model.named_modules())
+    _check_unit_axis(unit_axis, observed)
 
     def told(call: Call) -> None:
-        values = _real_values(call, names[call.module])
+        name = names[call.module]
+        values = _real_values(call, name)
         if values.numel():  # an empty batch has no points
-            receive(names[call.module], call.of, values.detach(), _fed_by(call, values))
+            receive(name, call.of, values.detach(), _fed_by(call, values, name, unit_axis))
 
     with hooked(Observer(layers, told).hooks(model, names, inputs)):
         yield
 
 
+def _check_unit_axis(given: UnitAxis, observed: Mapping[str, nn.Module]) -> None:
+    axes = given if isinstance(given, Mapping) else {} if given is None else {"": given}
+    for name, axis in axes.items():
+        if isinstance(axis, bool) or not isinstance(axis, int):
+            raise InputError(f"unit_axis is {given!r}; an axis, or one for each module's name, is needed.")
+        if isinstance(given, Mapping) and name not in observed:
+            raise InputError(
+                f"unit_axis names {name!r}, which is not observed; the modules observed are "
+                f"{', '.join(map(repr, observed))}."
+            )
+
+
 def _real_values(call: Call, name: str) -> Tensor:
     """The first tensor of what was received or returned. Raises InputError unless it is one of real numbers."""
-    values = call.values
-    if isinstance(values, tuple | list):
-        values = next((value for value in values if isinstance(value, Tensor)), None)
+    values = _first_tensor(call.values)
     if not isinstance(values, Tensor) or values.layout != torch.strided or values.is_complex():
         raise InputError(f"the {call.of} of module {name!r} is no tensor of real numbers; leave it out of layers.")
     if is_functorch_wrapped_tensor(values):
@@ -169,15 +172,34 @@ def _real_values(call: Call, name: str) -> Tensor:
     return values
 
 
-def _fed_by(call: Call, values: Tensor) -> Source:
+def _fed_by(call: Call, values: Tensor, name: str, given: UnitAxis) -> Source:
     """The layer that feeds the module, its name "" if none is known, and the axis of the units.
 
-    Without a known layer the units lie along axis 1 of four and five axes, else along the last.
+    Without a known layer (examples, units) have their units last; more axes are refused unless one is `given`.
     """
     own = unit_axis(call.module)
-    if own is not None:
-        return Source("", own)
-    return call.source or call.lookalike or Source("", 1 if values.ndim in (4, 5) else -1)
+    if isinstance(given, Mapping) and name in given:
+        axis: int | None = given[name]
+    elif own is not None and call.of == "output":
+        axis = own
+    elif call.source is not None:
+        axis = call.source.axis
+    elif isinstance(given, int):
+        axis = given
+    else:
+        axis = -1 if values.ndim < 3 else None
+    if axis is None:
+        raise InputError(
+            f"which axis of the {call.of} of module {name!r}, of shape {tuple(values.shape)}, counts its units is not "
+            f"known, as no layer could be followed to it; give unit_axis={{{name!r}: axis}}, or one axis for all."
+        )
+    if not -values.ndim <= axis < values.ndim:
+        raise InputError(
+            f"unit_axis of module {name!r} is {axis}; its {call.of} has shape {tuple(values.shape)}, so "
+            f"{-values.ndim} to {values.ndim - 1} are allowed."
+        )
+    layer = "" if call.source is None or own is not None else call.source.layer
+    return Source(layer, axis if axis < 0 else axis - values.ndim)
 
 
 # --- the activation functions behind some layers --------------------------------------------------------------------
@@ -222,7 +244,7 @@ class ActivationObserver:
 
         A layer's activation function is the first module with a known function that receives the layer's output.
         """
-        if not self._watching or call.source is None:
+        if not self._watching or call.source is None or not call.direct or not call.source.layer:
             return
         module = call.module
         if module not in self._functions:

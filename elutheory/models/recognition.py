@@ -1,6 +1,7 @@
 """Which activation function a torch module applies: told by its class, or by what it does to eighteen numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +112,36 @@ def recognised_activation(module: nn.Module, device: torch.device | None = None)
     if type(module) in _WITHOUT_PARAMETERS:
         return activation(_WITHOUT_PARAMETERS[type(module)])
     return _found_by_value(module, [activation(name) for name in _NAMES_FOUND_BY_VALUE], device)
+
+
+def flat_values(module: nn.Module) -> tuple[float, ...] | None:
+    """What an activation module returns where its slope, as torch computes it, is 0; None if that is not known.
+
+    Saturated `Tanh` and `Sigmoid` count: their gradients are computed from outputs that round to their limits.
+    """
+    known: dict[type[nn.Module], Callable[[Any], tuple[float, ...]]] = {
+        nn.Tanh: lambda _: (-1.0, 1.0),
+        nn.Sigmoid: lambda _: (0.0, 1.0),
+        nn.Hardtanh: lambda own: (own.min_val, own.max_val),
+        nn.ReLU6: lambda _: (0.0, 6.0),
+        nn.Hardsigmoid: lambda _: (0.0, 1.0),
+        nn.Hardswish: lambda _: (0.0,),
+        nn.Hardshrink: lambda _: (0.0,),
+        nn.Softshrink: lambda _: (0.0,),
+        nn.Threshold: lambda own: (own.value,),
+        nn.LeakyReLU: lambda own: (0.0,) if own.negative_slope == 0 else (),
+        **dict.fromkeys((nn.GELU, nn.Mish, nn.Softplus, nn.LogSigmoid, nn.Softsign, nn.Tanhshrink, nn.SiLU), _nowhere),
+    }
+    if type(module) in known:
+        return known[type(module)](module)
+    function = recognised_activation(module) if is_activation(module) else None
+    if function is None:
+        return None
+    return tuple(float(piece.expression) for piece in function.pieces if not piece.expression.free_symbols)
+
+
+def _nowhere(_module: Any) -> tuple[float, ...]:
+    return ()
 
 
 def _found_by_value(

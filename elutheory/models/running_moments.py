@@ -104,7 +104,8 @@ class UnitSums:
     (mean − s)² ≤ (n/k − 1) variance, k the leading points, whatever their order. Batches are merged in float64 (Chan et
     al.): mean and Σ(x − mean)² of the union from those of the parts. Nothing waits for an accelerator.
 
-    With `extremes` also minimum, maximum and the number of points ≤ 0.
+    With `extremes` also minimum, maximum, the number of points ≤ 0, and of those that are one of the `flat` values,
+    which an activation function takes where its slope is 0.
     """
 
     def __init__(self, extremes: bool, scratch: Scratch | None = None) -> None:
@@ -120,8 +121,8 @@ class UnitSums:
         """The number of points so far."""
         return self._count + len(self._waiting) * self._waiting_count
 
-    def add(self, values: Tensor, axis: int) -> None:
-        """Further points: every axis but that of the units."""
+    def add(self, values: Tensor, axis: int, flat: tuple[float, ...] | None = None) -> None:
+        """Further points: every axis but that of the units. `flat` None: where the slope is 0 is not known."""
         if values.dtype not in (torch.float32, torch.float64):
             values = values.float()
         others = [other for other in range(values.ndim) if other != axis % values.ndim]
@@ -130,7 +131,7 @@ class UnitSums:
             self._fold()
             self._waiting_count = count
         scratch = self._scratch.like(values)
-        extremes = _extremes(values, others, count, scratch) if self.extremes else ()
+        extremes = _extremes(values, others, count, scratch, flat) if self.extremes else ()
         self._waiting.append((*_sums(values, others, scratch), *extremes))
         if len(self._waiting) == FOLD_AFTER:
             self._fold()
@@ -142,7 +143,8 @@ class UnitSums:
             self._merge(other.count, parts)
 
     def parts(self) -> dict[str, Float[Tensor, " units"]]:
-        """`mean`, `squares` = Σ(x − mean)² and, with `extremes`, `minimum`, `maximum`, `nonpositive`, all float64."""
+        """`mean`, `squares` = Σ(x − mean)² and, with `extremes`, `minimum`, `maximum`, `nonpositive` and, if known,
+        `flat`, all float64."""
         self._fold()
         return self._folded
 
@@ -165,7 +167,8 @@ class UnitSums:
         within = (squares - count * offset.square()).clamp(min=0).sum(0)
         parts = {"mean": mean, "squares": within + count * (means - mean).square().sum(0)}
         if self.extremes:
-            parts |= {"minimum": stacked[3].amin(0), "maximum": stacked[4].amax(0), "nonpositive": stacked[5].sum(0)}
+            parts |= {"minimum": stacked[3].amin(0), "maximum": stacked[4].amax(0)}
+            parts |= {name: number.sum(0) for name, number in zip(("nonpositive", "flat"), stacked[5:], strict=False)}
         self._merge(count * waiting, parts)
 
     def _merge(self, count: int, parts: dict[str, Tensor]) -> None:
@@ -179,7 +182,8 @@ class UnitSums:
         if self.extremes:
             self._folded["minimum"] = torch.minimum(old["minimum"], parts["minimum"])
             self._folded["maximum"] = torch.maximum(old["maximum"], parts["maximum"])
-            self._folded["nonpositive"] = old["nonpositive"] + parts["nonpositive"]
+            for counted in {"nonpositive", "flat"} & old.keys() & parts.keys():
+                self._folded[counted] = old[counted] + parts[counted]
 
 
 def _sums(values: Tensor, others: list[int], scratch: Tensor) -> tuple[Tensor, ...]:
@@ -191,12 +195,27 @@ def _sums(values: Tensor, others: list[int], scratch: Tensor) -> tuple[Tensor, .
     return shift.flatten(), offsets.sum(others), offsets.square_().sum(others)
 
 
-def _extremes(values: Tensor, others: list[int], count: int, scratch: Tensor) -> tuple[Tensor, ...]:
-    if not others:
-        return values.clone(), values.clone(), (values <= 0).to(values.dtype)
-    nonpositive = torch.le(values, 0, out=scratch)
+def _extremes(
+    values: Tensor, others: list[int], count: int, scratch: Tensor, flat: tuple[float, ...] | None
+) -> tuple[Tensor, ...]:
     exact = values.dtype if count <= _MOST_EXACT else torch.float64
-    return values.amin(others), values.amax(others), nonpositive.sum(others, dtype=exact)
+    if not others:
+        return values.clone(), values.clone(), (values <= 0).to(exact), *_number_flat(values, others, flat, exact)
+    nonpositive = torch.le(values, 0, out=scratch).sum(others, dtype=exact)
+    return values.amin(others), values.amax(others), nonpositive, *_number_flat(values, others, flat, exact)
+
+
+def _number_flat(
+    values: Tensor, others: list[int], flat: tuple[float, ...] | None, exact: torch.dtype
+) -> tuple[Tensor, ...]:
+    """Points at one of the flat values, by unit; nothing if these are not known."""
+    if flat is None:
+        return ()
+    found = values.new_zeros([length for axis, length in enumerate(values.shape) if axis not in others], dtype=exact)
+    for value in flat:
+        equal = values == value
+        found = found + (equal.sum(others, dtype=exact) if others else equal.to(exact))
+    return (found,)
 
 
 def _accumulator(columns: Sequence[Tensor]) -> Float[Tensor, "batches units"]:

@@ -18,8 +18,10 @@ from torch import Tensor, distributed, nn
 from elutheory.errors import InputError
 from elutheory.models.data import BATCH_SIZE, batches_of, check_inputs, run_on
 from elutheory.models.layers import check_observable
-from elutheory.models.observers import Of, Source, observed_modules, observing_modules
+from elutheory.models.observers import Of, UnitAxis, observed_modules, observing_modules
+from elutheory.models.recognition import flat_values
 from elutheory.models.running_moments import Scratch, UnitSums
+from elutheory.models.unit_axes import Source
 from elutheory.output.files import check_output, write_whole
 from elutheory.statistics.quantiles import UnitQuantiles
 
@@ -44,7 +46,8 @@ COLUMNS = {
     "minimum": "smallest value; needs extremes",
     "maximum": "largest value; needs extremes",
     "share_nonpositive": "share of the values that are ≤ 0; needs extremes",
-    "dead_share": "share of the units that were > 0 at no point; needs extremes",
+    "never_positive_share": "share of the units that were > 0 at no point; needs extremes",
+    "dead_share": "share of the units whose activation function had slope 0 at every point; NaN if no slope is known",
     "nonfinite_units": "units that were NaN or infinite at some point; then their mean and the layer's are so too",
     "quantile_method": "exact, sketch (KLL), or empty if no quantiles were asked for",
     "quantile_rank_error": "a quantile's true rank is within this of the one asked for, with 99 % confidence",
@@ -66,7 +69,9 @@ class UnitStatistics:
     """One layer's statistics by unit, float64, on the activations' device; None: not asked for.
 
     - `count`: points, the same for every unit; `variance`: divided by count;
-    - `share_nonpositive`: share of the values ≤ 0; `dead`: the unit was > 0 at no point;
+    - `share_nonpositive`: share of the values ≤ 0; `never_positive`: the unit was > 0 at no point;
+    - `dead`: the activation function's slope was 0 at every point; None too for what is no activation module with known
+      slopes;
     - `nonfinite`: it was NaN or infinite at some point, and mean, variance and quantiles are no numbers;
     - `quantiles`: (probabilities, units).
     """
@@ -78,6 +83,7 @@ class UnitStatistics:
     minimum: Float[Tensor, " units"] | None
     maximum: Float[Tensor, " units"] | None
     share_nonpositive: Float[Tensor, " units"] | None
+    never_positive: Bool[Tensor, " units"] | None
     dead: Bool[Tensor, " units"] | None
     quantiles: Float[Tensor, "probabilities units"] | None
 
@@ -103,14 +109,23 @@ class LayerStatistics:
 
     # ------------------------------------------------------------------------------------------------ accumulation
 
-    def add(self, module: str, kind: str, fed_by: str, of: Of, values: Tensor, axis: int) -> None:
-        """What one call of a module returned or received; `axis` is that of the units."""
+    def add(
+        self,
+        module: str,
+        kind: str,
+        fed_by: str,
+        of: Of,
+        values: Tensor,
+        axis: int,
+        flat: tuple[float, ...] | None = None,
+    ) -> None:
+        """What one call of a module returned or received; `axis` is that of the units; `flat`: see `flat_values`."""
         site = Site(module, fed_by, of, values.shape[axis])
         layer = self._layers.get(site)
         if layer is None:
             layer = self._layers[site] = _Layer(kind, UnitSums(self.extremes, self._scratch), UnitQuantiles())
         layer.calls += 1
-        layer.sums.add(values, axis)
+        layer.sums.add(values, axis, flat)
         if self.quantiles:
             self._kept -= layer.quantiles.nbytes
             layer.quantiles.add(values, axis)
@@ -194,7 +209,7 @@ class LayerStatistics:
         for site, name in self._names().items():
             found = self._of_units(self._layers[site])
             part: dict[str, Any] = {"layer": name, "of": site.of, "unit": range(site.units), "count": found.count}
-            for column in ("mean", "variance", "minimum", "maximum", "share_nonpositive", "dead", "nonfinite"):
+            for column in _UNIT_COLUMNS:
                 values = getattr(found, column)
                 if values is not None:
                     part[column] = values.cpu().numpy()
@@ -230,7 +245,8 @@ class LayerStatistics:
             minimum=parts.get("minimum"),
             maximum=parts.get("maximum"),
             share_nonpositive=parts["nonpositive"] / count if self.extremes else None,
-            dead=parts["maximum"] <= 0 if self.extremes else None,
+            never_positive=parts["maximum"] <= 0 if self.extremes else None,
+            dead=parts["flat"] == count if "flat" in parts else None,
             quantiles=self._quantiles_of(layer, parts["mean"]) if self.quantiles else None,
         )
 
@@ -262,6 +278,7 @@ class LayerStatistics:
             "minimum": math.nan if found.minimum is None else float(found.minimum.min()),
             "maximum": math.nan if found.maximum is None else float(found.maximum.max()),
             "share_nonpositive": _mean(found.share_nonpositive),
+            "never_positive_share": _mean(found.never_positive),
             "dead_share": _mean(found.dead),
             "nonfinite_units": int(found.nonfinite.sum()),
             "quantile_method": layer.quantiles.method if self.quantiles else "",
@@ -339,6 +356,7 @@ def layer_statistics(
     quantiles: Sequence[float] = (),
     memory: int = MEMORY,
     batch_size: int = BATCH_SIZE,
+    unit_axis: UnitAxis = None,
 ) -> LayerStatistics:
     """Statistics of every activation module's outputs over the data, by unit and by layer, in one pass.
 
@@ -347,16 +365,23 @@ def layer_statistics(
     - `layers`: names of other modules whose outputs are wanted; None: all activation modules (`torch.nn`'s, this
       package's, and other libraries' that act like a known one);
     - `pre_activations`: also what these modules receive (rows with `of` "input");
-    - `extremes`: minimum, maximum, share ≤ 0 and dead units; False saves a third of the time;
+    - `extremes`: minimum, maximum, share ≤ 0, units never positive and dead ones; False saves a third of the time;
     - `quantiles`: probabilities, 0.5 the median; exact while all values fit into `memory` bytes, beyond by KLL
       sketches of SKETCH_SIZE on the host; the result says which.
 
     The model runs in evaluation mode, and its mode is restored: neither dropout nor batch statistics. To observe
-    training mode, use `observe_layers`. Raises InputError for models in which hooks see no activation, and bad data.
+    training mode, use `observe_layers`. Raises InputError for models in which hooks see no activation, units
+    whose axis is not known, and bad data.
     """
     with (
         observe_layers(
-            model, layers=layers, pre_activations=pre_activations, extremes=extremes, quantiles=quantiles, memory=memory
+            model,
+            layers=layers,
+            pre_activations=pre_activations,
+            extremes=extremes,
+            quantiles=quantiles,
+            memory=memory,
+            unit_axis=unit_axis,
         ) as statistics,
         _evaluating(model),
         torch.no_grad(),
@@ -377,6 +402,7 @@ def observe_layers(
     extremes: bool = False,
     quantiles: Sequence[float] = (),
     memory: int = MEMORY,
+    unit_axis: UnitAxis = None,
 ) -> Iterator[LayerStatistics]:
     """Statistics of every activation module's outputs while the model runs in the caller's own loop:
 
@@ -404,10 +430,13 @@ def observe_layers(
     observed = observed_modules(model, layers)
     kinds = {name: type(module).__name__ for name, module in observed.items()}
 
-    def receive(module: str, of: Of, values: Tensor, source: Source) -> None:
-        statistics.add(module, kinds[module], source.layer, of, values, source.axis)
+    flat = {name: flat_values(module) if extremes else None for name, module in observed.items()}
 
-    with observing_modules(model, observed, receive, pre_activations):
+    def receive(module: str, of: Of, values: Tensor, source: Source) -> None:
+        of_outputs = flat[module] if of == "output" else None
+        statistics.add(module, kinds[module], source.layer, of, values, source.axis, of_outputs)
+
+    with observing_modules(model, observed, receive, pre_activations, unit_axis):
         yield statistics
 
 
@@ -456,4 +485,5 @@ def _restored(site: Site, kind: str, calls: int, count: int, parts: dict[str, Te
     return _Layer(kind, UnitSums.from_parts(count, sums), quantiles, calls)
 
 
-_SUMS = ("mean", "squares", "minimum", "maximum", "nonpositive")
+_SUMS = ("mean", "squares", "minimum", "maximum", "nonpositive", "flat")
+_UNIT_COLUMNS = ("mean", "variance", "minimum", "maximum", "share_nonpositive", "never_positive", "dead", "nonfinite")

@@ -10,7 +10,8 @@ from torch.utils.hooks import RemovableHandle
 
 from elutheory.errors import InputError
 from elutheory.models.hooks import hooked
-from elutheory.models.observers import Call, Observer, Source, observed_modules, observing, observing_modules
+from elutheory.models.observers import Call, Observer, observed_modules, observing, observing_modules
+from elutheory.models.unit_axes import Source
 
 
 class OutOfOrder(nn.Module):
@@ -50,8 +51,8 @@ def test_the_feeding_layer_is_told_by_the_tensor() -> None:
     calls = calls_of(model, torch.randn(4, 5))
     assert [call.module for call in calls] == [model.exponential, model.rectifier, model.exponential, model.rectifier]
     sources = [call.source for call in calls]
-    assert sources == [Source("a", -1), Source("b", -1), Source("c", -1), None]
-    assert calls[3].lookalike == Source("d", -1)  # its output has the shape of the sum with it
+    assert sources == [Source("a", -1), Source("b", -1), Source("c", -1), Source("d", -1)]
+    assert [call.direct for call in calls] == [True, True, True, False]  # the last receives a sum
 
 
 def test_units_lie_along_the_axis_of_the_feeding_layer() -> None:
@@ -66,8 +67,8 @@ def test_only_layers_given_can_feed() -> None:
     with hooked(Observer({"2": model[2]}, calls.append).hooks(model, [model[1], model[3]], inputs=True)):
         model(torch.zeros(2, 3))
     assert [(call.of, call.source) for call in calls] == [
-        ("input", None),
-        ("output", None),
+        ("input", Source("", -1)),  # the function is seen, its module is not among them
+        ("output", Source("", -1)),
         ("input", Source("2", -1)),
         ("output", Source("2", -1)),
     ]

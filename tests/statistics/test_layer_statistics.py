@@ -59,7 +59,7 @@ def assert_same_as(statistics: LayerStatistics, layer: str, points: np.ndarray, 
         np.testing.assert_array_equal(found.minimum, points.min(0))
         np.testing.assert_array_equal(found.maximum, points.max(0))
         np.testing.assert_allclose(found.share_nonpositive, (points <= 0).mean(0), rtol=1e-15)
-        np.testing.assert_array_equal(found.dead, ~(points > 0).any(0))
+        np.testing.assert_array_equal(found.never_positive, ~(points > 0).any(0))
 
 
 # --- against all activations together --------------------------------------------------------------------------------
@@ -115,7 +115,8 @@ def test_one_row_a_layer_by_its_definitions() -> None:
         "minimum": a.min(),
         "maximum": a.max(),
         "share_nonpositive": (a <= 0).mean(),
-        "dead_share": (a <= 0).all(0).mean(),
+        "never_positive_share": (a <= 0).all(0).mean(),
+        "dead_share": (a == 0).all(0).mean(),
         "nonfinite_units": 0,
         "quantile_rank_error": 0,
         "quantile_0.5": np.median(a, axis=0).mean(),
@@ -141,15 +142,124 @@ def test_pre_activations_before_they_change_in_place() -> None:
     np.testing.assert_allclose(named.units("2.0").mean, nets.mean(0), **EXACTLY)
 
 
-def test_dead_units_are_never_above_zero() -> None:
-    model = nn.Sequential(nn.Linear(1, 3), nn.ReLU()).double()
+@pytest.mark.parametrize(
+    ("module", "dead", "never_positive"),
+    [
+        (nn.ReLU(), [0, 1, 1, 0], [0, 1, 1, 0]),
+        (nn.ReLU6(), [0, 1, 1, 1], [0, 1, 1, 0]),
+        (nn.Hardtanh(), [1, 1, 0, 1], [0, 1, 1, 0]),
+        (nn.Hardswish(), [0, 1, 0, 0], [0, 1, 1, 0]),
+        (nn.ELU(), [0, 0, 0, 0], [0, 1, 1, 0]),
+        (nn.GELU(), [0, 0, 0, 0], [0, 1, 1, 0]),
+        (nn.Tanh(), [0, 0, 0, 0], [0, 1, 1, 0]),
+        (nn.LeakyReLU(0.0), [0, 1, 1, 0], [0, 1, 1, 0]),
+        (nn.RReLU(), None, [0, 1, 1, 0]),
+        (elutheory.Activation.from_text("where(x > -2, x, -2)").torch_module(), [0, 1, 0, 0], [0, 1, 1, 0]),
+        (elutheory.activation("shifted_relu").torch_module(), [0, 1, 0, 0], [0, 1, 1, 0]),
+    ],
+    ids=lambda value: str(value) if isinstance(value, nn.Module) else "",
+)
+def test_dead_units_have_a_slope_of_zero_at_every_point(
+    module: nn.Module, dead: list[int] | None, never_positive: list[int]
+) -> None:
+    """Units with net inputs of both signs, far below 0, near −0.3, and far above 0; slopes by autograd."""
+    model = nn.Sequential(nn.Linear(1, 4), module).double()
     with torch.no_grad():
-        model[0].weight.copy_(torch.tensor([[1.0], [1.0], [0.0]]))
-        model[0].bias.copy_(torch.tensor([0.0, -10.0, -1.0]))
-    statistics = layer_statistics(model, torch.tensor([[-1.0], [2.0], [3.0], [5.0]], dtype=torch.float64))
-    assert statistics.units("1").dead.tolist() == [False, True, True]
-    assert statistics.units("1").share_nonpositive.tolist() == [0.25, 1, 1]
-    assert statistics.table["dead_share"].item() == pytest.approx(2 / 3)
+        model[0].weight.copy_(torch.tensor([[1.0], [1.0], [0.1], [1.0]]))
+        model[0].bias.copy_(torch.tensor([0.0, -10.0, -1.0, 8.0]))
+    data = torch.tensor([[-1.0], [2.0], [3.0], [5.0]], dtype=torch.float64)
+    statistics = layer_statistics(model, data, batch_size=3)
+    found = statistics.units("1")
+    assert found.never_positive.tolist() == [bool(value) for value in never_positive]
+    assert statistics.table["never_positive_share"].item() == pytest.approx(sum(never_positive) / 4)
+    if dead is None:
+        assert found.dead is None
+        assert math.isnan(statistics.table["dead_share"].item())
+        return
+    nets = model[0](data).detach().requires_grad_()
+    (slopes,) = torch.autograd.grad(module(nets).sum(), nets)
+    assert found.dead.tolist() == (slopes == 0).all(0).tolist() == [bool(value) for value in dead]
+    assert statistics.table["dead_share"].item() == pytest.approx(sum(dead) / 4)
+    twice = LayerStatistics.from_bytes(statistics.to_bytes()).merge(statistics)
+    assert torch.equal(twice.units("1").dead, found.dead)
+
+
+class Rearranged(nn.Module):
+    """What comes between a layer and its activation module in models that people write."""
+
+    def __init__(self, between: Any, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.between, self.act, self.further = layer, between, nn.ReLU(), nn.Conv2d(5, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.between(self, self.layer(x)))
+
+
+BETWEEN = {
+    "pool": (lambda m, x: nn.functional.max_pool2d(x, 2), 1),
+    "pool module": (lambda m, x: nn.AdaptiveAvgPool2d(3)(x), 1),
+    "pad": (lambda m, x: nn.functional.pad(x, (0, 2, 1, 0)), 1),
+    "crop": (lambda m, x: x[:, :, 1:, :-2], 1),
+    "channels last": (lambda m, x: x.permute(0, 2, 3, 1), -1),
+    "layer norm": (lambda m, x: nn.functional.layer_norm(x.permute(0, 2, 3, 1), (5,)).permute(0, 3, 1, 2), 1),
+    "group norm": (lambda m, x: nn.GroupNorm(1, 5)(x), 1),
+    "flat positions": (lambda m, x: x.flatten(2), 1),
+    "sequence": (lambda m, x: x.flatten(2).transpose(1, 2), -1),
+    "sequence first": (lambda m, x: x.view(7, 5, -1).movedim(-1, 0), -1),
+    "residual sum": (lambda m, x: m.further(x) + x, 1),
+    "gate": (lambda m, x: x * torch.sigmoid(m.further(x)), 1),
+    "concatenation": (lambda m, x: torch.cat([x, m.further(x)], 1), 1),
+    "resized": (lambda m, x: nn.functional.interpolate(x, scale_factor=2), 1),
+    "einsum and a norm": (lambda m, x: nn.BatchNorm2d(5).eval()(torch.einsum("nchw->nchw", x)), 1),
+    "multiplied": (lambda m, x: x.flatten(2) @ torch.ones(36, 4), -1),
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_units_are_followed_from_the_layer_that_feeds_the_module(name: str) -> None:
+    between, axis = BETWEEN[name]
+    model, data = Rearranged(between, nn.Conv2d(2, 5, 1)), torch.randn(7, 2, 6, 6)
+    with torch.no_grad():
+        model.layer.bias[1] = -100
+    statistics = layer_statistics(model, data, pre_activations=True)
+    points = collected(model, model.act, [data], axis=axis)
+    assert_same_as(statistics, "act", points, FLOAT32)
+    np.testing.assert_array_equal(statistics.units("act").dead, (points == 0).all(0))
+
+
+UNKNOWN = {
+    "no layer": lambda m, x: m.act(x),
+    "einsum": lambda m, x: m.act(torch.einsum("nchw->nhwc", m.layer(x))),
+    "heads": lambda m, x: m.act(m.layer(x).view(7, 1, 5, 36).reshape(7, 6, 30)),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_units_that_cannot_be_known_are_asked_for(name: str) -> None:
+    model, data = Rearranged(None, nn.Conv2d(2, 5, 1)), torch.randn(7, 2, 6, 6)
+    model.forward = lambda x: UNKNOWN[name](model, x)
+    with pytest.raises(InputError, match=r"which axis of the output of module 'act'.* give unit_axis="):
+        layer_statistics(model, data)
+    for axis in (1, {"act": 1}):
+        assert_same_as(
+            layer_statistics(model, data, unit_axis=axis), "act", collected(model, model.act, [data], axis=1), FLOAT32
+        )
+    with pytest.raises(InputError, match="unit_axis of module 'act' is 4"):
+        layer_statistics(model, data, unit_axis=4)
+    with pytest.raises(InputError, match="unit_axis names 'layer', which is not observed"):
+        layer_statistics(model, data, unit_axis={"layer": 1})
+
+
+def test_nested_tensors_of_the_fast_path_of_transformers() -> None:
+    encoder = nn.TransformerEncoderLayer(8, 2, 16, activation=nn.GELU(), batch_first=True)
+    model = nn.TransformerEncoder(encoder, 2).eval()
+    padding = torch.zeros(5, 7, dtype=torch.bool)
+    padding[1:, 4:] = True
+    data = {"src": torch.randn(5, 7, 8), "src_key_padding_mask": padding}
+    assert layer_statistics(model, data).table[["fed_by", "units", "count"]].to_numpy().tolist() == [
+        ["layers.0.linear1", 16, 35],
+        ["layers.1.linear1", 16, 35],
+    ]
 
 
 # --- accuracy ---------------------------------------------------------------------------------------------------------
@@ -240,13 +350,14 @@ def test_repeated_calls_of_a_recurrent_net_are_pooled() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_transformer(training: bool) -> None:
+def test_transformer(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = nn.TransformerEncoderLayer(8, 2, 16, activation=nn.GELU(), batch_first=True, dtype=torch.float64)
     model = nn.TransformerEncoder(encoder, 2).train(training)
     data = torch.randn(5, 7, 8, dtype=torch.float64)
     statistics = layer_statistics(model, data)
     assert model.training is training
     model.eval()
+    monkeypatch.setattr(torch.backends.mha, "get_fastpath_enabled", lambda: False)  # it rounds otherwise
     for number, name in enumerate(statistics.layers):
         assert name == f"layers.{number}.activation"
         assert_same_as(statistics, name, collected(model, model.layers[number].activation, [data]), EXACTLY)
