@@ -39,6 +39,7 @@ from .derivations.proof.steps import VerificationError as VerificationError
 from .derivations.propagation.backward import batch_normalised_recursion as batch_normalised_recursion
 from .derivations.propagation.backward import gradient_recursion as gradient_recursion
 from .derivations.propagation.backward import residual_recursion as residual_recursion
+from .derivations.propagation.finite_width import finite_width_fluctuations as finite_width_fluctuations
 from .derivations.propagation.fisher_spectrum import fisher_top_eigenvalue_bound as fisher_top_eigenvalue_bound
 from .derivations.propagation.forward import mean_field_recursion as mean_field_recursion
 from .derivations.propagation.forward import unit_mean_median as unit_mean_median

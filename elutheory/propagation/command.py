@@ -16,6 +16,7 @@ from elutheory.errors import InputError
 from elutheory.output.command_line import VERIFIED, parse_options, run, write_or_print
 from elutheory.output.files import check_output_files, write_whole
 from elutheory.propagation.deep_network import propagate
+from elutheory.propagation.finite_width import reach
 from elutheory.propagation.initialisations import Initialisation, initialisation
 from elutheory.propagation.report import BANDS, Group, Report, label, render, shown_layers
 
@@ -156,7 +157,7 @@ def _report(options: Options, groups: tuple[Group, ...]) -> Report:
         f"{options.depth} {' '.join(kind)} of {width}: inputs of second moment {options.second_moment:g}, "
         f"overlap {options.overlap:g}"
     )
-    remarks = [] if options.width is None else [BANDS]
+    remarks = [] if options.width is None else [f"{BANDS}; {reach(options.depth / options.width)}"]
     if options.figure is not None:
         remarks.append(f"figure: {options.figure}")
     if options.table is not None:

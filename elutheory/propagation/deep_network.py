@@ -37,7 +37,9 @@ class Propagation:
       product of the factors from this layer to the last: E δ², relative to the last layer's;
     - `depth_scale` = −1/ln(dc'/dc) and `gradient_depth_scale` = −1/ln chi, in layers (Schoenholz et al., arXiv
       1611.01232): what departs decays e-fold in so many layers, grows if negative; inf: neither, exponentially;
-    - with a width `q_std` … `mean_share_std`: the bands of P6, see `elutheory.propagation.finite_width`.
+    - with a width `q_std` … `mean_share_std`: the bands of P6, to leading order, and `depth_over_width`, the sum of
+      1/width up to the layer: above 1/16 the bands of the variance over the data and of a mean share near 1 are too
+      narrow (`elutheory.propagation.finite_width` has the numbers).
 
     Batch-normalised layers (over infinitely many data, gain 1, shift 0): q, c are those before normalisation, the
     columns of the activation those after it. Residual layers: h is the stream x + block(x).
@@ -82,10 +84,11 @@ def propagate(
     |x|²/n and x·x'/n: q_1 = σ_w² second_moment + σ_b², c_1 = σ_w² overlap + σ_b². Then
     q' = σ_w² E f(√q Z)² + σ_b², c' = σ_w² E f(U)f(V) + σ_b², chi = σ_w² E f'(√q Z)².
 
-    `width`, an integer or one a layer, adds the bands of P6. `batch_norm` and `residual` are True, False or one a
-    layer, for the step from that layer to the next. Normalised: f has the input N(0, 1) and overlap 0, and with
-    v = q − c chi = σ_w² E f'(Z)²/v, in depth E f'²/Var f (ReLU: π/(π − 1), Yang et al., arXiv 1902.08129). Residual,
-    h' = h + W f(h) + b: q' = q + σ_w² E f² + σ_b², chi = 1 + σ_w² E f'². Both: h' = h + W f(normalised h) + b.
+    `width`, an integer or one per layer, adds the bands of P6 and `depth_over_width`, with which their errors grow.
+    `batch_norm` and `residual` are True, False or one per layer, for the step from that layer to the next. Normalised:
+    f has the input N(0, 1) and overlap 0, and with v = q − c chi = σ_w² E f'(Z)²/v, in depth E f'²/Var f (ReLU:
+    π/(π − 1), Yang et al., arXiv 1902.08129). Residual, h' = h + W f(h) + b: q' = q + σ_w² E f² + σ_b²,
+    chi = 1 + σ_w² E f'². Both: h' = h + W f(normalised h) + b.
 
     Over 1,000 layers q, c and q − c keep a relative accuracy of 1e-12, q − c = 1e-222 included: a layer's error is a
     few roundings, and what is small is not a difference. Attained against references of many digits: relu 2e-13
@@ -112,7 +115,7 @@ def propagate(
     state = _State.of_input(weight_variance, bias_variance, second_moment, overlap)
     if widths is not None and state.c < 0:
         raise InputError("finite-width bands need a covariance of the net inputs >= 0; give an overlap >= 0.")
-    rows, covariance = [], numpy.zeros((2, 2))
+    rows, covariance, ratio = [], numpy.zeros((2, 2)), 0.0
     layer = _Layer(f, weight_variance, bias_variance)
     for index in range(depth):
         state.refuse_overflow(index + 1)
@@ -121,7 +124,8 @@ def propagate(
         row = {"layer": index + 1, **row}
         if widths is not None:
             bands, covariance = layer.bands(state, kind[0], widths[index], covariance)
-            row |= bands
+            ratio += 1 / widths[index]
+            row |= {**bands, "depth_over_width": ratio}
         rows.append(row)
         state = following
     table = pandas.DataFrame(rows)

@@ -41,7 +41,7 @@ LEGEND = (
     "chi: gradient variance factor of one layer (P3); gradient: variance relative to the last layer's",
     "depth scale: −1/ln(dc'/dc), layers in which overlaps settle e-fold; negative: they part",
 )
-BANDS = "±: standard deviation over random networks of this width, derived to leading order in 1/width (P6)"
+BANDS = "±: standard deviation over random networks of this width, to leading order in 1/width (P6)"
 
 
 @dataclass(frozen=True)

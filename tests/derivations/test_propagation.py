@@ -1,4 +1,4 @@
-"""P1–P5, B5: derivations verify and render, no mutant survives; their formulas are those that the package runs."""
+"""P1–P6, B5: derivations verify and render, no mutant survives; their formulas are those that the package runs."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -41,6 +41,7 @@ from elutheory.derivations.propagation.backward import (
     gradient_recursion,
     residual_recursion,
 )
+from elutheory.derivations.propagation.finite_width import finite_width_fluctuations
 from elutheory.derivations.propagation.fisher_spectrum import fisher_top_eigenvalue_bound
 from elutheory.derivations.propagation.forward import mean_field_recursion, unit_mean_median, unit_mean_spread
 from elutheory.derivations.propagation.gram_matrices import gram_matrix_recursion, tangent_kernel_recursion
@@ -61,6 +62,7 @@ DERIVATIONS: dict[str, Callable[[], Derivation]] = {
     "P4": gram_matrix_recursion,
     "tangent kernel": tangent_kernel_recursion,
     "P5": fisher_top_eigenvalue_bound,
+    "P6": finite_width_fluctuations,
     "B5": push_through,
 }
 # Quantities that quadrature alone compares: the proof is the steps before, integrated.

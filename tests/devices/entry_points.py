@@ -591,6 +591,7 @@ WITHOUT_TENSORS = (
     "gram_matrix_recursion",
     "tangent_kernel_recursion",
     "fisher_top_eigenvalue_bound",
+    "finite_width_fluctuations",
     "push_through",
 )
 """Public names that take neither tensors nor torch models."""

@@ -16,6 +16,7 @@ import pytest
 from scipy import stats
 
 from elutheory.propagation import propagate
+from elutheory.propagation.finite_width import COVERAGE, LARGEST_DEPTH_OVER_WIDTH
 
 STATISTICS = ("q", "c", "variance_over_data", "mean", "unit_mean_median", "unit_mean_std", "mean_share")
 LEVEL = 0.01 / len(STATISTICS)
@@ -126,6 +127,49 @@ def test_z_scores_of_random_networks_are_standard_normal(sizes: Sizes, statistic
 def test_two_percent_in_the_weight_variance_are_found_out(sizes: Sizes, factor: float) -> None:
     for statistic in ("q", "variance_over_data"):
         assert stats.kstest(z_scores(sizes, statistic, factor), "norm").pvalue < LEVEL
+
+
+@cache
+def shares_within_bands(networks: int) -> dict[tuple[str, float], dict[str, float]]:
+    """Of every statistic, at width 64 and He's initialisation: the share of networks within one band."""
+    rng, width, layers = numpy.random.default_rng(6), 64, (2, 4, 8, 12)
+    data, found = inputs(rng), {}
+    for name in ("elu", "relu"):
+        statistics: dict[int, list[dict[str, float]]] = {layer: [] for layer in layers}
+        for _ in range(networks):
+            activations = data
+            for layer in range(1, max(layers) + 1):
+                matrix, bias = weights(rng, (activations.shape[1], width), 2.0, 0.0)
+                net = activations @ matrix + bias
+                activations = FUNCTIONS[name].value(net)
+                if layer in statistics:
+                    statistics[layer].append(measured(net, activations))
+        table = propagate(name, max(layers), 2.0, 0.0, 1.0, OVERLAP, width=width).table.set_index("layer")
+        for layer, rows in statistics.items():
+            theory = table.loc[layer]
+            found[name, float(theory["depth_over_width"])] = {
+                one: float(numpy.mean([abs(row[one] - theory[one]) < theory[f"{one}_std"] for row in rows]))
+                for one in STATISTICS
+            }
+    return found
+
+
+def test_bands_reach_as_far_as_is_said() -> None:
+    """P6's domain: no band holds fewer networks than COVERAGE says, and beyond 1/16 two are narrower than they should.
+
+    Shares of 120 networks have a standard error of √(p(1 − p)/120); four of them are allowed.
+    """
+    networks, exact = 120, 0.68
+    shares = shares_within_bands(networks)
+    assert {ratio for _, ratio in shares} == set(COVERAGE)
+    error = 4 * numpy.sqrt(exact * (1 - exact) / networks)
+    for (_, ratio), found in shares.items():
+        assert min(found.values()) > COVERAGE[ratio] - error
+        for statistic in set(STATISTICS) - {"variance_over_data", "mean_share"}:
+            assert found[statistic] > 0.64 - error
+    assert shares["relu", 3 / 16]["mean_share"] < exact - error
+    assert shares["elu", 3 / 16]["variance_over_data"] < exact - error
+    assert LARGEST_DEPTH_OVER_WIDTH < 3 / 16
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ PROOFS: dict[str, dict[str, Place]] = {
         "gram-matrix-recursion": Place("propagation.gram_matrices", "gram_matrix_recursion"),
         "tangent-kernel-recursion": Place("propagation.gram_matrices", "tangent_kernel_recursion"),
         "fisher-top-eigenvalue": Place("propagation.fisher_spectrum", "fisher_top_eigenvalue_bound"),
+        "finite-width-fluctuations": Place("propagation.finite_width", "finite_width_fluctuations"),
         "push-through": Place("bias_shift.push_through_identity", "push_through"),
     },
 }

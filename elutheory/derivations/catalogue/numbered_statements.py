@@ -267,17 +267,12 @@ PARTS: dict[str, tuple[NumberedStatement, ...]] = {
         ),
         NumberedStatement(
             "P6",
-            "At width n the statistics v = q − c and c of a layer vary between networks; the covariance V of the two "
-            "grows from layer to layer by a term of order 1/n. J is the derivative of the layer's map of (v, c).",
-            (),
+            "At width m the statistics v = q − c and c of a layer vary between networks; their covariance grows from "
+            "layer to layer by a term of order 1/m. S and T are σ_w² Var f and σ_w² M², averaged over the m units of a "
+            "layer at (v, c). To leading order, for depth/width at most 1/16.",
+            (("finite-width-fluctuations", ("variance over the data", "mean over the data", "fluctuations")),),
             ("propagate",),
-            (_SIMULATION,),
-            Quoted(
-                r"V^{l+1} = J\,V^l J^\top + \frac{\sigma_w^4}{n}\,\mathrm{Cov}_Y\!\left(\mathrm{Var} f,\, M^2\right) + "
-                r"O(1/n^2)",
-                "the reasoning in words of `elutheory.propagation.finite_width`, compared with random networks; no "
-                "machine checks it",
-            ),
+            (_SIMULATION, "tests/derivations/test_propagation.py"),
         ),
     ),
 }

@@ -1,4 +1,4 @@
-"""The symbols of P1-P5 (signal propagation) and B5."""
+"""The symbols of P1-P6 (signal propagation) and B5."""
 
 import sympy
 
@@ -71,6 +71,21 @@ unit_variances = matrix("unit_variances", n, 1, "v")
 skip = Symbol("skip", "x", real=True)
 skip_other = Symbol("skip_other", "x′", "x'", real=True)
 delta_skip = Symbol("delta_skip", "d_j", real=True)
+
+# Between networks of finite width (P6): two statistics S, T of a layer at (v, c), their slopes, and covariances.
+unit_means = matrix("unit_means", n, 1, "M")
+mean_square_over_data = Symbol(
+    "mean_square_over_data", "E[(mean h)²]", r"\mathrm{E}[(\mathrm{mean}\,h)^2]", positive=True
+)
+first_by_v = Symbol("first_by_v", "∂S/∂v", r"\frac{\partial S}{\partial v}", real=True)
+first_by_c = Symbol("first_by_c", "∂S/∂c", r"\frac{\partial S}{\partial c}", real=True)
+second_by_v = Symbol("second_by_v", "∂T/∂v", r"\frac{\partial T}{\partial v}", real=True)
+second_by_c = Symbol("second_by_c", "∂T/∂c", r"\frac{\partial T}{\partial c}", real=True)
+layer_v_variance = Symbol("layer_v_variance", "Var[v]", r"\mathrm{Var}[v]", positive=True)
+layer_c_variance = Symbol("layer_c_variance", "Var[c]", r"\mathrm{Var}[c]", positive=True)
+layer_covariance = Symbol("layer_covariance", "Cov[v, c]", r"\mathrm{Cov}[v, c]", real=True)
+unit_covariance = Symbol("unit_covariance", "E[W]", r"\mathrm{E}[W]", real=True)
+statistics_covariance = Symbol("statistics_covariance", "Cov[S, T]", r"\mathrm{Cov}[S, T]", real=True)
 
 # The gradients of one output by m parameters at n inputs, their Gram matrix, its eigenvalues (P5).
 parameters = sympy.Symbol("m", integer=True, positive=True)

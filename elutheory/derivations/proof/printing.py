@@ -24,6 +24,7 @@ from sympy.printing.str import StrPrinter
 from elutheory.derivations.proof.notation import InnerProduct, Written, written
 from elutheory.output.latex import NO_BREAK
 
+_PRIMES = {1: "′", 2: "″"}
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _SHORT_BRACKET = 24
 
@@ -127,8 +128,11 @@ class TextPrinter(StrPrinter):
 
     def _print_Derivative(self, expr: Any) -> str:
         if isinstance(expr.expr, AppliedUndef):
-            return self._print(expr.expr).replace("(", "′(", 1)
-        return f"∂({self._print(expr.expr)})/∂{self._print(expr.args[1][0])}"
+            order = sum(count for _, count in expr.variable_count)
+            return self._print(expr.expr).replace("(", f"{_PRIMES[int(order)]}(", 1)
+        ((variable, count),) = expr.variable_count
+        power = "" if count == 1 else str(count).translate(_SUPERSCRIPTS)
+        return f"∂{power}({self._print(expr.expr)})/∂{self._print(variable)}{power}"
 
     def _print_Pi(self, expr: Any) -> str:
         return "π"
