@@ -7,7 +7,8 @@ Mehler's series (K4), or graded trapezoidal rules where it is too long; for all 
 * `dual_kernels`: `dual_kernel`, `dual_kernel_derivative`, `dual_covariance`: start here.
 * `pairs`: what describes a pair, checked, and turned into means, standard deviations and an angle.
 * `expectations`: the identities that avoid cancellation, and which rule is for which pair.
-* `panels`: where the panels of the one-dimensional rule end, with the reason of every constant.
+* `panels`: where the panels of the one-dimensional rule end: where the integrand is, and where it bends.
+* `rises`: how much f and its conditional mean rise, without cancellation.
 * `quadrature`: the sums over the panels, with the conditional mean in closed form or nested.
 * `arc_cosine`: the closed form.
 * `mehler`: the series for analytic f, its length and its error; grids of norms and angles for whole Gram matrices.

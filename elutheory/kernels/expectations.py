@@ -84,20 +84,20 @@ def evaluate(
     with numpy.errstate(all="ignore"):
         if form is None:
             return _without_closed_form(activation, quantities, pair)
-        return _closed(activation, form, quantities, pair)
+        return _closed(form, quantities, pair)
 
 
 def _closed(
-    activation: "Activation", form: ClosedForm, quantities: tuple[str, ...], pair: PairArguments
+    form: ClosedForm, quantities: tuple[str, ...], pair: PairArguments
 ) -> tuple[list[Float[Array, " pairs"]], str]:
     """The arc-cosine formula for the pairs that it holds for, the one-dimensional rule for the others."""
     exact = applies(form, pair)
     if not bool(exact.any()):
-        return closed_rule(activation, form, quantities, pair), _ONE_DIMENSIONAL
+        return closed_rule(form, quantities, pair), _ONE_DIMENSIONAL
     if bool(exact.all()):
         return [arc_cosine(form, quantity, pair) for quantity in quantities], _ARC_COSINE
     inside, outside = indices(exact), indices(~exact)
-    results = closed_rule(activation, form, quantities, pair[outside])
+    results = closed_rule(form, quantities, pair[outside])
     outputs = [library(exact).empty_like(pair.mean_u) for _ in quantities]
     for output, quantity, result in zip(outputs, quantities, results, strict=True):
         output[outside] = result

@@ -44,6 +44,14 @@ class PairArguments:
         """U and V exchanged."""
         return PairArguments(self.mean_v, self.mean_u, self.std_v, self.std_u, self.cosine, self.sine)
 
+    def ordered(self) -> "PairArguments":
+        """The variable of the larger standard deviation, or mean, first: what is computed is symmetric to the bit."""
+        xp = library(self.std_u)
+        swap = (self.std_u < self.std_v) | ((self.std_u == self.std_v) & (self.mean_u < self.mean_v))
+        mean_u, std_u = xp.where(swap, self.mean_v, self.mean_u), xp.where(swap, self.std_v, self.std_u)
+        mean_v, std_v = xp.where(swap, self.mean_u, self.mean_v), xp.where(swap, self.std_u, self.std_v)
+        return PairArguments(mean_u, mean_v, std_u, std_v, self.cosine, self.sine)
+
     def rising(self) -> "PairArguments":
         """Of cosine >= 0, where the conditional mean of V rises with x, and U = mean_u + std_u x falls: std_u < 0."""
         std_u = library(self.std_u).where(self.cosine < 0, -self.std_u, self.std_u)

@@ -1,211 +1,396 @@
-"""Where the panels of a pair's rule end: few where f(U) M(x) phi(x) is smooth, more at narrow transitions and in tails.
+"""Where the panels of a pair's rule end: where the integrand is, and where it bends within that.
 
-In x, U = mean_u + std_u x: the kinks of f at (kink − mean_u)/std_u; transitions of M' at
-(kink − mean_v)/(std_v cosine), of width sine/cosine; the mass within 9 of 0, or of where e^{rate U} moves it.
+In x, U = mean_u + std_u x: f' is constant or e^{k U} on either side of its kinks, at (kink − mean_u)/std_u, and
+M'(x) = E[f'(V) | x] turns at (kink − mean_v)/(std_v cosine), over a width of sine/cosine, below which it falls off as a
+Gaussian and then as e^{k V}. So the logarithm of f'(U) M'(x) phi(x) is to a few units a concave parabola between places
+that are known: its peak and where it has fallen by `_DROP` are known too, and all panels lie between these. Nothing is
+cut off at fixed places, and no standard deviation or correlation is small or large.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from elutheory.kernels.pairs import PairArguments
 from elutheory.moments.closed_forms import ClosedForm
-from elutheory.numerics.arrays import Array, indices, library
+from elutheory.numerics.arrays import Array, library
 from elutheory.numerics.quadrature import increasing
 
-# The constants were moved on purpose, one at a time, and the rule compared with one of 32 nodes on 400 panels on some
-# 24,000 pairs of fourteen activations. As they stand all are within the bounds of `dual_kernel`, but for covariances
-# below 1e-140, off by up to 4e-9. For moves called bad tests/kernels/test_kernels.py has pairs that they spoil
-# (test_certified, point set "worst"); test_switches_lie_between… notices every move of a switch, bad or not.
-
-# In standard deviations: phi is subnormal beyond. At 30 the slopes of ReLU far below its kink lose their mass.
+# phi is subnormal beyond.
 _REACH = 38.5
-# The general rule's ends, closer where phi is large. Every second one, or 1.5 left out: 2e-8 for CELU with alpha 0.5.
-_FIXED = (0.0, 1.5, 3.0, 4.5, 6.0, 9.0, 12.0, 16.0, 24.0, _REACH)
-# The same where f is flat, several standard deviations wide, around a mean: what is not 0 is a spike in phi's tail,
-# anywhere. With steps twice as long covariances are off by 5e-5.
-_FINE = tuple(0.25 * n for n in range(48)) + tuple(12.0 + 0.5 * n for n in range(54))
-# Panel ends next to a transition, in its own width: Phi turns within 8.5 of them. Half as far, or without the
-# outermost: 2e-6. Good when twice as far apart.
-_WIDTHS = (0.0, 1.0, -1.0, 3.0, -3.0, 8.0, -8.0)
-# Further ones for piecewise linear f, where what lies beyond the transition is 0 and its tail is all there is. Without
-# them 1.3e-13; no worse when halved or doubled.
-_FAR_WIDTHS = (5.0, -5.0, 11.5, -11.5, 16.0, -16.0, 21.0, -21.0, 26.0, -26.0, 32.0, -32.0)
-# Ends below the kink where e^{kU} has decayed, in its own length, for standard deviations of many lengths. Without them
-# 4e-11 in slopes of CELU with alpha 0.5; good when halved or doubled.
-_DECAYS = (6.0, 16.0, 48.0)
-# Ends next to the kink in U, in units of sine: where both kinks meet M' turns there. Without them 4e-3 in slopes;
-# good when halved or doubled.
-_SINES = (-4.0, -1.0, -0.25, 0.25, 1.0, 4.0)
-# Ends beyond a kink or a transition far out, at so many of the lengths over which phi falls there. No pair was found
-# that needs them, nor one that is worse for them halved or doubled.
-_TAILS = (12.0, 36.0)
-# The near layouts resolve a transition within this many of its widths, where Phi is 0 or 1 to rounding, in four panels.
-# Half: 1e-6; at 6.5, 2e-11; twice, with panels too long for 16 nodes: 4e-11.
+# e^-44 is 8e-20 of the peak, Mills' ratio for 100 left out.
+_DROP = 44.0
+# F and G grow by powers where f' M' is level.
+_DROP_OF_RISES = 52.0
+# Values, relative to the root mean squares: phi(9.2) is 2e-19.
+_BULK = (-9.2, -4.6, 0.0, 4.6, 9.2)
+# E f² may have all its mass beyond the kink, where its density is e^-69 times the square of what f is there.
+_RARE = 69.0
+_WIDE = 9.5
+# Phi turns within 8.5 of its widths; four panels.
 _SPREAD = 8.5
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
-# The near rule's reach: phi(9) is 1e-18. At 8 values lack 1e-11 of their scale; at 10.5 the panels are too long for
-# their nodes (2e-13), at 18 by far (3e-7).
-_NEAR_REACH = 9.0
-# Near pairs, by how far e^{kU}, e^{kV} may move the mass, and by the standard deviations times k. Good until both are
-# doubled; with 6 and any tilt the error is 5e-13, with no limits 4e-6.
-_LARGEST_TILT = 1.6
-_LARGEST_STD = 2.0
-# Near pairs of piecewise linear f, by the kink's distance from the means in standard deviations. At 6 covariances of
-# slopes in the ratio 1 : 800 are off by 1.4e-12.
-_LARGEST_PLACE = 3.0
-# The flatter slope over the steeper one, above which nothing is hidden in the tails. Good down to 5e-4 at least; 0, a
-# flat side, belongs to the general and the deep layouts.
-_SMALLEST_RATIO = 1e-3
-# In standard deviations, how far from a kink f counts as flat around a mean. Good at 6; at 12 covariances are off by
-# 3e-9, without the deep layout they are noise.
-_DEEP = 3.0
+# Where M' is as wide as phi there is no need for them.
+_SMOOTH = 1.0
+_DECAYS = (14.0, 40.0)
+_FAR = 1e8
+_SMALLEST_SINE = 1e-150
+_SMALLEST_COSINE = 1e-300
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Panel ends at the `fixed` places (ninths of the reach), and what kind of further ones; `degree` nodes per panel.
+class Panels:
+    """Panels in y = x − anchor, of pairs as `PairArguments.rising` has them: U = base_u + std_u y.
 
-    `kink`: whether the kink is an end of its own; it is none where it coincides with the fixed one at x = 0.
+    The conditional mean of V is base_v + slope_v y. The anchor is the nearest place where f' or M' turns: distances
+    from it are exact, however steep f is in standard deviations.
     """
 
-    kind: str
-    fixed: tuple[float, ...]
-    degree: int
-    kink: bool = True
+    anchor: Float[Array, " pairs"]
+    base_u: Float[Array, " pairs"]
+    base_v: Float[Array, " pairs"]
+    slope_v: Float[Array, " pairs"]
+    edges: Float[Array, "pairs ends"]
+    extents: list[tuple[Float[Array, " pairs"], Float[Array, " pairs"]]]
 
     @property
-    def nodes(self) -> int:
-        """About how many nodes a pair gets."""
-        return {"smooth": len(self.fixed) + 1, "transition": len(self.fixed) + 7}.get(self.kind, 48) * self.degree
+    def origin(self) -> Float[Array, " pairs"]:
+        """x = 0."""
+        return -self.anchor
 
-    def edges(self, form: ClosedForm, rising: PairArguments) -> Float[Array, "pairs ends"]:
-        """Panel ends in x, increasing, 0 among them, for pairs as `PairArguments.rising` has them."""
-        if self.kind in ("general", "deep"):
-            return _general_edges(form, self.fixed, rising)
-        low, high = _near_reach(form, rising)
-        points = [
-            (high if place > 0 else low) * (abs(place) / _NEAR_REACH)
-            for place in (-_NEAR_REACH, *self.fixed, _NEAR_REACH)
-        ]
-        (bend,) = form.bends
-        if self.kink:
-            points.append((bend.at - rising.mean_u) / rising.std_u)
-        if self.kind == "transition":
-            width = rising.sine / rising.cosine
-            centre = (bend.at - rising.mean_v) / (rising.std_v * rising.cosine)
-            shift = form.tilt * rising.std_v * rising.sine
-            points += [centre + width * (_SPREAD - part * (2.0 * _SPREAD + shift)) for part in _QUARTERS]
-        return increasing(points, low, high)
+    def counts(self) -> Any:
+        """Panels of each pair that are longer than 0."""
+        return (self.edges[:, 1:] > self.edges[:, :-1]).sum(-1)
 
+    def chosen(self, members: Any, count: int) -> "Panels":
+        """Those of some pairs, the first `count` panels of each."""
+        return Panels(
+            self.anchor[members],
+            self.base_u[members],
+            self.base_v[members],
+            self.slope_v[members],
+            self.edges[members][:, : count + 1],
+            [(low[members], high[members]) for low, high in self.extents],
+        )
 
-GENERAL = Layout("general", _FIXED, 16)
-_DEEP_LAYOUT = Layout("deep", _FINE, 16)
-# The smallest width of the transition, sine/cosine, at which a layout resolves M' without panels for it. Halved: 1.05,
-# 4e-11; 0.62, 1e-9; 0.33, 1e-7. Four nodes fewer per panel: 3e-11 in the first, 4e-11 in the second, 3e-10 in the
-# third, 8e-11 in the last. With ends at ±2 in place of ±4: 2e-10.
-_NEAR = (
-    (1.05, Layout("smooth", (-4.0, 0.0, 4.0), 16)),
-    (0.62, Layout("smooth", (-4.0, 0.0, 4.0), 20)),
-    (0.33, Layout("smooth", (-5.0, -2.5, 0.0, 2.5, 5.0), 20)),
-    (0.0, Layout("transition", (-4.0, 0.0, 4.0), 16)),
-)
+    def inside(self, part: int) -> Bool[Array, "pairs panels"]:
+        """Which panels are within the `part`-th of the extents."""
+        low, high = self.extents[part]
+        return (self.edges[:, :-1] >= low[:, None]) & (self.edges[:, 1:] <= high[:, None])
 
 
-def layouts(form: ClosedForm, pair: PairArguments) -> Iterator[tuple[Layout, Int[Array, " members"]]]:
-    """The layouts in use, each with the indices of its pairs."""
-    xp = library(pair.mean_u)
-    rising = pair.rising()
-    near = _is_near(form, rising)
-    deep = _is_deep(form, pair) & ~near
-    rest = indices(~near & ~deep)
-    if len(rest):
-        yield GENERAL, rest
-    if deep.any():
-        yield _DEEP_LAYOUT, indices(deep)
-    width = rising.sine / rising.cosine
-    above = xp.zeros_like(width) + float("inf")
-    for smallest, layout in _NEAR:
-        own = near & (width >= smallest) & (width < above) if smallest else near & (width < above)
-        if smallest == _NEAR[0][0]:
-            own = near & ~(width < smallest)
-        above = xp.zeros_like(width) + smallest
-        for kink in (False, True):
-            at_zero = pair.mean_u == 0 if form.tilt else xp.zeros_like(own)
-            members = indices(own & (~at_zero if kink else at_zero))
-            if len(members):
-                yield Layout(layout.kind, layout.fixed, layout.degree, kink), members
+@dataclass(frozen=True)
+class _Extent:
+    """Where a concave logarithm has its peak, and where it has fallen by so much on either side."""
+
+    low: Float[Array, " pairs"]
+    peak: Float[Array, " pairs"]
+    high: Float[Array, " pairs"]
+
+    def ends(self) -> list[Float[Array, " pairs"]]:
+        """Five, or eleven where it is wide."""
+        points = [self.peak]
+        for end in (self.low, self.high):
+            length = end - self.peak
+            wide = abs(length) > _WIDE
+            xp = library(length)
+            points += [end, self.peak + 0.5 * length]
+            if bool(wide.any()):
+                points += [self.peak + xp.where(wide, part, 0.5) * length for part in (0.25, 0.75)]
+        return points
 
 
-def _is_near(form: ClosedForm, rising: PairArguments) -> Bool[Array, " pairs"]:
-    """Whether all that matters lies within the near reach: f has one bend and is not flat beside it."""
-    m1, m2, s1, s2 = rising.columns[:4]
-    if len(form.bends) == 1 and form.tilt:
-        k = form.tilt
-        low, high = _near_reach(form, rising)
-        largest = _NEAR_REACH + _LARGEST_TILT
-        return (k * abs(s1) <= _LARGEST_STD) & (k * s2 <= _LARGEST_STD) & (high <= largest) & (low >= -largest)
-    if len(form.bends) == 1 and form.is_piecewise_linear:
-        (bend,) = form.bends
-        slopes = sorted((abs(bend.lower_slope), abs(bend.upper_slope)))
-        if slopes[0] > 0.0 and slopes[0] >= _SMALLEST_RATIO * slopes[1]:
-            return (abs(m1 - bend.at) <= _LARGEST_PLACE * abs(s1)) & (abs(m2 - bend.at) <= _LARGEST_PLACE * s2)
-    return library(m1).zeros_like(m1) > 0
-
-
-def _is_deep(form: ClosedForm, pair: PairArguments) -> Bool[Array, " pairs"]:
-    """Whether f is flat around the mean of U or of V, several standard deviations wide."""
-    m1, m2, s1, s2 = pair.columns[:4]
-    deep = library(m1).zeros_like(m1) > 0
-    for bend in form.bends if form.is_piecewise_linear else ():
-        deep = deep | (abs(bend.at - m1) > _DEEP * s1) | (abs(bend.at - m2) > _DEEP * s2)
-    return deep
-
-
-def _near_reach(form: ClosedForm, rising: PairArguments) -> tuple[Float[Array, " pairs"], Float[Array, " pairs"]]:
-    """Where the mass ends: e^{k U}, e^{k V} move it, but not beyond where they set in."""
-    m1, m2, s1, s2, cosine, _ = rising.columns
-    xp = library(m1)
-    tilt = form.tilt
-    if not tilt:
-        return 0.0 * m1 - _NEAR_REACH, 0.0 * m1 + _NEAR_REACH
-    none = xp.zeros_like(m1)
-    kink, centre = -m1 / s1, -m2 / (s2 * cosine)
-    # the slopes of ln f'(U) and ln M'(x), for x below `kink` (above it where U falls) and below `centre`
-    own, other = tilt * s1, tilt * s2 * cosine
-    below = xp.where(s1 > 0, kink, none)
-    both = xp.clip(own, 0.0, None) + other
-    nearer, further = _smaller(below, centre), -_smaller(-below, -centre)
-    alone = xp.where(below > centre, xp.clip(own, 0.0, None), other)
-    highest = -_smaller(-_smaller(nearer, both), -_smaller(further, alone))
-    lowest = _smaller(xp.where(s1 > 0, none, -kink), -own)
-    return -_NEAR_REACH - xp.clip(lowest, 0.0, None), _NEAR_REACH + xp.clip(highest, 0.0, None)
-
-
-def _smaller(a: Any, b: Any) -> Any:
-    """The smaller of two, elementwise."""
-    return library(a).where(a < b, a, b)
-
-
-def _general_edges(form: ClosedForm, fixed: tuple[float, ...], rising: PairArguments) -> Float[Array, "pairs ends"]:
-    """The fixed ends, and for every bend those around its kink in U and its transition in M', by geometric steps."""
+def panels(form: ClosedForm, orders: tuple[int, int], quantity: str, rising: PairArguments) -> Panels:
+    """For `quantity` slope, value or covariance; or slope, of the orders of differentiation of f(U) and f(V)."""
+    xp = library(rising.mean_u)
+    slope_v = rising.std_v * rising.cosine
+    rising = _positive(rising)
     m1, m2, s1, s2, cosine, sine = rising.columns
-    points = [0.0 * m1 + sign * end for end in fixed for sign in ((1.0, -1.0) if end else (1.0,))]
-    width = sine / cosine
+    safe_slope = xp.where(slope_v > 0, slope_v, _SMALLEST_COSINE)
+    points: list[Any] = []
+    if quantity == "covariance":
+        peak = _extent(form, (1, 1), rising, _DROP_OF_RISES, True)
+        parts = [peak, *(_extent(form, own, rising, _DROP_OF_RISES, True) for own in ((1, None), (None, 1)))]
+        low, high = peak.low, peak.high
+        for part in parts:
+            points += part.ends()
+            low, high = xp.minimum(low, part.low), xp.maximum(high, part.high)
+    elif quantity == "slope" or vanishes(form):
+        peak = _extent(
+            form, orders if quantity == "slope" else (0, 0), rising, _DROP if orders == (1, 1) else _DROP_OF_RISES
+        )
+        parts = [peak]
+        points += peak.ends()
+        low, high = peak.low, peak.high
+    else:
+        low, high = _rare(form, rising)
+        peak = _Extent(low, 0.0 * m1, high)
+        parts = [peak]
+        points += [0.0 * m1 + end for end in _BULK]
+    if quantity != "slope":
+        rate = _rate(form, rising, 0.0 * m1)
+        points += [far / rate for far in (*(-decay for decay in _DECAYS), 0.0, 2.0)]
+        low, high = xp.clip(low, None, 0.0), xp.clip(high, 0.0, None)
+    # the anchor
+    anchor, base_u, base_v = 0.0 * m1, m1, m2
+    distance = 0.0 * m1 + _REACH
+    for bend in form.bends:
+        for place, on_u in (((bend.at - m1) / s1, True), ((bend.at - m2) / safe_slope, False)):
+            nearer = abs(place - peak.peak) < distance
+            nearer = nearer & (abs(place) < _REACH)
+            distance = xp.where(nearer, abs(place - peak.peak), distance)
+            anchor = xp.where(nearer, place, anchor)
+            base_u = xp.where(nearer, bend.at if on_u else m1 + s1 * place, base_u)
+            base_v = xp.where(nearer, m2 + slope_v * place if on_u else bend.at, base_v)
+    points = [point - anchor for point in points]
+    width = sine / xp.clip(cosine, _SMALLEST_COSINE, None)
+    narrow = width < _SMOOTH
     tilt = form.tilt
     for bend in form.bends:
-        kink, centre = (bend.at - m1) / s1, (bend.at - m2) / (s2 * cosine)
+        kink, centre = (bend.at - base_u) / s1, (bend.at - base_v) / safe_slope
         points.append(kink)
-        points += [centre + width * multiple for multiple in _WIDTHS]
+        shift = tilt * s2 * sine
+        near_shift = xp.clip(shift, None, 2.0) if tilt else 0.0
+        places = [_SPREAD - part * (2.0 * _SPREAD + near_shift) for part in _QUARTERS]
         if tilt:
-            shifted = centre - tilt * s2 * sine * width
-            points += [shifted + width * multiple for multiple in _WIDTHS]
+            apart = shift > 2.0
+            if bool(apart.any()):
+                places += [
+                    xp.where(apart, place - shift, -_SPREAD) for place in (0.5 * _SPREAD, 0.0, -0.5 * _SPREAD, -_SPREAD)
+                ]
             points += [kink - far / (tilt * s1) for far in _DECAYS]
-        if form.is_piecewise_linear:
-            points += [centre + width * multiple for multiple in _FAR_WIDTHS]
-            points += [kink + sine * multiple for multiple in _SINES]
-            for point in (kink, centre):
-                points += [point + far / point for far in _TAILS]
-    return increasing(points, -_REACH, _REACH)
+            points += [centre - width * (shift + _SPREAD) * narrow - far / (tilt * safe_slope) for far in _DECAYS]
+        points += [xp.where(narrow, centre + width * place, kink) for place in places]
+    edges = increasing(points, low - anchor, high - anchor)
+    # those that coincide go last
+    last = edges[:, -1:]
+    again = edges[:, 1:] == edges[:, :-1]
+    edges = xp.concatenate([edges[:, :1], xp.where(again, last, edges[:, 1:])], -1)
+    edges = increasing([edges[:, i] for i in range(edges.shape[1])], low - anchor, high - anchor)
+    return Panels(anchor, base_u, base_v, slope_v, edges, [(part.low - anchor, part.high - anchor) for part in parts])
+
+
+def _positive(rising: PairArguments) -> PairArguments:
+    """Standard deviations of 0 raised to the smallest number: what they are divided into is 0 or far out."""
+    xp = library(rising.mean_u)
+    s1, s2 = (xp.where(std == 0, _SMALLEST_COSINE, std) for std in (rising.std_u, rising.std_v))
+    return replace(rising, std_u=s1, std_v=s2)
+
+
+def vanishes(form: ClosedForm) -> bool:
+    """Whether f is 0 left of its bends, so that its root mean square may lie far out."""
+    if not form.bends or form.tilt:
+        return False
+    first = form.bends[0]
+    return not first.lower_slope and not first.value
+
+
+def _rare(form: ClosedForm, rising: PairArguments) -> list[Any]:
+    """How far out values matter: beyond the bulk where f grows from there on."""
+    m1, m2, s1, s2, cosine, _ = rising.columns
+    xp = library(m1)
+    high = 0.0 * m1
+    low = 0.0 * m1
+    if form.bends:
+        slopes = [abs(slope) for bend in form.bends for slope in (bend.lower_slope, bend.upper_slope)]
+        size = max(*(abs(bend.value) for bend in form.bends), form.bends[0].lower_slope / form.tilt if form.tilt else 0)
+        largest = max(abs(s1).max(), s2.max()) * max(slopes) / size if size else max(slopes) / min(filter(None, slopes))
+        limit = math.sqrt(2.0 * (_RARE + 2.0 * math.log1p(float(largest))))
+        limit = min(limit, _REACH)
+        for bend in form.bends:
+            for place in ((bend.at - m1) / s1, (bend.at - m2) / xp.clip(s2 * cosine, _SMALLEST_COSINE, None)):
+                high = xp.maximum(high, xp.clip(place, 0.0, limit))
+                low = xp.minimum(low, xp.clip(place, -limit, 0.0))
+    return [-((low * low + _BULK[-1] ** 2) ** 0.5), (high * high + _BULK[-1] ** 2) ** 0.5]
+
+
+def _rate(form: ClosedForm, rising: PairArguments, x: Any) -> Any:
+    """The steepest that ln M' rises at x."""
+    _, m2, _, s2, cosine, sine = rising.columns
+    xp = library(x)
+    place = [bend.at for bend in form.bends][:1] or [0.0]
+    offset = (place[0] - m2) / s2
+    rate = cosine * xp.clip(offset - x * cosine, 0.0, None) / xp.clip(sine, _SMALLEST_SINE, None) ** 2
+    if form.tilt:
+        rate = xp.minimum(rate, form.tilt * s2 * cosine)
+    return xp.clip(rate, 1e-6, None)
+
+
+def _extent(
+    form: ClosedForm,
+    orders: tuple[int | None, int | None],
+    rising: PairArguments,
+    drop: float,
+    risen: bool = False,
+) -> _Extent:
+    """Of phi(x) times |f^(i)(U)| and |E[f^(j)(V) | x]|, or without one of the two (None): the pieces' envelopes.
+
+    With `risen` of their integrals from x = 0.
+    """
+    m1, _, _, _, cosine, sine = rising.columns
+    xp = library(m1)
+    sine = xp.clip(sine, _SMALLEST_SINE, None)
+    none = 0.0 * m1
+    segments = []
+    outer, inner = _outer(form, orders[0], rising), _inner(form, orders[1], rising)
+    if risen:
+        outer = [part for factor in outer for part in factor.risen(cosine, sine)]
+        inner = [part for factor in inner for part in factor.risen(cosine, sine)]
+    for u in outer:
+        for v in inner:
+            low, high = xp.maximum(u.low, v.low), xp.minimum(u.high, v.high)
+            rate = u.rate + v.rate
+            root = rate * sine**2 + v.offset * cosine if v.gaussian else rate + none
+            place = xp.minimum(xp.maximum(root, low), high)
+            top = u.logarithm(place, cosine, sine) + v.logarithm(place, cosine, sine) - 0.5 * place * place
+            slope = rate - place
+            bend = 1.0
+            if v.gaussian:
+                slope, bend = slope - cosine * (place * cosine - v.offset) / sine**2, 1.0 / sine**2
+            slope = xp.where(place == root, 0.0, slope)
+            top = xp.where((low < high) & (top == top), top, -math.inf)
+            segments.append((low, high, place, top, slope, bend))
+    highest = segments[0][3]
+    peak = segments[0][2]
+    for _, _, place, top, _, _ in segments[1:]:
+        peak = xp.where(top > highest, place, peak)
+        highest = xp.maximum(highest, top)
+    # underflow is no reason to have no panels
+    left, right = peak, peak
+    for low, high, place, top, slope, bend in segments:
+        rest = xp.clip(top - highest + drop, 0.0, None)
+        inside = top >= highest - drop
+        for sign in (1.0, -1.0):
+            falling = xp.clip(-sign * slope, 0.0, None)
+            length = 2.0 * rest / (falling + (falling * falling + 2.0 * bend * rest) ** 0.5)
+            length = xp.where(rest > 0, length, 0.0)
+            if sign > 0:
+                right = xp.where(inside, xp.maximum(right, xp.minimum(place + length, high)), right)
+            else:
+                left = xp.where(inside, xp.minimum(left, xp.maximum(place - length, low)), left)
+    return _Extent(left, peak, right)
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """On low < x < high the logarithm is at most top + rate (x − at) + constant, or top less half a square.
+
+    The square is that of (x cosine − offset)/sine.
+    """
+
+    low: Any
+    high: Any
+    top: Any
+    rate: Any = 0.0
+    at: Any = 0.0
+    constant: Any = 0.0
+    gaussian: bool = False
+    offset: Any = 0.0
+
+    def logarithm(self, x: Any, cosine: Any, sine: Any) -> Any:
+        """At x."""
+        if self.gaussian:
+            return self.top - 0.5 * ((x * cosine - self.offset) / sine) ** 2
+        return self.top + (self.rate * (x - self.at) + self.constant)
+
+    def risen(self, cosine: Any, sine: Any) -> list["_Factor"]:
+        """The envelopes of what the factor adds up to outwards from x = 0: it stays where its peak has brought it."""
+        xp = library(self.low)
+        end = 0.0 * self.low + _REACH
+        factors = []
+        for sign in (1.0, -1.0):
+            low, high = (xp.clip(x, 0.0, None) if sign > 0 else xp.clip(x, None, 0.0) for x in (self.low, self.high))
+            summit = (
+                self.offset / xp.clip(cosine, _SMALLEST_COSINE, None)
+                if self.gaussian
+                else (self.rate + 0.0 * self.low) * math.inf
+            )
+            summit = xp.where(summit == summit, summit, low if sign > 0 else high)
+            summit = xp.minimum(xp.maximum(summit, low), high)
+            top = xp.where(low < high, self.logarithm(summit, cosine, sine), -math.inf)
+            if sign > 0:
+                factors += [replace(self, low=low, high=summit), _Factor(summit, end, top)]
+            else:
+                factors += [replace(self, low=summit, high=high), _Factor(-end, summit, top)]
+        return factors
+
+
+def _line(zero: Any, at_origin: Any) -> tuple[Any, Any]:
+    """Where rate (x − at) + constant has its zero, and the constant; far out the value at x = 0 says as much."""
+    xp = library(zero)
+    near = abs(zero) < _FAR
+    return xp.where(near, zero, 0.0 * at_origin), xp.where(near, 0.0 * at_origin, at_origin)
+
+
+def _sizes(form: ClosedForm, order: int) -> list[float]:
+    """Of f' or f'' on each piece; of f 1, or 0 where it vanishes."""
+    slopes = [form.bends[0].lower_slope, *(bend.upper_slope for bend in form.bends)]
+    if order:
+        return slopes
+    values = [form.bends[0].value, *(bend.value for bend in form.bends)]
+    return [float(bool(slope or value)) for slope, value in zip(slopes, values, strict=True)]
+
+
+def _outer(form: ClosedForm, order: int | None, rising: PairArguments) -> list[_Factor]:
+    """|f^(order)(U)|."""
+    m1, _, s1, _, _, _ = rising.columns
+    xp = library(m1)
+    everywhere = (0.0 * m1 - _REACH, 0.0 * m1 + _REACH)
+    if order is None or not form.bends:
+        return [_Factor(*everywhere, 0.0)]
+    places = [xp.clip((bend.at - m1) / s1, -_REACH, _REACH) for bend in form.bends]
+    slopes = _sizes(form, order)
+    rises = s1 > 0
+    factors = []
+    for i, slope in enumerate(slopes):
+        if not slope or (order == 2 and not (form.tilt and i == 0)):
+            continue
+        below = places[i - 1] if i else xp.where(rises, *everywhere)
+        above = places[i] if i < len(places) else xp.where(rises, everywhere[1], everywhere[0])
+        ends = xp.minimum(below, above), xp.maximum(below, above)
+        if form.tilt and i == 0 and order:
+            at, constant = _line((form.bends[0].at - m1) / s1, form.tilt * (m1 - form.bends[0].at))
+            factors.append(_Factor(*ends, math.log(abs(slope)), form.tilt * s1, at, constant))
+        else:
+            factors.append(_Factor(*ends, math.log(abs(slope))))
+    return factors or [_Factor(*everywhere, 0.0)]
+
+
+def _inner(form: ClosedForm, order: int | None, rising: PairArguments) -> list[_Factor]:
+    """|E[f^(order)(V) | x]|."""
+    m1, m2, _, s2, cosine, sine = rising.columns
+    xp = library(m1)
+    low, high = 0.0 * m1 - _REACH, 0.0 * m1 + _REACH
+    if order is None or not form.bends:
+        return [_Factor(low, high, 0.0)]
+    safe = xp.clip(cosine, _SMALLEST_COSINE, None)
+    offsets = [(bend.at - m2) / s2 for bend in form.bends]
+    places = [xp.clip(offset / safe, -_REACH, _REACH) for offset in offsets]
+    slopes = _sizes(form, order)
+    factors = []
+    for i, slope in enumerate(slopes):
+        if not slope or (order == 2 and not (form.tilt and i == 0)):
+            continue
+        top = math.log(abs(slope)) + (math.log(form.tilt) if order == 2 else 0.0)
+        if form.tilt and i == 0 and order:
+            shift = form.tilt * s2 * sine
+            turn = xp.clip((offsets[0] - shift * sine) / safe, -_REACH, _REACH)
+            rate = form.tilt * s2 * cosine
+            at, constant = _line(offsets[0] / safe, form.tilt * (m2 - form.bends[0].at))
+            factors.append(_Factor(low, turn, top, rate, at, constant + 0.5 * shift * shift))
+            factors.append(_Factor(turn, high, top, gaussian=True, offset=offsets[0]))
+            continue
+        start, end = (places[i - 1] if i else low), (places[i] if i < len(places) else high)
+        factors.append(_Factor(start, end, top))
+        if i:
+            factors.append(_Factor(low, start, top, gaussian=True, offset=offsets[i - 1]))
+        if i < len(places):
+            factors.append(_Factor(end, high, top, gaussian=True, offset=offsets[i]))
+    if order == 2:
+        for bend, offset in zip(form.bends, offsets, strict=True):
+            if bend.jump:
+                top = math.log(abs(bend.jump)) - xp.log(s2 * xp.clip(sine, _SMALLEST_SINE, None))
+                factors.append(_Factor(low, high, top, gaussian=True, offset=offset))
+    return factors or [_Factor(low, high, 0.0)]

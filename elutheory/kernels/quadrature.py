@@ -3,6 +3,7 @@
 E f^(n)(m + τZ) of any activation by composite Gauss–Legendre, split at breakpoints; f, f', f'' and jumps.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ from jaxtyping import Float
 from elutheory.activations.kinks import breakpoint_values, features, jumps, values
 from elutheory.kernels.mehler import mehler_mixed
 from elutheory.kernels.pairs import PairArguments
-from elutheory.kernels.panels import GENERAL, Layout, layouts
+from elutheory.kernels.panels import Panels, panels, vanishes
+from elutheory.kernels.rises import excess, left_slope, rise
 from elutheory.moments.closed_forms import ClosedForm
-from elutheory.numerics.arrays import Array, indices, library
+from elutheory.numerics.arrays import Array, as_array_like, indices, library
 from elutheory.numerics.normal_tails import normal_density
-from elutheory.numerics.quadrature import increasing, integrals_from, nodes_and_weights
+from elutheory.numerics.quadrature import gauss_legendre, increasing, integrals_from, nodes_and_weights
 from elutheory.numerics.tiles import on_all_cores
 
 if TYPE_CHECKING:
@@ -32,72 +34,138 @@ _DEGREE = 16
 _CHUNK = 256
 _MIXED_TOLERANCE = 1e-12  # of derivatives, relative to the root mean squares; above, nested quadrature
 _FEW_PAIRS = 512  # are not worth waking threads
-_NODES_AT_ONCE = 1 << 16  # half a MiB an array
+_NODES_AT_ONCE = 1 << 15  # a quarter of a MiB an array
+_PAIRS_AT_ONCE = 1 << 10
 
 
-def closed_rule(
-    activation: "Activation", form: ClosedForm, quantities: tuple[str, ...], pair: PairArguments
-) -> list[Float[Array, " pairs"]]:
+def closed_rule(form: ClosedForm, quantities: tuple[str, ...], pair: PairArguments) -> list[Float[Array, " pairs"]]:
     """Each of value, slope, covariance asked for; pairs of one layout together, in chunks, on all processors."""
     xp = library(pair.mean_u)
     outputs = [xp.empty_like(pair.mean_u) for _ in quantities]
-    tasks = []
-    for layout, members in layouts(form, pair):
-        step = _chunk(pair.mean_u, layout.nodes)
-        tasks += [(layout, members[start : start + step]) for start in range(0, len(members), step)]
+    starts = range(0, len(pair), _PAIRS_AT_ONCE)
 
-    def carry_out(task: tuple[Layout, Any]) -> None:
-        layout, members = task
+    def carry_out(start: int) -> None:
+        members = slice(start, start + _PAIRS_AT_ONCE)
         # Rounding to 0 or to infinity is the right result, not news; masked branches may do anything.
         with numpy.errstate(all="ignore"):
-            results = _closed_chunk(activation, form, layout, quantities, pair[members])
-            for output, result in zip(outputs, results, strict=True):
-                output[members] = result
+            chosen = pair[members].ordered().rising()
+            for output, quantity in zip(outputs, quantities, strict=True):
+                output[members] = _closed_chunk(form, quantity, chosen)
 
     if xp is numpy and len(pair) > _FEW_PAIRS:
-        on_all_cores(carry_out, tasks)
+        on_all_cores(carry_out, list(starts))
     else:
-        for task in tasks:
-            carry_out(task)
+        for start in starts:
+            carry_out(start)
     return outputs
 
 
-def _chunk(array: Any, nodes: int) -> int:
-    """Pairs at a time: a temporary fits into the cache, or on an accelerator into 256 MiB."""
-    on_processor = isinstance(array, numpy.ndarray) or array.device.type == "cpu"
-    return max(1, (_NODES_AT_ONCE if on_processor else 512 * _NODES_AT_ONCE) // nodes)
+def _closed_chunk(form: ClosedForm, quantity: str, rising: PairArguments) -> Float[Array, " pairs"]:
+    """Where f is level on the right and M' would rise towards the left, all is reflected."""
+    mirrored = _is_better_reflected(form, quantity, rising)
+    if mirrored is None:
+        return _of_one_form(form, quantity, rising)
+    output = library(mirrored).empty_like(rising.mean_u)
+    for members, sign in ((indices(~mirrored), 1.0), (indices(mirrored), -1.0)):
+        if len(members):
+            chosen = rising[members]
+            if sign < 0:
+                chosen = replace(chosen, mean_u=-chosen.mean_u, mean_v=-chosen.mean_v)
+            output[members] = _of_one_form(form if sign > 0 else form.reflected(), quantity, chosen)  # type: ignore[attr-defined]
+    return output
 
 
-def _closed_chunk(
-    activation: "Activation", form: ClosedForm, layout: Layout, quantities: tuple[str, ...], pair: PairArguments
-) -> list[Float[Array, " pairs"]]:
-    # M' is taken along increasing m(x): U falls with x where the correlation is negative
-    rising = pair.rising()
-    m1, m2, s1, s2, cosine, sine = rising.columns
-    xp = library(m1)
-    edges = layout.edges(form, rising)
-    x, weight, half = nodes_and_weights(edges, layout.degree)
-    u = m1[:, None, None] + s1[:, None, None] * x
-    slope_v, width = s2 * cosine, s2 * sine
-    inner = _inner(activation, form, 1, m2[:, None, None] + slope_v[:, None, None] * x, width)
-    origin = 0.0 * m1
-    slopes = weight * form.slope(u) if "slope" in quantities else None
-    increments = integrals_from(origin, inner, half, edges) if {"value", "covariance"} & {*quantities} else None
-    results = []
-    for quantity in quantities:
-        if quantity == "slope":
-            results.append(_total(slopes, inner))
-        elif quantity == "value":
-            values_u = weight * form.value(u)
-            fixed = width == 0
-            centre = form.moments(m2, xp.where(fixed, 1.0 + 0.0 * width, width))[0]
-            centre = xp.where(fixed, activation(m2), centre)
-            results.append(centre * _total(values_u) + slope_v * _total(values_u, increments))
-        else:
-            outer = integrals_from(origin, form.slope(u), half, edges)
-            covariance = _total(weight * outer, increments) - _total(weight, outer) * _total(weight, increments)
-            results.append(covariance * (s1 * slope_v))
-    return results
+def _is_better_reflected(form: ClosedForm, quantity: str, rising: PairArguments) -> Any:
+    if not form.is_piecewise_linear or not form.bends or form.bends[-1].upper_slope:
+        return None
+    if form.bends[0].lower_slope:
+        return rising.mean_v == rising.mean_v
+    if quantity == "value" and vanishes(form):
+        return None
+    return rising.mean_v > 0.5 * (form.bends[0].at + form.bends[-1].at)
+
+
+def _of_one_form(form: ClosedForm, quantity: str, rising: PairArguments) -> Float[Array, " pairs"]:
+    """Pairs of about as many panels together."""
+    found = panels(form, (1, 1), quantity, rising)
+    counts = found.counts()
+    output = library(counts).empty_like(rising.mean_u)
+    order = counts.argsort()
+    start = 0
+    while start < len(order):
+        most = max(int(counts[order[start]]), 1)
+        stop = start + max(1, _NODES_AT_ONCE // (_DEGREE * (most + 1)))
+        members = order[start:stop]
+        most = max(int(counts[members[-1]]), 1)
+        output[members] = _closed(form, quantity, rising[members], found.chosen(members, most))
+        start = stop
+    return output
+
+
+def _closed(form: ClosedForm, quantity: str, rising: PairArguments, at: Panels) -> Float[Array, " pairs"]:
+    m2, s1, s2, sine = rising.mean_v, rising.std_u, rising.std_v, rising.sine
+    xp = library(m2)
+    y, weight, half = _nodes_and_weights(at)
+    u = at.base_u[:, None, None] + s1[:, None, None] * y
+    width = s2 * sine
+    mean_v = at.base_v[:, None, None] + at.slope_v[:, None, None] * y
+    inner = _slope(form, mean_v, width)
+    if quantity == "slope":
+        return _total(weight * form.slope(u), inner)
+    fixed = width == 0
+    none = xp.zeros_like(weight)
+    within = [xp.where(at.inside(part)[:, :, None], weight, none) for part in range(len(at.extents))]
+    if quantity == "value" and vanishes(form):
+        return _total(within[0] * form.value(u), _excess(form, inner, mean_v, width))
+    increments = integrals_from(at.origin, inner, half, at.edges)
+    if quantity == "value":
+        values_u = within[0] * form.value(u)
+        centre = form.moments(m2, xp.where(fixed, 1.0 + 0.0 * width, width))[0]
+        centre = xp.where(fixed, form.value(m2), centre)
+        return centre * _total(values_u) + at.slope_v * _total(values_u, increments)
+    x = at.anchor[:, None, None] + y
+    increments = at.slope_v[:, None, None] * increments
+    # On panels where E f(V) has doubled from x = 0 or is half of it, the difference is exact; the running integral is
+    # not where M' is steep, nor is it node by node, but only against what is smooth on the panel.
+    here = _excess(form, inner, mean_v, width)
+    start = m2[:, None, None]
+    there = _excess(form, _slope(form, start, width), start, width)
+    straight = (left_slope(form) * at.slope_v)[:, None, None] * x
+    apart = (abs(here) > 2.0 * abs(there)) | (abs(here) < 0.5 * abs(there))
+    increments = xp.where(apart.all(-1)[:, :, None], straight + (here - there), increments)
+    outer = rise(form, rising.mean_u, s1[:, None, None] * x)
+    return _total(within[0] * outer, increments) - _total(within[1], outer) * _total(within[2], increments)
+
+
+def _slope(form: ClosedForm, mean: Any, width: Any) -> Any:
+    """E[f'(V)] of mean and standard deviation `width`, which may be 0."""
+    result = form.conditional_slope(mean, width[:, None, None])
+    fixed = (width == 0)[:, None, None]
+    return library(mean).where(fixed, form.slope(mean), result) if fixed.any() else result
+
+
+def _excess(form: ClosedForm, slope: Any, mean: Any, width: Any) -> Any:
+    """`excess`, and what f itself is above the line left of its bends where V is fixed."""
+    result = excess(form, slope, mean, width[:, None, None])
+    fixed = (width == 0)[:, None, None]
+    if not fixed.any():
+        return result
+    xp = library(mean)
+    if not form.bends:
+        return result
+    first = form.bends[0]
+    line = first.value - (first.lower_slope / form.tilt if form.tilt else -first.lower_slope * (mean - first.at))
+    return xp.where(fixed, form.value(mean) - line, result)
+
+
+def _nodes_and_weights(
+    at: Panels,
+) -> tuple[Float[Array, "pairs panels nodes"], Float[Array, "pairs panels nodes"], Float[Array, "pairs panels"]]:
+    """Nodes as distances from the anchor, weights times phi(x), half lengths."""
+    nodes, weights = (as_array_like(numbers, at.edges) for numbers in gauss_legendre(_DEGREE))
+    middle, half = 0.5 * (at.edges[:, 1:] + at.edges[:, :-1]), 0.5 * (at.edges[:, 1:] - at.edges[:, :-1])
+    y = middle[:, :, None] + half[:, :, None] * nodes
+    return y, (half[:, :, None] * weights) * normal_density(at.anchor[:, None, None] + y), half
 
 
 def mixed_expectation(
@@ -115,27 +183,59 @@ def mixed_expectation(
         left = indices(~(error <= _MIXED_TOLERANCE))
     for start in range(0, len(left), step):
         chunk = left[start : start + step]
-        output[chunk] = _mixed_chunk(activation, form, orders, weighted, pair[chunk])
+        output[chunk] = (
+            _nested_mixed(activation, orders, weighted, pair[chunk])
+            if form is None
+            else _closed_mixed(form, orders, weighted, pair[chunk].rising())
+        )
     return output
 
 
-def _mixed_chunk(
-    activation: "Activation", form: ClosedForm | None, orders: tuple[int, int], weighted: bool, pair: PairArguments
+def _closed_mixed(
+    form: ClosedForm, orders: tuple[int, int], weighted: bool, rising: PairArguments
+) -> Float[Array, " pairs"]:
+    outer, inner = orders
+    m1, m2, s1, s2, cosine, sine = rising.columns
+    xp = library(m1)
+    at = panels(form, orders, "slope", rising)
+    at = at.chosen(slice(None), max(int(at.counts().max()), 1))
+    y, weight, _ = _nodes_and_weights(at)
+    width = (s2 * sine)[:, None, None]
+    conditional = form.conditional_slope if inner == 1 else form.conditional_curvature
+    means = conditional(at.base_v[:, None, None] + at.slope_v[:, None, None] * y, width)
+    u = at.base_u[:, None, None] + s1[:, None, None] * y
+    if outer == 2:
+        factor = xp.where(u > form.bends[0].at, 0.0, form.tilt * form.slope(u)) if form.tilt else 0.0 * u
+    else:
+        factor = form.slope(u) if outer else form.value(u)
+    if weighted:
+        factor = factor * (s1[:, None, None] * (at.anchor[:, None, None] + y))
+    result = _total(weight * factor, means)
+    for bend in form.bends if outer == 2 else ():
+        x = xp.clip((bend.at - m1) / s1, -1e8, 1e8)
+        density = normal_density(x)
+        there = conditional((m2 + s2 * cosine * x)[:, None, None], width)[:, 0, 0]
+        mass = xp.where(density > 0, bend.jump * density / abs(s1) * there, 0.0 * density)
+        result = result + (mass * (bend.at - m1) if weighted else mass)
+    return result
+
+
+def _nested_mixed(
+    activation: "Activation", orders: tuple[int, int], weighted: bool, pair: PairArguments
 ) -> Float[Array, " pairs"]:
     outer, inner = orders
     m1, m2, s1, s2, cosine, sine = pair.columns
-    edges = GENERAL.edges(form, pair) if form is not None else _nested_edges(activation, REACHES[0], pair)
-    x, weight, _ = nodes_and_weights(edges, _DEGREE)
+    x, weight, _ = nodes_and_weights(_nested_edges(activation, REACHES[0], pair), _DEGREE)
     deviation = s1[:, None, None] * x
     slope_v, width = s2 * cosine, s2 * sine
-    conditional = _inner(activation, form, inner, m2[:, None, None] + slope_v[:, None, None] * x, width)
+    conditional = _inner(activation, inner, m2[:, None, None] + slope_v[:, None, None] * x, width)
     integrand = values(activation, outer, m1[:, None, None] + deviation) * conditional
     result = _total(weight * (integrand * deviation if weighted else integrand))
     if outer == 2:
         for at, bend in jumps(activation, 1):
             xp = library(m1)
             at_x = xp.clip((at - m1) / s1, -1e8, 1e8)
-            there = _inner(activation, form, inner, (m2 + slope_v * at_x)[:, None, None], width)[:, 0, 0]
+            there = _inner(activation, inner, (m2 + slope_v * at_x)[:, None, None], width)[:, 0, 0]
             mass = bend * normal_density(at_x) / s1 * there
             mass = xp.where(normal_density(at_x) > 0, mass, xp.zeros_like(mass))
             result = result + (mass * (at - m1) if weighted else mass)
@@ -157,7 +257,7 @@ def nested_rule(
     slope_v, width = s2 * cosine, s2 * sine
     mean_v = m2[:, None, None] + slope_v[:, None, None] * x
     order = 0 if quantity == "value" else 1
-    inner = _inner(activation, None, order, mean_v, width, degree, reach)
+    inner = _inner(activation, order, mean_v, width, degree, reach)
     outer = values(activation, order, u)
     if quantity == "covariance":
         origin = 0.0 * m1
@@ -175,7 +275,6 @@ def nested_rule(
 
 def _inner(
     activation: "Activation",
-    form: ClosedForm | None,
     order: int,
     mean: Float[Array, "pairs panels nodes"],
     width: Float[Array, " pairs"],
@@ -183,14 +282,8 @@ def _inner(
     reach: tuple[float, ...] = REACHES[0],
 ) -> Float[Array, "pairs panels nodes"]:
     """E f^(order)(mean + width Z), point masses included; where width = 0, f^(order)(mean) without them."""
-    xp = library(mean)
-    spread = width[:, None, None]
-    if form is None:
-        flat = xp.broadcast_to(spread, mean.shape).reshape(-1)
-        return smoothed(activation, order, mean.reshape(-1), flat, degree, reach).reshape(mean.shape)
-    result = form.conditional_slope(mean, spread) if order == 1 else form.conditional_curvature(mean, spread)
-    fixed = width == 0
-    return xp.where(fixed[:, None, None], values(activation, order, mean), result) if fixed.any() else result
+    flat = library(mean).broadcast_to(width[:, None, None], mean.shape).reshape(-1)
+    return smoothed(activation, order, mean.reshape(-1), flat, degree, reach).reshape(mean.shape)
 
 
 def _total(weight: Float[Array, "pairs panels nodes"], values: Any = None) -> Float[Array, " pairs"]:

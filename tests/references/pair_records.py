@@ -1,8 +1,8 @@
 """Certified expectations of Gaussian pairs, a second and more each to compute, kept as data in `pair_records.json`.
 
 `python -m tests.references.pair_records` computes all of them again with `pair_oracle`, which takes about ten minutes;
-with the names of point sets, only those. It is to be run when a set of points below is changed, or when a rule's
-switch is moved (the set "switches" lies on both sides of each). An exhaustive test recomputes a sample.
+with the names of point sets, only those. It is to be run when a set of points below is changed. An exhaustive test
+recomputes a sample.
 """
 
 import json
@@ -16,11 +16,8 @@ import numpy as np
 from flint import arb
 
 import elutheory as et
-from elutheory.kernels.arc_cosine import applies
 from elutheory.kernels.expectations import evaluate as evaluate_pairs
 from elutheory.kernels.pairs import PairArguments
-from elutheory.kernels.panels import Layout, layouts
-from elutheory.moments.closed_forms import closed_form
 from tests.references import oracle, pair_oracle
 from tests.references.pair_oracle import Angles, Pair
 
@@ -135,6 +132,26 @@ def random_pairs(seed: int, count: int) -> list[Pair]:
     return pairs
 
 
+def wide_pairs(seed: int, count: int) -> list[Pair]:
+    """Stds from 1e-6 to 1e6, alike or not; means up to 40 stds away; 1 − |rho| from 1e-16 to 1; some means in line."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for _ in range(count):
+        stds = 10 ** rng.uniform(-6, 6, 2)
+        if rng.random() < 0.3:
+            stds[1] = stds[0] * 10 ** rng.uniform(-1, 1)
+        stds = np.float64(np.float32(stds))  # squares are exact
+        means = stds * rng.uniform(-1, 1, 2) * rng.choice([40.0, 8.0, 2.0, 0.1], 2)
+        match rng.integers(10):
+            case 0:
+                means[:] = 0.0
+            case 1 | 2 as kind:
+                means[1] = (-1) ** kind * means[0] * stds[1] / stds[0]
+        rho = rng.choice([-1.0, 1.0]) * (1 - 10 ** rng.uniform(-16, 0))
+        pairs.append(Pair(*map(float, (stds[0] ** 2, stds[1] ** 2, rho * (stds[0] * stds[1]), *means))))
+    return pairs
+
+
 def identify(case: Case) -> str:
     """The case's name in a test's id, and what its random points are drawn from."""
     return case[0] + "".join(f"-{value}" for value in case[1].values())
@@ -145,6 +162,17 @@ def _random() -> Iterator[tuple[Case, str, list[Pair]]]:
     for i, case in enumerate(CASES):
         for j, quantity in enumerate(FUNCTIONS):
             yield case, quantity, random_pairs(sum(map(ord, identify(case) + quantity)), 8)[(i + j) % 2 :: 2]
+
+
+def _twelve_decades() -> Iterator[tuple[Case, str, list[Pair]]]:
+    """One pair of each case and quantity whose result is not 0; and steep pairs that fixed panels did not resolve."""
+    for case in CASES:
+        for quantity in FUNCTIONS:
+            pairs = wide_pairs(sum(map(ord, identify(case) + quantity)), 32)
+            found = evaluate(of_name(*case), quantity, [[*pair.arguments] for pair in pairs])
+            yield case, quantity, [pair for pair, value in zip(pairs, found, strict=True) if abs(value) > 1e-290][:1]
+    for quantity in FUNCTIONS:
+        yield ("elu", {}), quantity, [Pair(1.0, 1e6, 1000.0), Pair(1e4, 1e4, 1e4)]
 
 
 def with_correlation(rho_of: Callable[[float], float]) -> Iterator[Pair]:
@@ -223,56 +251,11 @@ def _gradients() -> Iterator[tuple[Case, str, list[Pair]]]:
         yield ("shifted_relu", {}), quantity, [Pair(0.01, 9.0, -0.2, -1.2, 1.0)]
 
 
-SWITCHES: list[tuple[str, dict[str, float], str, float, float]] = [
-    *(
-        (name, {"mean_u": mean}, "ratio", start, stop)
-        for name, mean in (("elu", 0.0), ("elu", 0.25), ("leaky_relu", 0.25))
-        for start, stop in ((0.9, 1.2), (-0.9, -1.2), (0.5, 0.7), (0.2, 0.4))
-    ),
-    ("elu", {}, "std_u", 1.8, 2.2),
-    ("elu", {"ratio": -0.75}, "std_u", 1.8, 2.2),
-    ("elu", {}, "std_v", 1.8, 2.2),
-    ("elu", {"std_u": 1.9, "ratio": 0.01}, "mean_u", -0.5, -4.0),
-    ("elu", {"std_u": 1.9, "std_v": 1.9, "ratio": 0.01, "mean_u": -1.0}, "mean_v", 0.0, -5.0),
-    ("elu", {}, "mean_u", 0.0, 0.1),
-    ("leaky_relu", {}, "mean_u", 2.5, 3.5),
-    ("leaky_relu", {}, "mean_v", -2.5, -3.5),
-    ("shifted_relu", {}, "mean_u", 1.5, 2.5),
-    ("hard_tanh", {"mean_v": 0.5}, "mean_u", 1.5, 2.5),
-    ("relu", {"mean_v": 0.0}, "mean_u", 0.0, 0.1),
-    ("leaky_relu", {"mean_u": 0.0}, "mean_v", 0.0, -0.1),
-]
-
-
 def angle_numbers(numbers: dict[str, float]) -> list[float]:
     """mean_u, mean_v, std_u, std_v, cosine, sine; `ratio` is sine/cosine, negative for a negative cosine."""
     at = {"mean_u": 0.25, "mean_v": -0.5, "std_u": 1.0, "std_v": 1.0, "ratio": 0.75} | numbers
     angle = math.atan2(abs(at["ratio"]), math.copysign(1.0, at["ratio"]))
     return [at["mean_u"], at["mean_v"], at["std_u"], at["std_v"], math.cos(angle), math.sin(angle)]
-
-
-def rule(activation: et.Activation, numbers: list[float]) -> Layout | str:
-    """Which panels a pair gets, or that none are needed."""
-    form = closed_form(activation)
-    assert form is not None
-    pair = PairArguments(*(np.array([x]) for x in numbers))
-    if applies(form, pair)[0]:
-        return "closed form"
-    return next(layouts(form, pair))[0]
-
-
-def _switches() -> Iterator[tuple[Case, str, list[list[float]]]]:
-    """Bisection finds the two neighbouring numbers that are treated differently."""
-    for name, numbers, moved, start, stop in SWITCHES:
-        activation = et.activation(name)
-        first = rule(activation, angle_numbers(numbers | {moved: start}))
-        while (middle := 0.5 * (start + stop)) not in (start, stop):
-            if rule(activation, angle_numbers(numbers | {moved: middle})) == first:
-                start = middle
-            else:
-                stop = middle
-        for quantity in ("value", "slope"):
-            yield (name, {}), quantity, [angle_numbers(numbers | {moved: x}) for x in (start, stop)]
 
 
 def _conditional_slope() -> Iterator[tuple[Case, str, list[list[float]]]]:
@@ -330,10 +313,10 @@ POINT_SETS: dict[str, Callable[[], Iterator[tuple[Case, str, list]]]] = {
     "users": _users,
     "users' bends": _users_bends,
     "gradients": _gradients,
-    "switches": _switches,
     "conditional slope": _conditional_slope,
     "small angles": _small_angles,
     "worst": _worst,
+    "twelve decades": _twelve_decades,
 }
 
 

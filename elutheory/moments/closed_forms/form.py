@@ -29,6 +29,10 @@ class Bend:
     upper_slope: float
     jump: float
 
+    def reflected(self) -> "Bend":
+        """That of x ↦ f(−x)."""
+        return Bend(-self.at, self.value, -self.upper_slope, -self.lower_slope, self.jump)
+
 
 class ClosedForm(ABC):
     """An activation function f whose Gaussian moments have closed forms; its subclasses are abstract or final.

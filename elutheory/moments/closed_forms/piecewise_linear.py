@@ -39,6 +39,10 @@ class StraightLine:
         """The line's value at x, next to its zero too without cancellation."""
         return self.intercept + self.slope * x if self.zero is None else self.slope * (x - self.zero)
 
+    def reflected(self) -> "StraightLine":
+        """x ↦ the line's value at −x."""
+        return StraightLine(self.intercept, -self.slope)
+
 
 @dataclass(frozen=True)
 class PieceMoments:
@@ -211,6 +215,10 @@ class Kink(PiecewiseLinear):
     def bends(self) -> tuple[Bend, ...]:
         """The one."""
         return (self.bend,)
+
+    def reflected(self) -> "Kink":
+        """x ↦ f(−x)."""
+        return Kink(self.bend.reflected(), self.upper.reflected(), self.lower.reflected())
 
     def value(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The half-line that x is on."""

@@ -35,6 +35,9 @@ _TERMS_NARROW = {4: 20, 8: 42}
 # terms leave 1e-8.
 SMALL_ODD = 1.0
 _TERMS_ODD = {4: 6, 8: 14}
+# The ramp's probability is expanded in windows narrower than this, where the difference of two tails would cancel.
+NARROW_SLOPE = 0.4
+_TERMS_SLOPE = 14
 
 
 @final
@@ -56,6 +59,10 @@ class Ramp(PiecewiseLinear):
         """Halfway between the bends."""
         return 0.5 * (self.lower.at + self.upper.at)
 
+    def reflected(self) -> "Ramp":
+        """x ↦ f(−x)."""
+        return Ramp(self.upper.reflected(), self.lower.reflected(), self.line.reflected())
+
     def value(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The ramp between its two constants."""
         xp = library(x)
@@ -76,7 +83,12 @@ class Ramp(PiecewiseLinear):
         low, high = (mean - self.upper.at) / spread, (mean - self.lower.at) / spread
         flipped = low > 0
         near, far = xp.where(flipped, -low, high), xp.where(flipped, -high, low)
-        return self.line.slope * (normal_distribution(near) - normal_distribution(far))
+        probability = normal_distribution(near) - normal_distribution(far)
+        width = (self.upper.at - self.lower.at) / spread
+        if bool((width < NARROW_SLOPE).any()):
+            middle = (mean - self.middle) / spread
+            probability = xp.where(width < NARROW_SLOPE, _narrow_probability(middle, width), probability)
+        return self.line.slope * probability
 
     def decomposition(self, mean: Float[Array, " points"], std: Float[Array, " points"]) -> Decomposition:
         """The ramp between the bends, by one of three arrangements, and a constant on either side."""
@@ -148,6 +160,21 @@ class Ramp(PiecewiseLinear):
                 total[small] = (slope * direction) * std[small] * _odd_mean(low, high)
         densities = (xp.where(flipped, phi_far, phi_near) / std, xp.where(flipped, phi_near, phi_far) / std)
         return Decomposition(pieces, total, near_value, densities)
+
+
+def _narrow_probability(middle: Any, width: Any) -> Any:
+    """P(|Z − middle| < width/2) = phi(middle) width Σ He_2n(middle) (width/2)^2n / (2n + 1)!."""
+    half = 0.5 * width
+    step = middle * half
+    square = half * half
+    # T_n = He_n(middle) (width/2)^n / n!, each from the two before
+    before, term = 1.0, step
+    total = 1.0 + 0.0 * middle
+    for n in range(2, 2 * _TERMS_SLOPE, 2):
+        even = (step * term - square * before) / n
+        before, term = even, (step * even - square * term) / (n + 1)
+        total = total + even / (n + 1)
+    return normal_density(middle) * width * total
 
 
 def _window_outside(a: Any, b: Any, h: Any) -> tuple[Any, Any, Any]:
