@@ -14,7 +14,7 @@ from elutheory.activations.kinks import breakpoint_values, features, jumps, valu
 from elutheory.kernels.mehler import mehler_mixed
 from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.panels import Panels, panels, vanishes
-from elutheory.kernels.rises import excess, left_slope, rise
+from elutheory.kernels.rises import excess, excess_of_constant, left_slope, rise
 from elutheory.moments.closed_forms import ClosedForm
 from elutheory.numerics.arrays import Array, as_array_like, indices, library
 from elutheory.numerics.normal_tails import normal_density
@@ -150,12 +150,7 @@ def _excess(form: ClosedForm, slope: Any, mean: Any, width: Any) -> Any:
     fixed = (width == 0)[:, None, None]
     if not fixed.any():
         return result
-    xp = library(mean)
-    if not form.bends:
-        return result
-    first = form.bends[0]
-    line = first.value - (first.lower_slope / form.tilt if form.tilt else -first.lower_slope * (mean - first.at))
-    return xp.where(fixed, form.value(mean) - line, result)
+    return library(mean).where(fixed, excess_of_constant(form, mean), result)
 
 
 def _nodes_and_weights(

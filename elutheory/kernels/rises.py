@@ -89,6 +89,20 @@ def excess(form: ClosedForm, slope: _Nodes, mean: _Nodes, std: Float[Array, "pai
     return total
 
 
+def excess_of_constant(form: ClosedForm, x: _Nodes) -> _Nodes:
+    """f(x) less the line left of the bends."""
+    xp = library(x)
+    if form.tilt:
+        (bend,) = form.bends
+        upper = bend.lower_slope / form.tilt + bend.upper_slope * (x - bend.at)
+        return xp.where(x > bend.at, upper, form.slope(x) / form.tilt)
+    total, slope = 0.0 * x, left_slope(form)
+    ends = [bend.at for bend in form.bends[1:]] + [float("inf")]
+    for bend, end in zip(form.bends, ends, strict=False):
+        total = total + (bend.upper_slope - slope) * xp.clip(xp.clip(x, None, end) - bend.at, 0.0, None)
+    return total
+
+
 def _half_line(distance: Any, spread: Any, place: Any) -> Any:
     """∫_0^∞ P(X > t) dt of X ~ N(distance, spread²), place = distance/spread."""
     xp = library(place)
