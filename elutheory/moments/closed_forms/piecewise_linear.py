@@ -41,7 +41,7 @@ class StraightLine:
 
     def reflected(self) -> "StraightLine":
         """x ↦ the line's value at −x."""
-        return StraightLine(self.intercept, -self.slope)
+        return StraightLine(self.intercept, -self.slope, None if self.zero is None else -self.zero)
 
 
 @dataclass(frozen=True)
