@@ -20,7 +20,7 @@ from numpy.polynomial.chebyshev import chebvander
 
 from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.kernels.mehler import mehler_grid
-from elutheory.moments.closed_forms import ClosedForm, closed_form
+from elutheory.moments.closed_forms import PiecewiseForm, piecewise_form
 from elutheory.moments.floating_point import gaussian_moments
 from elutheory.numerics.arrays import library
 from elutheory.numerics.chebyshev import clenshaw, coefficients, horner, kept, monomial_coefficients, nodes
@@ -200,7 +200,7 @@ _DECAY = (2.0, 5.0, 9.0, 14.0, 20.0, 28.0, 40.0)  # of e^{rate U}, in its own le
 
 def has_common_rule(activation: "Activation") -> bool:
     """Whether `grid_expectation` costs about as much as len(std_v) × len(angle) single pairs, whatever len(std_u)."""
-    form = closed_form(activation)
+    form = piecewise_form(activation)
     return form is not None and form.tilt > 0.0
 
 
@@ -209,7 +209,7 @@ def grid_expectation(activation: "Activation", order: int, std_u: Any, std_v: An
 
     Order 0 or 1. Accuracy: rounding of √(E f^(order)(U)² E f^(order)(V)²).
     """
-    form = closed_form(activation)
+    form = piecewise_form(activation)
     if form is not None and form.tilt > 0.0:
         sine = numpy.clip(numpy.sin(angle), 0.0, None)
         means = _means(form, sine[:, None] * std_v) if order == 0 else numpy.zeros((len(angle), 1))
@@ -228,7 +228,7 @@ def grid_expectation(activation: "Activation", order: int, std_u: Any, std_v: An
     return values
 
 
-def _products(form: ClosedForm, order: int, std_u: Any, std_v: Any, cosine: Any, sine: Any, means: Any) -> Any:
+def _products(form: PiecewiseForm, order: int, std_u: Any, std_v: Any, cosine: Any, sine: Any, means: Any) -> Any:
     """At one angle; `means`: E f(std_v sine Z), for order 0."""
     edges = _edges(form, max(std_u.max(), std_v.max()), abs(cosine), sine)
     x, weight, half = nodes_and_weights(edges, _DEGREE)
@@ -245,7 +245,7 @@ def _products(form: ClosedForm, order: int, std_u: Any, std_v: Any, cosine: Any,
     )
 
 
-def _means(form: ClosedForm, std: Any) -> Any:
+def _means(form: PiecewiseForm, std: Any) -> Any:
     """E f(std Z); f(0) = 0."""
     positive = std > 0.0
     safe = numpy.where(positive, std, 1.0).reshape(-1)
@@ -256,7 +256,7 @@ def _sum(left: Any, right: Any) -> Any:
     return left.reshape(len(left), -1) @ right.reshape(len(right), -1).T
 
 
-def _edges(form: ClosedForm, largest_std: float, cosine: float, sine: float) -> Any:
+def _edges(form: PiecewiseForm, largest_std: float, cosine: float, sine: float) -> Any:
     width, length = sine / max(cosine, 1e-300), 1.0 / (form.tilt * largest_std)
     ends = [*_FIXED, *(width * multiple for multiple in _TRANSITION), *(length * multiple for multiple in _DECAY)]
     places = numpy.unique(numpy.clip(ends, 0.0, _REACH))

@@ -1,7 +1,7 @@
 """K1–K3: E f(U)f(V), E f'(U)f'(V) and Cov(f(U), f(V)) of an activation function at two correlated Gaussian variables.
 
 One integral over U of f(U) times the conditional mean of f(V), which is a closed form for the activations of M2; for
-two half-lines with both means at their kink the arc-cosine formula. For analytic functions without a closed form
+two half-lines with both means at their kink the arc-cosine formula; for GELU and erf with centred means the arc-sine. For analytic functions without a closed form
 Mehler's series (K4), or graded trapezoidal rules where it is too long; for all others one integral inside the other.
 
 * `dual_kernels`: `dual_kernel`, `dual_kernel_derivative`, `dual_covariance`: start here.
@@ -10,7 +10,9 @@ Mehler's series (K4), or graded trapezoidal rules where it is too long; for all 
 * `panels`: where the panels of the one-dimensional rule end: where the integrand is, and where it bends.
 * `rises`: how much f and its conditional mean rise, without cancellation.
 * `quadrature`: the sums over the panels, with the conditional mean in closed form or nested.
-* `arc_cosine`: the closed form.
+* `arc_cosine`: the closed form of two half-lines.
+* `arc_sine`: that of GELU, erf and their like, for means at the centre.
+* `sinusoids`: that of sin and cos.
 * `mehler`: the series for analytic f, its length and its error; grids of norms and angles for whole Gram matrices.
 * `graded`: the trapezoidal rules where U and V spread over many widths of what f does.
 * `scales`: over what lengths an analytic f varies, found from its values.

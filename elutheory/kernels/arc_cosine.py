@@ -9,12 +9,12 @@ import math
 from jaxtyping import Bool, Float
 
 from elutheory.kernels.pairs import PairArguments
-from elutheory.moments.closed_forms import ClosedForm
+from elutheory.moments.closed_forms import PiecewiseForm
 from elutheory.numerics.arrays import Array, library
 from elutheory.numerics.normal_tails import DENSITY_AT_ZERO
 
 
-def applies(form: ClosedForm, pair: PairArguments) -> Bool[Array, " pairs"]:
+def applies(form: PiecewiseForm, pair: PairArguments) -> Bool[Array, " pairs"]:
     """Where the formula holds: two half-lines, and both means at the kink where they meet."""
     if not form.is_piecewise_linear or len(form.bends) != 1:
         return library(pair.mean_u).zeros_like(pair.mean_u) > 0
@@ -22,7 +22,7 @@ def applies(form: ClosedForm, pair: PairArguments) -> Bool[Array, " pairs"]:
     return (pair.mean_u == at) & (pair.mean_v == at) & (pair.std_u > 0) & (pair.std_v > 0)
 
 
-def arc_cosine(form: ClosedForm, quantity: str, pair: PairArguments) -> Float[Array, " pairs"]:
+def arc_cosine(form: PiecewiseForm, quantity: str, pair: PairArguments) -> Float[Array, " pairs"]:
     """value, slope or covariance of pairs for which `applies` says so."""
     (bend,) = form.bends
     s1, s2, cosine, sine = pair.std_u, pair.std_v, pair.cosine, pair.sine

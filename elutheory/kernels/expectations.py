@@ -1,7 +1,7 @@
 """K1–K3 as one integral over U = mean_u + std_u x: E f(U)f(V), E f'(U)f'(V) and Cov(f(U), f(V)), no cancellation.
 
 Given x, V is normal with mean m(x) = mean_v + std_v cosine x and standard deviation std_v sine. M'(x) = E[f'(V) | x]
-has positive terms (`ClosedForm.conditional_slope`). With G(x) = std_v cosine ∫_o^x M' and F(x) = f(U(x)) − f(U(o)),
+has positive terms (`PiecewiseForm.conditional_slope`). With G(x) = std_v cosine ∫_o^x M' and F(x) = f(U(x)) − f(U(o)),
 
 E f'f' = E f'(U) M'(x),   E ff = E[f(V) | x = o] E f(U) + E f(U) G(x),   Cov = E F G − E F E G.
 
@@ -19,11 +19,14 @@ from jaxtyping import Bool, Float
 from elutheory.activations.kinks import jumps
 from elutheory.errors import InputError
 from elutheory.kernels.arc_cosine import applies, arc_cosine
+from elutheory.kernels.arc_sine import arc_sine, is_centred
 from elutheory.kernels.graded import graded_expectations
 from elutheory.kernels.mehler import mehler_expectation
 from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.quadrature import closed_rule, nested_rule
-from elutheory.moments.closed_forms import ClosedForm, closed_form
+from elutheory.kernels.sinusoids import sinusoid_pairs
+from elutheory.moments.closed_forms import ClosedForm, PiecewiseForm, closed_form
+from elutheory.moments.closed_forms.error_function import ErrorFunction
 from elutheory.numerics.arrays import Array, indices, library
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-8  # what nested quadrature must reach, relative to the size of the integrand
 _ONE_DIMENSIONAL = "one-dimensional Gauss-Legendre quadrature, conditional mean in closed form"
 _ARC_COSINE = "closed form (arc-cosine)"
+_ARC_SINE = "closed form (arc-sine)"
+_ELEMENTARY = "closed form (elementary)"
 _MEHLER = "Mehler's series"
 _GRADED = "graded trapezoidal rules"
 _NESTED = "nested Gauss-Legendre quadrature"
@@ -84,25 +89,34 @@ def evaluate(
     with numpy.errstate(all="ignore"):
         if form is None:
             return _without_closed_form(activation, quantities, pair)
-        return _closed(form, quantities, pair)
+        return _closed(activation, form, quantities, pair)
 
 
 def _closed(
-    form: ClosedForm, quantities: tuple[str, ...], pair: PairArguments
+    activation: "Activation", form: ClosedForm, quantities: tuple[str, ...], pair: PairArguments
 ) -> tuple[list[Float[Array, " pairs"]], str]:
-    """The arc-cosine formula for the pairs that it holds for, the one-dimensional rule for the others."""
-    exact = applies(form, pair)
-    if not bool(exact.any()):
-        return closed_rule(form, quantities, pair), _ONE_DIMENSIONAL
+    """The formula for the pairs that it holds for, an integral for the others."""
+    match form:
+        case PiecewiseForm():
+            exact, formula, name, where = applies(form, pair), arc_cosine, _ARC_COSINE, "at the kink"
+        case ErrorFunction():
+            exact, formula, name, where = is_centred(form, pair), arc_sine, _ARC_SINE, "at the centre"
+        case _:
+            return [sinusoid_pairs(form, quantity, pair) for quantity in quantities], _ELEMENTARY
     if bool(exact.all()):
-        return [arc_cosine(form, quantity, pair) for quantity in quantities], _ARC_COSINE
+        return [formula(form, quantity, pair) for quantity in quantities], name
     inside, outside = indices(exact), indices(~exact)
-    results = closed_rule(form, quantities, pair[outside])
+    if isinstance(form, PiecewiseForm):
+        results, method = closed_rule(form, quantities, pair[outside]), _ONE_DIMENSIONAL
+    else:
+        results, method = _without_closed_form(activation, quantities, pair[outside])
+    if not len(inside):
+        return results, method
     outputs = [library(exact).empty_like(pair.mean_u) for _ in quantities]
     for output, quantity, result in zip(outputs, quantities, results, strict=True):
         output[outside] = result
-        output[inside] = arc_cosine(form, quantity, pair[inside])
-    return outputs, f"{_ARC_COSINE} where both means are at the kink, else {_ONE_DIMENSIONAL}"
+        output[inside] = formula(form, quantity, pair[inside])
+    return outputs, f"{name} where both means are {where}, else {method}"
 
 
 def _without_closed_form(

@@ -14,7 +14,7 @@ from typing import Any
 from jaxtyping import Bool, Float
 
 from elutheory.kernels.pairs import PairArguments
-from elutheory.moments.closed_forms import ClosedForm
+from elutheory.moments.closed_forms import PiecewiseForm
 from elutheory.numerics.arrays import Array, library
 from elutheory.numerics.quadrature import increasing
 
@@ -102,7 +102,7 @@ class _Extent:
         return points
 
 
-def panels(form: ClosedForm, orders: tuple[int, int], quantity: str, rising: PairArguments) -> Panels:
+def panels(form: PiecewiseForm, orders: tuple[int, int], quantity: str, rising: PairArguments) -> Panels:
     """For `quantity` slope, value or covariance; or slope, of the orders of differentiation of f(U) and f(V)."""
     xp = library(rising.mean_u)
     slope_v = rising.std_v * rising.cosine
@@ -179,7 +179,7 @@ def _positive(rising: PairArguments) -> PairArguments:
     return replace(rising, std_u=s1, std_v=s2)
 
 
-def vanishes(form: ClosedForm) -> bool:
+def vanishes(form: PiecewiseForm) -> bool:
     """Whether f is 0 left of its bends, so that its root mean square may lie far out."""
     if not form.bends or form.tilt:
         return False
@@ -187,7 +187,7 @@ def vanishes(form: ClosedForm) -> bool:
     return not first.lower_slope and not first.value
 
 
-def _rare(form: ClosedForm, rising: PairArguments) -> list[Any]:
+def _rare(form: PiecewiseForm, rising: PairArguments) -> list[Any]:
     """How far out values matter: beyond the bulk where f grows from there on."""
     m1, m2, s1, s2, cosine, _ = rising.columns
     xp = library(m1)
@@ -206,7 +206,7 @@ def _rare(form: ClosedForm, rising: PairArguments) -> list[Any]:
     return [-((low * low + _BULK[-1] ** 2) ** 0.5), (high * high + _BULK[-1] ** 2) ** 0.5]
 
 
-def _rate(form: ClosedForm, rising: PairArguments, x: Any) -> Any:
+def _rate(form: PiecewiseForm, rising: PairArguments, x: Any) -> Any:
     """The steepest that ln M' rises at x."""
     _, m2, _, s2, cosine, sine = rising.columns
     xp = library(x)
@@ -219,7 +219,7 @@ def _rate(form: ClosedForm, rising: PairArguments, x: Any) -> Any:
 
 
 def _extent(
-    form: ClosedForm,
+    form: PiecewiseForm,
     orders: tuple[int | None, int | None],
     rising: PairArguments,
     drop: float,
@@ -324,7 +324,7 @@ def _line(zero: Any, at_origin: Any) -> tuple[Any, Any]:
     return xp.where(near, zero, 0.0 * at_origin), xp.where(near, 0.0 * at_origin, at_origin)
 
 
-def _sizes(form: ClosedForm, order: int) -> list[float]:
+def _sizes(form: PiecewiseForm, order: int) -> list[float]:
     """Of f' or f'' on each piece; of f 1, or 0 where it vanishes."""
     slopes = [form.bends[0].lower_slope, *(bend.upper_slope for bend in form.bends)]
     if order:
@@ -333,7 +333,7 @@ def _sizes(form: ClosedForm, order: int) -> list[float]:
     return [float(bool(slope or value)) for slope, value in zip(slopes, values, strict=True)]
 
 
-def _outer(form: ClosedForm, order: int | None, rising: PairArguments) -> list[_Factor]:
+def _outer(form: PiecewiseForm, order: int | None, rising: PairArguments) -> list[_Factor]:
     """|f^(order)(U)|."""
     m1, _, s1, _, _, _ = rising.columns
     xp = library(m1)
@@ -358,7 +358,7 @@ def _outer(form: ClosedForm, order: int | None, rising: PairArguments) -> list[_
     return factors or [_Factor(*everywhere, 0.0)]
 
 
-def _inner(form: ClosedForm, order: int | None, rising: PairArguments) -> list[_Factor]:
+def _inner(form: PiecewiseForm, order: int | None, rising: PairArguments) -> list[_Factor]:
     """|E[f^(order)(V) | x]|."""
     m1, m2, _, s2, cosine, sine = rising.columns
     xp = library(m1)

@@ -15,7 +15,7 @@ from elutheory.kernels.mehler import mehler_mixed
 from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.panels import Panels, panels, vanishes
 from elutheory.kernels.rises import excess, excess_of_constant, left_slope, rise
-from elutheory.moments.closed_forms import ClosedForm
+from elutheory.moments.closed_forms import PiecewiseForm
 from elutheory.numerics.arrays import Array, as_array_like, indices, library
 from elutheory.numerics.normal_tails import normal_density
 from elutheory.numerics.quadrature import gauss_legendre, increasing, integrals_from, nodes_and_weights
@@ -38,7 +38,7 @@ _NODES_AT_ONCE = 1 << 15  # a quarter of a MiB an array
 _PAIRS_AT_ONCE = 1 << 10
 
 
-def closed_rule(form: ClosedForm, quantities: tuple[str, ...], pair: PairArguments) -> list[Float[Array, " pairs"]]:
+def closed_rule(form: PiecewiseForm, quantities: tuple[str, ...], pair: PairArguments) -> list[Float[Array, " pairs"]]:
     """Each of value, slope, covariance asked for; pairs of one layout together, in chunks, on all processors."""
     xp = library(pair.mean_u)
     outputs = [xp.empty_like(pair.mean_u) for _ in quantities]
@@ -60,7 +60,7 @@ def closed_rule(form: ClosedForm, quantities: tuple[str, ...], pair: PairArgumen
     return outputs
 
 
-def _closed_chunk(form: ClosedForm, quantity: str, rising: PairArguments) -> Float[Array, " pairs"]:
+def _closed_chunk(form: PiecewiseForm, quantity: str, rising: PairArguments) -> Float[Array, " pairs"]:
     """Where f is level on the right and M' would rise towards the left, all is reflected."""
     mirrored = _is_better_reflected(form, quantity, rising)
     if mirrored is None:
@@ -75,7 +75,7 @@ def _closed_chunk(form: ClosedForm, quantity: str, rising: PairArguments) -> Flo
     return output
 
 
-def _is_better_reflected(form: ClosedForm, quantity: str, rising: PairArguments) -> Any:
+def _is_better_reflected(form: PiecewiseForm, quantity: str, rising: PairArguments) -> Any:
     if not form.is_piecewise_linear or not form.bends or form.bends[-1].upper_slope:
         return None
     if form.bends[0].lower_slope:
@@ -85,7 +85,7 @@ def _is_better_reflected(form: ClosedForm, quantity: str, rising: PairArguments)
     return rising.mean_v > 0.5 * (form.bends[0].at + form.bends[-1].at)
 
 
-def _of_one_form(form: ClosedForm, quantity: str, rising: PairArguments) -> Float[Array, " pairs"]:
+def _of_one_form(form: PiecewiseForm, quantity: str, rising: PairArguments) -> Float[Array, " pairs"]:
     """Pairs of about as many panels together."""
     found = panels(form, (1, 1), quantity, rising)
     counts = found.counts()
@@ -102,7 +102,7 @@ def _of_one_form(form: ClosedForm, quantity: str, rising: PairArguments) -> Floa
     return output
 
 
-def _closed(form: ClosedForm, quantity: str, rising: PairArguments, at: Panels) -> Float[Array, " pairs"]:
+def _closed(form: PiecewiseForm, quantity: str, rising: PairArguments, at: Panels) -> Float[Array, " pairs"]:
     m2, s1, s2, sine = rising.mean_v, rising.std_u, rising.std_v, rising.sine
     xp = library(m2)
     y, weight, half = _nodes_and_weights(at)
@@ -137,14 +137,14 @@ def _closed(form: ClosedForm, quantity: str, rising: PairArguments, at: Panels) 
     return _total(within[0] * outer, increments) - _total(within[1], outer) * _total(within[2], increments)
 
 
-def _slope(form: ClosedForm, mean: Any, width: Any) -> Any:
+def _slope(form: PiecewiseForm, mean: Any, width: Any) -> Any:
     """E[f'(V)] of mean and standard deviation `width`, which may be 0."""
     result = form.conditional_slope(mean, width[:, None, None])
     fixed = (width == 0)[:, None, None]
     return library(mean).where(fixed, form.slope(mean), result) if fixed.any() else result
 
 
-def _excess(form: ClosedForm, slope: Any, mean: Any, width: Any) -> Any:
+def _excess(form: PiecewiseForm, slope: Any, mean: Any, width: Any) -> Any:
     """`excess`, and what f itself is above the line left of its bends where V is fixed."""
     result = excess(form, slope, mean, width[:, None, None])
     fixed = (width == 0)[:, None, None]
@@ -164,7 +164,7 @@ def _nodes_and_weights(
 
 
 def mixed_expectation(
-    activation: "Activation", form: ClosedForm | None, orders: tuple[int, int], weighted: bool, pair: PairArguments
+    activation: "Activation", form: PiecewiseForm | None, orders: tuple[int, int], weighted: bool, pair: PairArguments
 ) -> Float[Array, " pairs"]:
     """E[f^(i)(U) f^(j)(V)], or weighted E[(U − mean_u) f^(i)(U) f^(j)(V)]; i up to 2, j = 1, 2 (0 without closed form).
 
@@ -187,7 +187,7 @@ def mixed_expectation(
 
 
 def _closed_mixed(
-    form: ClosedForm, orders: tuple[int, int], weighted: bool, rising: PairArguments
+    form: PiecewiseForm, orders: tuple[int, int], weighted: bool, rising: PairArguments
 ) -> Float[Array, " pairs"]:
     outer, inner = orders
     m1, m2, s1, s2, cosine, sine = rising.columns

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 from jaxtyping import Float
 
-from elutheory.moments.closed_forms import ClosedForm
+from elutheory.moments.closed_forms import PiecewiseForm
 from elutheory.moments.closed_forms.form import SMALLEST_STD
 from elutheory.numerics.arrays import Array, library
 from elutheory.numerics.normal_tails import mills_ratio, normal_density, normal_distribution
@@ -22,14 +22,14 @@ _NARROW = 0.4
 _TERMS = 14
 
 
-def left_slope(form: ClosedForm) -> float:
+def left_slope(form: PiecewiseForm) -> float:
     """f' at −∞."""
     if not form.bends:
         return float(form.slope(numpy.zeros(1))[0])
     return 0.0 if form.tilt else form.bends[0].lower_slope
 
 
-def rise(form: ClosedForm, mean: Float[Array, " pairs"], step: _Nodes) -> _Nodes:
+def rise(form: PiecewiseForm, mean: Float[Array, " pairs"], step: _Nodes) -> _Nodes:
     """f(mean + step) − f(mean): what of the step lies on each piece, times the slope there."""
     xp = library(step)
     if not form.bends:
@@ -58,7 +58,7 @@ def rise(form: ClosedForm, mean: Float[Array, " pairs"], step: _Nodes) -> _Nodes
     return total
 
 
-def excess(form: ClosedForm, slope: _Nodes, mean: _Nodes, std: Float[Array, "pairs 1 1"]) -> _Nodes:
+def excess(form: PiecewiseForm, slope: _Nodes, mean: _Nodes, std: Float[Array, "pairs 1 1"]) -> _Nodes:
     """E f(mean + std Z) less the line left of the bends; `slope` is `form.conditional_slope` of the same."""
     xp = library(mean)
     spread = xp.clip(std, SMALLEST_STD, None)
@@ -89,7 +89,7 @@ def excess(form: ClosedForm, slope: _Nodes, mean: _Nodes, std: Float[Array, "pai
     return total
 
 
-def excess_of_constant(form: ClosedForm, x: _Nodes) -> _Nodes:
+def excess_of_constant(form: PiecewiseForm, x: _Nodes) -> _Nodes:
     """f(x) less the line left of the bends."""
     xp = library(x)
     if form.tilt:

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from elutheory.kernels.expectations import evaluate
 from elutheory.kernels.pairs import PairArguments, pair_arguments
 from elutheory.kernels.quadrature import mixed_expectation
-from elutheory.moments.closed_forms import closed_form
+from elutheory.moments.closed_forms import piecewise_form
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -56,7 +56,7 @@ class _Expectation(torch.autograd.Function):
 
 def _derivatives(f: Any, quantity: str, pair: PairArguments, covariance: Any, needed: Any) -> list[Any]:
     """By variance_u, variance_v, covariance, mean_u, mean_v; None where not needed."""
-    form = closed_form(f)
+    form = piecewise_form(f)
     sine = pair.sine.clamp_min(_SMALLEST_SINE)
     std_u, std_v = (std.clamp_min(_SMALLEST_STD) for std in (pair.std_u, pair.std_v))
     forwards = PairArguments(pair.mean_u, pair.mean_v, std_u, std_v, pair.cosine, sine)

@@ -35,6 +35,11 @@ def erfcx(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return special.erfcx(x) if isinstance(x, numpy.ndarray) else library(x).special.erfcx(x)
 
 
+def erf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The error function, next to 0 too to full relative accuracy."""
+    return special.erf(x) if isinstance(x, numpy.ndarray) else library(x).special.erf(x)
+
+
 def normal_distribution(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Phi(z), relative accuracy in the lower tail too: torch's own `ndtr` is (1 + erf)/2, which has none there."""
     return special.ndtr(z) if isinstance(z, numpy.ndarray) else 0.5 * library(z).special.erfc(-SQRT_HALF * z)

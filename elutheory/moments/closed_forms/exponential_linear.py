@@ -14,7 +14,7 @@ from typing import Any, final
 import numpy
 from jaxtyping import Float
 
-from elutheory.moments.closed_forms.form import SMALLEST_STD, Bend, ClosedForm, point_masses
+from elutheory.moments.closed_forms.form import SMALLEST_STD, Bend, PiecewiseForm, point_masses
 from elutheory.numerics.arrays import Array, indices, library
 from elutheory.numerics.normal_tails import (
     CONTINUED_FRACTION_FROM,
@@ -87,7 +87,7 @@ class ConditionalMoments:
 
 @final
 @dataclass(frozen=True)
-class ExponentialLinear(ClosedForm):
+class ExponentialLinear(PiecewiseForm):
     """A x above 0 and B (e^{k x} − 1) below: A = bend.upper_slope, B = `amplitude`, k = `rate`, B k = bend.lower_slope.
 
     `bend` is at 0, with value 0 and jump A − B k, which may be 0 (ELU with alpha = 1). A, B, k > 0.

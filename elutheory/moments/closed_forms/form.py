@@ -1,4 +1,4 @@
-"""What every closed form answers (M2): its moments, their derivatives, its values, and where and how it bends.
+"""What every closed form answers (M2): its moments and their derivatives; one of pieces, how it bends and its values.
 
 A new form is one class in a file of its own and one recogniser in `recognition`; nothing else asks which form it is.
 """
@@ -41,6 +41,26 @@ class ClosedForm(ABC):
     the moments are, in this order, E f, E f², Var f, E f', E f'², E ln f'.
     """
 
+    @abstractmethod
+    def moments(
+        self, mean: Float[Array, " points"], std: Float[Array, " points"]
+    ) -> tuple[Float[Array, " points"], ...]:
+        """The six moments, for finite `mean` and `std` > 0."""
+
+    @abstractmethod
+    def derivative(
+        self, quantity: str, order: int, mean: Float[Array, " points"], std: Float[Array, " points"]
+    ) -> Float[Array, " points"]:
+        """The derivative of the `order`-th order, 1 to 4, of the moment called `quantity` by the mean.
+
+        ∂_mean E g = E g' and, the heat equation, ∂_std E g = std ∂²_mean E g: with orders up to 4 every first and
+        second derivative by (mean, std) is at hand. The point masses of f'' and (f'²)' at the bends are included.
+        """
+
+
+class PiecewiseForm(ClosedForm):
+    """An f of pieces that are straight lines or exponentials: K1–K3 are one integral with its conditional mean."""
+
     @property
     @abstractmethod
     def bends(self) -> tuple[Bend, ...]:
@@ -63,22 +83,6 @@ class ClosedForm(ABC):
     @abstractmethod
     def slope(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """f'(x); at a bend anything between the slopes on its two sides."""
-
-    @abstractmethod
-    def moments(
-        self, mean: Float[Array, " points"], std: Float[Array, " points"]
-    ) -> tuple[Float[Array, " points"], ...]:
-        """The six moments, for finite `mean` and `std` > 0."""
-
-    @abstractmethod
-    def derivative(
-        self, quantity: str, order: int, mean: Float[Array, " points"], std: Float[Array, " points"]
-    ) -> Float[Array, " points"]:
-        """The derivative of the `order`-th order, 1 to 4, of the moment called `quantity` by the mean.
-
-        ∂_mean E g = E g' and, the heat equation, ∂_std E g = std ∂²_mean E g: with orders up to 4 every first and
-        second derivative by (mean, std) is at hand. The point masses of f'' and (f'²)' at the bends are included.
-        """
 
     @abstractmethod
     def conditional_slope(

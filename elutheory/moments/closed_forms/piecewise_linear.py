@@ -13,7 +13,7 @@ from typing import Any, final
 
 from jaxtyping import Float
 
-from elutheory.moments.closed_forms.form import SMALLEST_STD, Bend, ClosedForm, point_masses
+from elutheory.moments.closed_forms.form import SMALLEST_STD, Bend, PiecewiseForm, point_masses
 from elutheory.numerics.arrays import Array, library
 from elutheory.numerics.normal_tails import (
     density_derivatives,
@@ -69,7 +69,7 @@ class Decomposition:
     densities: tuple[Float[Array, " points"], ...]
 
 
-class PiecewiseLinear(ClosedForm):
+class PiecewiseLinear(PiecewiseForm):
     """What the three forms share: all of it follows from the pieces' probabilities, means and variances."""
 
     @abstractmethod
