@@ -1,8 +1,9 @@
 """K1–K3: E f(U)f(V), E f'(U)f'(V) and Cov(f(U), f(V)) of an activation function at two correlated Gaussian variables.
 
 One integral over U of f(U) times the conditional mean of f(V), which is a closed form for the activations of M2; for
-two half-lines with both means at their kink the arc-cosine formula; for GELU and erf with centred means the arc-sine. For analytic functions without a closed form
-Mehler's series (K4), or graded trapezoidal rules where it is too long; for all others one integral inside the other.
+two half-lines with both means at their kink the arc-cosine formula; for GELU and erf with centred means the arc-sine.
+For other analytic functions Mehler's series (K4), or graded trapezoidal rules where it is too long; for all others one
+integral inside the other.
 
 * `dual_kernels`: `dual_kernel`, `dual_kernel_derivative`, `dual_covariance`: start here.
 * `pairs`: what describes a pair, checked, and turned into means, standard deviations and an angle.
