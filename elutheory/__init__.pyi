@@ -12,6 +12,10 @@ from .derivations.bias_shift.unit_natural_gradient import bias_shift_of_a_unit a
 from .derivations.bias_shift.unit_natural_gradient import centring as centring
 from .derivations.bias_shift.unit_natural_gradient import theorem_1 as theorem_1
 from .derivations.bias_shift.unit_natural_gradient import theorem_2 as theorem_2
+from .derivations.dynamics.constant_direction import centred_training_kernel as centred_training_kernel
+from .derivations.dynamics.gradient_descent import linearised_descent as linearised_descent
+from .derivations.dynamics.modes import training_modes as training_modes
+from .derivations.dynamics.standard_parameterisation import training_kernel_recursion as training_kernel_recursion
 from .derivations.expectations.integrals import gaussian_expectation as gaussian_expectation
 from .derivations.kernels.dual_kernels import dual_kernel_closed_form as dual_kernel_closed_form
 from .derivations.kernels.dual_kernels import dual_kernel_derivative_closed_form as dual_kernel_derivative_closed_form

@@ -593,6 +593,10 @@ WITHOUT_TENSORS = (
     "fisher_top_eigenvalue_bound",
     "finite_width_fluctuations",
     "push_through",
+    "training_kernel_recursion",
+    "linearised_descent",
+    "training_modes",
+    "centred_training_kernel",
 )
 """Public names that take neither tensors nor torch models."""
 

@@ -70,6 +70,12 @@ PROOFS: dict[str, dict[str, Place]] = {
         "finite-width-fluctuations": Place("propagation.finite_width", "finite_width_fluctuations"),
         "push-through": Place("bias_shift.push_through_identity", "push_through"),
     },
+    "Training dynamics": {
+        "training-kernel-recursion": Place("dynamics.standard_parameterisation", "training_kernel_recursion"),
+        "linearised-descent": Place("dynamics.gradient_descent", "linearised_descent"),
+        "training-modes": Place("dynamics.modes", "training_modes"),
+        "centred-training-kernel": Place("dynamics.constant_direction", "centred_training_kernel"),
+    },
 }
 """By section; a name is its derivation's identifier."""
 

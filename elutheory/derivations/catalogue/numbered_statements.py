@@ -1,4 +1,4 @@
-"""What each number states, in a plain line: F, L, B, M, K and P of the theory, and E1–E12, what the paper ran.
+"""What each number states, in a plain line: F, L, B, M, K, P and T of the theory, and E1–E12, what the paper ran.
 
 The equations and how far they are checked are the derivations' own; what no derivation proves is quoted, with its
 source.
@@ -21,7 +21,7 @@ class NumberedStatement:
 
     - `equations`: a derivation's identifier and the names of those of its steps that are the statement;
     - `quoted`: what of the statement is not derived here;
-    - `functions`: public names that compute it, as attributes of `elutheory`;
+    - `functions`: public names that compute it, as attributes of `elutheory`, if there are any;
     - `tests`: files that compare the two, or the functions with references that share no formula with them.
     """
 
@@ -40,6 +40,7 @@ _MOMENTS = ("tests/moments/test_moments.py", "tests/moments/test_certified.py")
 _KERNELS = ("tests/kernels/test_kernels.py", "tests/derivations/test_kernels.py")
 _PROPAGATION = ("tests/derivations/test_propagation.py", "tests/propagation/test_propagation.py")
 _SIMULATION = "tests/propagation/test_simulation.py"
+_DYNAMICS = ("tests/derivations/test_dynamics.py",)
 
 PARTS: dict[str, tuple[NumberedStatement, ...]] = {
     "The unit Fisher matrix": (
@@ -273,6 +274,48 @@ PARTS: dict[str, tuple[NumberedStatement, ...]] = {
             (("finite-width-fluctuations", ("variance over the data", "mean over the data", "fluctuations")),),
             ("propagate",),
             (_SIMULATION, "tests/derivations/test_propagation.py"),
+        ),
+    ),
+    "Training dynamics": (
+        NumberedStatement(
+            "T1",
+            "The tangent kernel of a network as it is trained, one learning rate for all weights and biases: a layer "
+            "above n units adds n times their dual kernel, and 1 for the bias.",
+            (("training-kernel-recursion", ("layer", "recursion")),),
+            (),
+            _DYNAMICS,
+        ),
+        NumberedStatement(
+            "T2",
+            "A step of gradient descent on the mean loss over n inputs, to first order in the change of parameters, "
+            "moves the outputs by the kernel times the loss's gradient by them.",
+            (("linearised-descent", ("outputs", "cross-entropy")),),
+            (),
+            _DYNAMICS,
+        ),
+        NumberedStatement(
+            "T3",
+            "With squared error each eigenvector of Θ/n shrinks by a factor of its own in every step; the largest "
+            "stable rate is 2/λ₁, and the expected loss follows from the covariance of the outputs at initialisation.",
+            (("training-modes", ("mode", "stability", "expected loss")),),
+            (),
+            _DYNAMICS,
+        ),
+        NumberedStatement(
+            "T4",
+            "A kernel's size acts as a learning rate does: at the best rate only the ratios of the eigenvalues to the "
+            "largest are left.",
+            (("training-modes", ("size", "shape")),),
+            (),
+            _DYNAMICS,
+        ),
+        NumberedStatement(
+            "T5",
+            "The constant direction holds the mean activations' part of the kernel. Centring a layer's activations "
+            "removes it from their overlaps, and nothing else; the bias's part stays.",
+            (("centred-training-kernel", ("constant direction", "removed", "kept")),),
+            (),
+            _DYNAMICS,
         ),
     ),
 }

@@ -17,7 +17,8 @@ _ROOT = ".."  # from docs/ to the repository
 _INTRODUCTION = (
     "The theory of arXiv 1511.07289 (the paper) as this package states, proves and computes it. Docstrings, command "
     "output, the analyses and the report cite these numbers. F: the unit Fisher matrix, L: lemmas, B: the bias-shift "
-    "correction, M: Gaussian moments, K: correlated pairs, P: signal propagation; E1–E12: what the paper ran.",
+    "correction, M: Gaussian moments, K: correlated pairs, P: signal propagation, T: training dynamics; E1–E12: what "
+    "the paper ran.",
     f"This page is printed by `{COMMAND}`, which verifies every step of every derivation first; equations, assumptions "
     "and checks are the derivations' own. “Proved” is said of a machine check that decides the statement for every "
     "value of its variables; a check of fixed sizes or at points is no proof, and is named beside it.",
@@ -79,7 +80,8 @@ def _section(statement: NumberedStatement) -> list[str]:
     others = [name for name, one in known.items() if statement.number in numbers_of(one) and name not in shown]
     if others:
         lines += _item(f"See also {', '.join(map(_named, others))}.")
-    lines += _item(f"Computed by {', '.join(f'`et.{name}`' for name in statement.functions)}.")
+    if statement.functions:
+        lines += _item(f"Computed by {', '.join(f'`et.{name}`' for name in statement.functions)}.")
     tests = ", ".join(f"[{path}]({_ROOT}/{path})" for path in statement.tests)
     return [*lines, *_item(f"Compared in {tests}."), ""]
 

@@ -1,4 +1,4 @@
-"""The symbols of P1-P6 (signal propagation) and B5."""
+"""The symbols of P1-P6 (signal propagation), T1-T5 (training) and B5."""
 
 import sympy
 
@@ -135,6 +135,26 @@ slope_entry = Symbol("slope_entry", "E[f′(U_i)f′(U_j)]", r"\mathrm{E}[f'(U_i
 tangent_entry = Symbol("tangent_entry", "Θ_ij", r"\Theta^l_{ij}", real=True)
 next_tangent_entry = Symbol("next_tangent_entry", "Θ_ij⁺", r"\Theta^{l+1}_{ij}", real=True)
 
+# Training (T1–T4): one output for n inputs, the loss's gradient by it, steps; residuals, eigenvectors, targets.
+activation_overlap = Symbol("activation_overlap", "E[aᵀa′]", r"\mathrm{E}[a^\top a']", real=True)
+learning_rate = Symbol("learning_rate", "η", r"\eta", positive=True)
+outputs = matrix("outputs", n, 1, "F")
+outputs_next = matrix("outputs_next", n, 1, "F⁺", "F^+")
+loss_gradient = matrix("loss_gradient", n, 1, "∂ℓ/∂F", r"\frac{\partial\ell}{\partial F}")
+parameter_step = matrix("parameter_step", parameters, 1, "Δθ", r"\Delta\theta")
+residual = matrix("residual", n, 1, "r")
+residual_next = matrix("residual_next", n, 1, "r⁺", "r^+")
+residual_later = matrix("residual_later", n, 1, "r⁺⁺", "r^{++}")
+residual_scaled = matrix("residual_scaled", n, 1, "r⁺(sΘ,η/s)", r"r^+(s\Theta, \eta/s)")
+eigenvector = matrix("eigenvector", n, 1, "u")
+eigenvalue = Symbol("eigenvalue", "λ", r"\lambda", positive=True)
+symmetric_rest = matrix("symmetric_rest", n, n, "R")
+relative_rate = Symbol("relative_rate", "κ", r"\kappa", positive=True)
+kernel_scale = Symbol("kernel_scale", "s", positive=True)
+targets = matrix("targets", n, 1, "Y")
+output_moment = matrix("output_moment", n, n, "E[FFᵀ]", r"\mathrm{E}[F F^\top]")
+mode_square = Symbol("mode_square", "E[(uᵀr)²]", r"\mathrm{E}[(u^\top r)^2]", positive=True)
+
 # The activations of n units at N inputs (B5).
 inputs = sympy.Symbol("N", integer=True, positive=True)
 activations = matrix("activations", inputs, n, "Φ", r"\Phi")
@@ -142,5 +162,6 @@ activation_gram = matrix("activation_gram", inputs, inputs, "K")
 activation_moment = matrix("activation_moment", n, n, "S")
 activation_mean = matrix("activation_mean", n, 1, "m")
 input_ones = matrix("ones", inputs, 1, "𝟏", r"\mathbf{1}")
+centred_gram = matrix("centred_gram", inputs, inputs, "K̃", r"\tilde K")
 unit_gram = matrix("unit_gram", inputs, inputs, "E[hhᵀ]", r"\mathrm{E}[h h^\top]")
 damping = Symbol("damping", "λ", r"\lambda", positive=True)
