@@ -115,6 +115,15 @@ def test_covariance_on_both_sides_of_no_correlation_and_of_a_constant(case: Case
         assert float(got) == pytest.approx(want, rel=1e-12, abs=1e-305), pair
 
 
+@pytest.mark.parametrize("std", [1e20, 1e100, 1e153])
+def test_far_out_a_ramp_is_a_step(std: float) -> None:
+    """E sign(U) sign(V) = 2/π asin ρ."""
+    variance = std * std
+    for correlation, want in ((0.5, 1 / 3), (-0.5, -1 / 3), (1.0, 1.0), (0.0, 0.0)):
+        value = dual_kernel("hard_tanh", variance, variance, correlation * variance).value
+        assert value == pytest.approx(want, rel=1e-13, abs=1e-13)
+
+
 # --- the references agree with each other --------------------------------------------------------------------------
 
 

@@ -536,3 +536,18 @@ def test_symbolic_activations_are_refused() -> None:
     symbolic = et.activation("elu", alpha=sympy.Symbol("alpha", positive=True))
     with pytest.raises(InputError, match="has the symbolic parameter alpha; give it a number"):
         gaussian_moments(symbolic, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(("name", "square"), [("hard_tanh", 1.0), ("relu6", 18.0)])
+@pytest.mark.parametrize("std", [1e40, 1e160, 1e300])
+def test_bounded_functions_far_out(name: str, square: float, std: float) -> None:
+    """A ramp is a step: E f² is the mean of its two levels' squares, however far std² is beyond the range."""
+    moments = gaussian_moments(name, 0.0, std)
+    assert moments.second_moment == pytest.approx(square, rel=1e-13)
+    assert moments.variance == pytest.approx(square - float(moments.mean) ** 2, rel=1e-13)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "shifted_relu", "elu", "identity"])
+def test_what_overflows_is_infinite(name: str) -> None:
+    moments = gaussian_moments(name, 0.0, 1e160)
+    assert moments.second_moment == moments.variance == math.inf

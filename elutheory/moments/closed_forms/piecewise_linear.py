@@ -192,7 +192,7 @@ class Line(PiecewiseLinear):
         value, slope = self.line(mean), self.line.slope
         one = 0.0 * mean + 1.0
         return Decomposition(
-            (PieceMoments(one, value, 0.0 * mean, slope * slope * std * std, slope),), value, value, ()
+            (PieceMoments(one, value, 0.0 * mean, (slope * std) * (slope * std), slope),), value, value, ()
         )
 
     def conditional_slope(
@@ -251,10 +251,10 @@ class Kink(PiecewiseLinear):
         over = overshoot(away)
         tail = phi * over.mills
         hazard = phi / (1.0 - tail)
-        square = std * std
-        # from the kink: the side that holds the mean, and the far side (the smaller tail)
-        near_shift, near_variance = std * hazard, square * (1.0 - hazard * (hazard + away))
-        far_reach, far_variance = std * over.first, square * (over.first * (over.second - over.first))
+        # from the kink: the side that holds the mean, and the far side (the smaller tail); variances over std²
+        near_shift, near_variance = std * hazard, 1.0 - hazard * (hazard + away)
+        far_reach, far_variance = std * over.first, over.first * (over.second - over.first)
+        upper_std, lower_std = f.upper.slope * std, f.lower.slope * std
         upper_mean = xp.where(
             positive, f.upper(mean) + f.upper.slope * near_shift, f.bend.value + f.upper.slope * far_reach
         )
@@ -265,14 +265,14 @@ class Kink(PiecewiseLinear):
             xp.where(positive, 1.0 - tail, tail),
             upper_mean,
             f.upper.slope * xp.where(positive, distance + near_shift, far_reach),
-            f.upper.slope * f.upper.slope * xp.where(positive, near_variance, far_variance),
+            upper_std * (upper_std * xp.where(positive, near_variance, far_variance)),
             f.upper.slope,
         )
         lower = PieceMoments(
             xp.where(positive, tail, 1.0 - tail),
             lower_mean,
             f.lower.slope * xp.where(positive, -far_reach, distance - near_shift),
-            f.lower.slope * f.lower.slope * xp.where(positive, far_variance, near_variance),
+            lower_std * (lower_std * xp.where(positive, far_variance, near_variance)),
             f.lower.slope,
         )
         # f is the line at the mean plus a multiple of max(0, distance beyond the kink)

@@ -130,6 +130,8 @@ class Ramp(PiecewiseLinear):
             shift[narrow] = near[narrow] + second
 
         slope = f.line.slope
+        # what the spread is the square's multiple of: in its own widths the narrow window's neither over- nor underflows
+        unit = slope * xp.where(narrow, width + 0.0 * std, std)
         sign = xp.where(flipped, -1.0 + 0.0 * mean, 1.0 + 0.0 * mean)
         centred = (near < 0) & ~narrow
         near_value = xp.where(flipped, f.upper.value + 0.0 * mean, f.lower.value + 0.0 * mean)
@@ -145,7 +147,7 @@ class Ramp(PiecewiseLinear):
         upper_probability = xp.where(flipped, before, beyond)
         pieces = (
             PieceMoments(lower_probability, f.lower.value + none, xp.where(flipped, far_offset, none), none, 0.0),
-            PieceMoments(inside, window_mean, window_offset, slope * slope * (std * std) * spread, slope),
+            PieceMoments(inside, window_mean, window_offset, unit * (unit * spread), slope),
             PieceMoments(upper_probability, f.upper.value + none, xp.where(flipped, none, far_offset), none, 0.0),
         )
         total = f.lower.value * lower_probability + f.upper.value * upper_probability + inside * window_mean
@@ -192,7 +194,7 @@ def _window_outside(a: Any, b: Any, h: Any) -> tuple[Any, Any, Any]:
 
 
 def _window_narrow(a: Any, h: Any) -> tuple[Any, Any, Any]:
-    """The same from the power series of e^{−u²/2 − a u}: c_{n+1} = −(a h c_n + h² c_{n−1}) / (n + 1) at u = h."""
+    """The same, the variance over h², from the power series of e^{−u²/2 − a u}: c_{n+1} = −(a h c_n + h² c_{n−1}) / (n + 1) at u = h."""
     tilt, square = a * h, h * h
     before, term = 0.0, 0.0 * a + 1.0
     zeroth, first, second = term, term / 2.0, term / 3.0
@@ -200,7 +202,7 @@ def _window_narrow(a: Any, h: Any) -> tuple[Any, Any, Any]:
         before, term = term, -(tilt * term + square * before) / (n + 1)
         zeroth, first, second = zeroth + term / (n + 2), first + term / (n + 3), second + term / (n + 4)
     ratio = first / zeroth
-    return h * zeroth, h * ratio, square * (second / zeroth - ratio * ratio)
+    return h * zeroth, h * ratio, second / zeroth - ratio * ratio
 
 
 def _odd_mean(low: Any, high: Any) -> Any:
