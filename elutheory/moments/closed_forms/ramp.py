@@ -130,7 +130,7 @@ class Ramp(PiecewiseLinear):
             shift[narrow] = near[narrow] + second
 
         slope = f.line.slope
-        # what the spread is the square's multiple of: in its own widths the narrow window's neither over- nor underflows
+        # the spread is over the square of this: in a narrow window's width it never underflows
         unit = slope * xp.where(narrow, width + 0.0 * std, std)
         sign = xp.where(flipped, -1.0 + 0.0 * mean, 1.0 + 0.0 * mean)
         centred = (near < 0) & ~narrow
@@ -194,7 +194,10 @@ def _window_outside(a: Any, b: Any, h: Any) -> tuple[Any, Any, Any]:
 
 
 def _window_narrow(a: Any, h: Any) -> tuple[Any, Any, Any]:
-    """The same, the variance over h², from the power series of e^{−u²/2 − a u}: c_{n+1} = −(a h c_n + h² c_{n−1}) / (n + 1) at u = h."""
+    """The same, the variance over h², from the power series of e^{−u²/2 − a u} at u = h.
+
+    c_{n+1} = −(a h c_n + h² c_{n−1}) / (n + 1).
+    """
     tilt, square = a * h, h * h
     before, term = 0.0, 0.0 * a + 1.0
     zeroth, first, second = term, term / 2.0, term / 3.0
