@@ -17,13 +17,24 @@ from typing import Any, NoReturn
 import sympy
 
 from elutheory.activations.evaluation import constant_value
+from elutheory.activations.pieces import degree_bound
 from elutheory.errors import InputError
 
 LONGEST_TEXT = 1000
 DEEPEST_NESTING = 50
+DEEPEST_CALLS = 20
+"""Of functions in functions; each is several levels to sympy, and derivatives grow with the square."""
+MOST_FACTORS = 20
+"""That vary, in one product: its derivatives grow with the cube."""
 LARGEST_EXPONENT = 100
 LARGEST_NUMBER = 1e300
+LARGEST_SIZE = 4000
+"""Operations and numbers of an expression written out: relu(u) has u twice, so that twelve nested ones are too many."""
 _LARGEST_BITS = 4096
+# Beyond it exp is no number between 1e-300 and 1e300; what is made of exp has digits enough here.
+_LARGEST_EXPONENTIAL = 690
+_LARGEST_ERROR_FUNCTION = 26  # 26² < 690
+_EXPONENTIALS = ("exp", "expm1", "sinh", "cosh", "tanh", "logistic", "sigmoid", "softplus")
 
 CONSTANTS: Mapping[str, sympy.Expr] = MappingProxyType({"pi": sympy.pi, "e": sympy.E})
 """The named numbers."""
@@ -48,7 +59,7 @@ _UNARY: Mapping[str, _Unary] = MappingProxyType(
         "tanh": sympy.tanh,
         "erf": sympy.erf,
         "erfc": sympy.erfc,
-        "relu": lambda u: sympy.Piecewise((u, u > 0), (0, True), evaluate=False),
+        "relu": lambda u: sympy.Piecewise((u, sympy.Gt(u, 0, evaluate=not u.free_symbols)), (0, True), evaluate=False),
         "logistic": lambda u: 1 / (1 + sympy.exp(-u)),
         "sigmoid": lambda u: 1 / (1 + sympy.exp(-u)),
         "softplus": lambda u: sympy.log(1 + sympy.exp(u)),
@@ -65,8 +76,9 @@ def parse_expression(text: str, variable: str = "x") -> sympy.Expr:
     """The sympy expression of `text` in the real symbol `variable`; decimals are read exactly.
 
     Raises InputError naming the offending part and its column: anything outside the whitelist, more than 1000
-    characters, nesting deeper than 50, constant exponents beyond ±100, constants beyond 1e300, and constants that
-    are not finite real numbers.
+    characters, nesting deeper than 50 (functions: 20), products of more than 20 varying factors, more than 4000 operations and numbers with every relu written out, exponents
+    and degrees of polynomials beyond ±100, constants beyond 1e300, constant arguments of exponentials beyond ±690, and
+    constants that are not finite real numbers. What it refuses, it refuses before anything is computed.
     """
     if not isinstance(text, str):
         raise InputError(f"expected text, not {type(text).__name__}.")
@@ -87,7 +99,10 @@ def parse_expression(text: str, variable: str = "x") -> sympy.Expr:
         raise InputError(f"syntax error at column {error.offset or 1}: {message}.") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"the expression is nested too deeply; at most {DEEPEST_NESTING} levels.") from error
-    return _Parser(stripped, sympy.Symbol(variable, real=True)).number(tree.body, 0)
+    parser = _Parser(stripped, sympy.Symbol(variable, real=True))
+    parser.refuse_large(tree.body)
+    parser.refuse_deep_calls(tree.body)
+    return parser.number(tree.body, 0)
 
 
 def _refuse_characters(text: str) -> None:
@@ -121,12 +136,10 @@ class _Parser:
                 return self.number(operand, depth)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -self.number(operand, depth)
-            case ast.BinOp(op=ast.Add(), left=left, right=right):
-                return self.number(left, depth) + self.number(right, depth)
-            case ast.BinOp(op=ast.Sub(), left=left, right=right):
-                return self.number(left, depth) - self.number(right, depth)
-            case ast.BinOp(op=ast.Mult(), left=left, right=right):
-                return self.number(left, depth) * self.number(right, depth)
+            case ast.BinOp(op=ast.Add() | ast.Sub()):
+                return self._sum(node, depth)
+            case ast.BinOp(op=ast.Mult()):
+                return self._product(node, depth)
             case ast.BinOp(op=ast.Div(), left=left, right=right):
                 divisor = self.number(right, depth)
                 if divisor.is_zero:
@@ -138,6 +151,44 @@ class _Parser:
                 return self._call(node, name, arguments, depth)
             case _:
                 self._refuse(node, f"is not allowed; allowed are numbers, {self.symbol}, + - * / **, {_listed()}")
+
+    def _sum(self, node: ast.expr, depth: int) -> sympy.Expr:
+        """A flat sum is one level, however many terms it has."""
+        terms = []
+        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+            term = self.number(node.right, depth)
+            terms.append(term if isinstance(node.op, ast.Add) else -term)
+            node = node.left
+        return sympy.Add(self.number(node, depth), *reversed(terms))
+
+    def _product(self, whole: ast.expr, depth: int) -> sympy.Expr:
+        node, factors = whole, []
+        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            factors.append(self.number(node.right, depth))
+            node = node.left
+        factors.append(self.number(node, depth))
+        if sum(factor.has(self.symbol) for factor in factors) > MOST_FACTORS:
+            self._refuse(whole, f"has more than {MOST_FACTORS} factors with {self.symbol}")
+        return sympy.Mul(*reversed(factors))
+
+    def refuse_large(self, root: ast.expr) -> None:
+        """Raises InputError where the expression written out is too large; sizes of the parts first."""
+        sizes: dict[ast.AST, int] = {}
+        for node in reversed(_in_order(root)):
+            inside = sum(sizes[child] for child in ast.iter_child_nodes(node))
+            is_relu = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "relu"
+            sizes[node] = 1 + inside * (2 if is_relu else 1)
+            if sizes[node] > LARGEST_SIZE:
+                self._refuse(root, f"has more than {LARGEST_SIZE} operations and numbers with every relu written out")
+
+    def refuse_deep_calls(self, root: ast.expr) -> None:
+        """Raises InputError where functions stand in functions too deeply."""
+        depths: dict[ast.AST, int] = {root: 0}
+        for node in _in_order(root):
+            depth = depths[node] + isinstance(node, ast.Call)
+            if depth > DEEPEST_CALLS and isinstance(node, ast.Call):
+                self._refuse(node, f"is nested too deeply; at most {DEEPEST_CALLS} functions may stand in each other")
+            depths |= dict.fromkeys(ast.iter_child_nodes(node), depth)
 
     def condition(self, node: ast.expr, depth: int) -> Any:
         if depth > DEEPEST_NESTING:
@@ -155,12 +206,17 @@ class _Parser:
                         self._refuse(node, "uses a comparison other than < <= > >=")
                 return sympy.And(
                     *(
-                        _COMPARISONS[type(operator)](a, b)
+                        self._compared(type(operator), a, b)
                         for operator, a, b in zip(operators, sides[:-1], sides[1:], strict=True)
                     )
                 )
             case _:
                 self._refuse(node, "is not a condition; compare with < <= > >= and join with and, or, not")
+
+    def _compared(self, operator: type[ast.cmpop], a: sympy.Expr, b: sympy.Expr) -> Any:
+        """A comparison as it is written: sympy would look for its truth, which takes long in nested cases."""
+        varies = a.has(self.symbol) or b.has(self.symbol)
+        return _COMPARISONS[operator](a, b, evaluate=False) if varies else _COMPARISONS[operator](a, b)
 
     def _literal(self, node: ast.Constant) -> sympy.Expr:
         if isinstance(node.value, int):
@@ -187,6 +243,11 @@ class _Parser:
                 self._refuse(node, f"has an exponent beyond ±{LARGEST_EXPONENT}")
             if base.is_zero and constant_value(exponent) <= 0:
                 self._refuse(node, "divides by zero, which is not allowed")
+        if base.has(self.symbol) and exponent.is_Integer:
+            degree = degree_bound(base, self.symbol)
+            inner = base.exp if isinstance(base, sympy.Pow) and base.exp.is_Integer else 1
+            if abs(exponent) * max(degree or 1, abs(inner)) > LARGEST_EXPONENT:
+                self._refuse(node, f"has an exponent or a degree beyond ±{LARGEST_EXPONENT}")
         if not base.has(self.symbol):
             if constant_value(base) < 0 and not exponent.is_Integer:
                 self._refuse(node, "raises a negative number to a power that is not an integer")
@@ -207,7 +268,9 @@ class _Parser:
             if len(arguments) < 2:
                 self._refuse(node, f"must have at least two arguments: {name}(a, b)")
             values = [self.number(argument, depth) for argument in arguments]
-            return sympy.Max(*values) if name == "max" else sympy.Min(*values)
+            largest_or_smallest = sympy.Max if name == "max" else sympy.Min
+            varies = any(value.has(self.symbol) for value in values)
+            return largest_or_smallest(*dict.fromkeys(values), evaluate=not varies)
         if name not in _UNARY:
             near = difflib.get_close_matches(name, FUNCTIONS, n=1)
             suggestion = f"did you mean {near[0]}? " if near else ""
@@ -219,6 +282,9 @@ class _Parser:
             at = constant_value(argument)
             if (name, at) in (("log", 0.0), ("log1p", -1.0)) or (name == "sqrt" and at < 0):
                 self._refuse(node, f"is outside the domain of {name}")
+            bound = _LARGEST_EXPONENTIAL if name in _EXPONENTIALS else _LARGEST_ERROR_FUNCTION
+            if (name in _EXPONENTIALS or name in ("erf", "erfc")) and not abs(at) <= bound:
+                self._refuse(node, f"has a constant argument beyond ±{bound}")
         return _UNARY[name](argument)
 
     def _checked(self, node: ast.expr, constant: sympy.Expr) -> sympy.Expr:
@@ -240,6 +306,14 @@ class _Parser:
         source = self._source(node)
         shown = source if len(source) <= 40 else source[:37] + "..."
         raise InputError(f"{shown!r} at column {node.col_offset + 1} {reason}.")
+
+
+def _in_order(root: ast.expr) -> list[ast.AST]:
+    """All nodes, every one before its parts."""
+    found: list[ast.AST] = [root]
+    for node in found:
+        found.extend(ast.iter_child_nodes(node))
+    return found
 
 
 def _listed() -> str:

@@ -7,11 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 import sympy
+from sympy.core.evalf import PrecisionExhausted
 
 from elutheory.errors import InputError
 
 _SWITCHES = (sympy.Piecewise, sympy.Max, sympy.Min, sympy.Abs, sympy.sign)
 _LARGEST_DEGREE = 8
+LARGEST_NUMBER_OF_KINKS = 64
 _DIGITS = 60
 
 
@@ -60,9 +62,12 @@ def pieces_of(expression: sympy.Expr, symbol: sympy.Symbol) -> tuple[Piece, ...]
 
     At a breakpoint a Piecewise follows its conditions as written; Max, Min and Abs belong to the piece on the left.
     Raises InputError where a comparison is not between polynomials of degree at most 8, where the function has a
-    pole, and where no condition of a Piecewise holds.
+    pole or more than 64 kinks, where no condition of a Piecewise holds, and where numbers are too close to tell apart.
     """
-    cells = _resolve(expression, symbol)
+    try:
+        cells = _resolve(expression, symbol, {})
+    except PrecisionExhausted as error:
+        raise InputError("the numbers in the expression are too close together or too far apart to compare.") from error
     ends = (-sympy.oo, *cells.breakpoints, sympy.oo)
     pieces: list[Piece] = []
     for cell, value in enumerate(cells.values):
@@ -92,6 +97,8 @@ def _merged(points: Iterable[sympy.Expr]) -> tuple[sympy.Expr, ...]:
 
 def _combine(function: Callable[..., sympy.Basic], *functions: _Cells) -> _Cells:
     breakpoints = _merged(point for cells in functions for point in cells.breakpoints)
+    if len(breakpoints) > LARGEST_NUMBER_OF_KINKS:
+        raise InputError(f"the expression has more than {LARGEST_NUMBER_OF_KINKS} kinks; write it with fewer.")
     refined = [cells.refined(breakpoints).values for cells in functions]
     combined = tuple(function(*values) for values in zip(*refined, strict=True))
     for value in combined:
@@ -100,12 +107,19 @@ def _combine(function: Callable[..., sympy.Basic], *functions: _Cells) -> _Cells
     return _Cells(breakpoints, combined)
 
 
-def _resolve(expression: sympy.Expr, symbol: sympy.Symbol) -> _Cells:
+def _resolve(expression: sympy.Basic, symbol: sympy.Symbol, known: dict[sympy.Basic, _Cells]) -> _Cells:
+    """The cells of an expression; `known` has those of parts met before, for a part may stand in many places."""
+    if expression not in known:
+        known[expression] = _resolved(expression, symbol, known)
+    return known[expression]
+
+
+def _resolved(expression: Any, symbol: sympy.Symbol, known: dict[sympy.Basic, _Cells]) -> _Cells:
     if not expression.has(*_SWITCHES):
         return _Cells((), (expression,))
     if isinstance(expression, sympy.Piecewise):
-        return _resolve_piecewise(expression, symbol)
-    arguments = [_resolve(argument, symbol) for argument in expression.args]  # pyright: ignore
+        return _resolve_piecewise(expression, symbol, known)
+    arguments = [_resolve(argument, symbol, known) for argument in expression.args]
     if isinstance(expression, sympy.sign):
         return _signs(arguments[0], symbol)
     if isinstance(expression, sympy.Abs):
@@ -118,9 +132,9 @@ def _resolve(expression: sympy.Expr, symbol: sympy.Symbol) -> _Cells:
     return _combine(expression.func, *arguments)
 
 
-def _resolve_piecewise(expression: sympy.Expr, symbol: sympy.Symbol) -> _Cells:
-    branches = [_resolve(pair.args[0], symbol) for pair in expression.args]  # pyright: ignore
-    conditions = [_resolve_condition(pair.args[1], symbol) for pair in expression.args]
+def _resolve_piecewise(expression: sympy.Expr, symbol: sympy.Symbol, known: dict[sympy.Basic, _Cells]) -> _Cells:
+    branches = [_resolve(pair.args[0], symbol, known) for pair in expression.args]  # pyright: ignore
+    conditions = [_resolve_condition(pair.args[1], symbol, known) for pair in expression.args]
 
     def first_that_holds(*values: sympy.Basic) -> sympy.Basic:
         for value, holds in zip(values[: len(branches)], values[len(branches) :], strict=True):
@@ -131,15 +145,15 @@ def _resolve_piecewise(expression: sympy.Expr, symbol: sympy.Symbol) -> _Cells:
     return _combine(first_that_holds, *branches, *conditions)
 
 
-def _resolve_condition(condition: sympy.Basic, symbol: sympy.Symbol) -> _Cells:
+def _resolve_condition(condition: sympy.Basic, symbol: sympy.Symbol, known: dict[sympy.Basic, _Cells]) -> _Cells:
     if condition in (sympy.true, sympy.false):
         return _Cells((), (condition,))
     if isinstance(condition, sympy.core.relational.Relational):
-        left, right = (_resolve(side, symbol) for side in condition.args)  # pyright: ignore
+        left, right = (_resolve(side, symbol, known) for side in condition.args)  # pyright: ignore
         difference = _combine(lambda a, b: a - b, left, right)
         return _combine(lambda sign: condition.func(sign, 0), _signs(difference, symbol))
     if isinstance(condition, sympy.And | sympy.Or | sympy.Not):
-        return _combine(condition.func, *(_resolve_condition(part, symbol) for part in condition.args))
+        return _combine(condition.func, *(_resolve_condition(part, symbol, known) for part in condition.args))
     raise InputError(f"the condition {condition} is not understood; allowed are <, <=, >, >= joined by and, or, not.")
 
 
@@ -175,10 +189,16 @@ def _signs(cells: _Cells, symbol: sympy.Symbol) -> _Cells:
 def interior_point(lower: sympy.Expr, upper: sympy.Expr) -> sympy.Expr:
     """A rational number strictly between two exact ends; 0, or an integer, where it can be."""
     if lower is -sympy.oo:
-        return sympy.Integer(0) if upper is sympy.oo else sympy.Integer(sympy.floor(upper)) - 1
+        return sympy.Integer(0) if upper is sympy.oo else -_integer_beyond(-upper)
     if upper is sympy.oo:
-        return sympy.Integer(sympy.ceiling(lower)) + 1
+        return _integer_beyond(lower)
     return sympy.Rational(sympy.N((lower + upper) / 2, _DIGITS))
+
+
+def _integer_beyond(point: Any) -> sympy.Expr:
+    """An integer above an exact number: 1 to 2 more, or in proportion where the number has more digits than are used."""
+    value = sympy.Rational(sympy.N(point, _DIGITS))
+    return sympy.Integer(sympy.ceiling(value + abs(value) / 10 ** (_DIGITS - 10))) + 1
 
 
 def _constant_sign(value: sympy.Basic) -> int | None:
@@ -198,13 +218,13 @@ def _sign_at(value: sympy.Basic, symbol: sympy.Symbol, point: sympy.Expr) -> int
     return sign
 
 
-def _degree_bound(expression: sympy.Basic, symbol: sympy.Symbol) -> int | None:
+def degree_bound(expression: sympy.Basic, symbol: sympy.Symbol) -> int | None:
     """A bound on the degree of a polynomial, without expanding it; None for anything else."""
     if expression == symbol:
         return 1
     if not expression.has(symbol):
         return 0
-    degrees = [_degree_bound(argument, symbol) for argument in expression.args]
+    degrees = [degree_bound(argument, symbol) for argument in expression.args]
     if isinstance(expression, sympy.Pow):
         exponent = expression.exp
         return degrees[0] * int(exponent) if degrees[0] and exponent.is_Integer and exponent > 0 else None
@@ -214,7 +234,7 @@ def _degree_bound(expression: sympy.Basic, symbol: sympy.Symbol) -> int | None:
 
 
 def _zeros(expression: sympy.Basic, symbol: sympy.Symbol) -> list[Any]:
-    degree = _degree_bound(expression, symbol)
+    degree = degree_bound(expression, symbol)
     if degree is None or degree > _LARGEST_DEGREE:
         raise InputError(
             f"where {expression} changes sign cannot be found; compare polynomials of degree at most {_LARGEST_DEGREE}."
@@ -237,7 +257,7 @@ def _zeros(expression: sympy.Basic, symbol: sympy.Symbol) -> list[Any]:
 
 def _refuse_poles(piece: Piece, symbol: sympy.Symbol) -> None:
     for node in sympy.preorder_traversal(piece.expression):
-        if not (isinstance(node, sympy.Pow) and node.exp.is_negative and _degree_bound(node.base, symbol)):
+        if not (isinstance(node, sympy.Pow) and node.exp.is_negative and degree_bound(node.base, symbol)):
             continue
         for pole in _zeros(node.base, symbol):
             inside = piece.lower < pole and pole < piece.upper  # pyright: ignore

@@ -83,10 +83,11 @@ class NormalDistribution(_StableFunction):
 
 def from_zero(expression: Any, symbol: Any) -> Any:
     """A straight line c x + d as c (x + d/c), which keeps its digits next to its zero if that is a float exactly."""
-    if not (isinstance(expression, sympy.Add) and expression.is_polynomial(symbol)):
+    if not isinstance(expression, sympy.Add):
         return expression
-    slope = expression.diff(symbol)
-    offset = sympy.expand(expression / slope) - symbol if slope.is_Rational else sympy.nan
+    constant, line = expression.as_independent(symbol, as_Add=True)
+    slope, rest = line.as_independent(symbol, as_Add=False)
+    offset = constant / slope if slope.is_Rational and rest == symbol else sympy.nan
     if not (offset.is_Rational and slope != 1 and sympy.Rational(float(offset)) == offset):
         return expression
     return sympy.Mul(slope, symbol + offset, evaluate=False)

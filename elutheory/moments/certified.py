@@ -19,6 +19,7 @@ from elutheory.moments.certified_balls import certified_expectation, certified_v
 from elutheory.numerics.working_precision import arb_precision, one_thread_at_a_time
 
 ZERO = fmpq(0)
+MOST_DIGITS_BY_INTEGRATION = 200  # seconds; 1000 would take minutes, for evaluations and their precision grow together
 MOMENTS = ("mean", "second_moment", "variance", "slope_mean", "slope_second_moment", "log_slope_mean")
 
 
@@ -63,7 +64,8 @@ def closed_forms(function: Activation) -> MomentFormulas | None:
 def certified_moments(function: Activation | str, mean: fmpq, std: fmpq, digits: int) -> tuple[CertifiedMoment, ...]:
     """The six moments of f(X), X ~ N(mean, std²), for exact rational mean and std > 0, to `digits` decimal digits.
 
-    Registered activations are enclosed by both routes; one of the user's own has the closed form alone. May be called
+    Registered activations are enclosed by both routes up to 200 digits, beyond by their closed form; one of the user's
+    own has the closed form alone. May be called
     from several threads: they are served one after the other, for Arb's precision belongs to the whole process. Raises
     InputError if std is not positive, digits not in 1…1000, there is no route, or the digits cannot be reached.
     """
@@ -75,6 +77,10 @@ def certified_moments(function: Activation | str, mean: fmpq, std: fmpq, digits:
         raise InputError(f"digits is {digits}; 1 to 1000 are possible.")
     with one_thread_at_a_time():
         formulas = closed_forms(function)
+    if formulas is None and digits > MOST_DIGITS_BY_INTEGRATION and function.name in activation_names():
+        raise InputError(
+            f"{function} has no closed form, and integration gives up to {MOST_DIGITS_BY_INTEGRATION} digits, not {digits}."
+        )
     if formulas is None and function.name not in activation_names():
         raise InputError(f"{function} has no closed form, so its digits cannot be certified; leave out digits.")
     with one_thread_at_a_time():
@@ -86,7 +92,8 @@ def _certified(
 ) -> CertifiedMoment:
     if name == "log_slope_mean" and (reason := _no_log_slope(function, formulas)):
         return CertifiedMoment(name, None, "closed form", None, reason)
-    integral = _integral(function, name, mean, std, digits) if function.name in activation_names() else None
+    has_integral = function.name in activation_names() and digits <= MOST_DIGITS_BY_INTEGRATION
+    integral = _integral(function, name, mean, std, digits) if has_integral else None
     if formulas is None:
         return CertifiedMoment(name, integral, "integral", None)
     closed_form = certified_value(getattr(formulas, name), {mu: mean, sigma: std}, digits)

@@ -1,7 +1,10 @@
 """The parser accepts the little language, refuses everything else in one sentence, and fails in no other way."""
 
 import inspect
+import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 import sympy
@@ -115,6 +118,21 @@ def test_other_variable() -> None:
 def test_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_expression(text)
+
+
+HOSTILE = json.loads((Path(__file__).parent / "hostile_expressions.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("text", "value"), HOSTILE["accepted"].items())
+def test_legal_however_odd(text: str, value: float) -> None:
+    """Values at 1/2, by hand; each once ended in a traceback, or took seconds or gigabytes."""
+    assert Activation.from_text(text)(0.5) == pytest.approx(value, rel=1e-14)
+
+
+@pytest.mark.parametrize(("text", "reason"), HOSTILE["refused"].items())
+def test_refused_before_anything_is_computed(text: str, reason: str) -> None:
+    with pytest.raises(InputError, match=re.escape(reason)):
+        Activation.from_text(text)
 
 
 def test_text_only() -> None:

@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 
 from elutheory.activations.activation_function import Activation
 from elutheory.activations.evaluation import NumericFunction, constant_value
-from elutheory.activations.pieces import Piece
+from elutheory.activations.pieces import Piece, degree_bound
 from elutheory.activations.stable_forms import stable
 
 # Zeros of arguments that are no polynomials are bracketed on ± a logarithmic grid of this many points.
@@ -67,7 +67,7 @@ def _of_expression(expression: sympy.Expr, x: sympy.Symbol) -> Iterator[tuple[fl
             yield from _zeros(inside, x, complex_ones=True)
         elif not isinstance(node, _OSCILLATING):
             argument = node.args[0]
-            is_line = argument.is_polynomial(x) and sympy.Poly(argument, x).degree() == 1
+            is_line = degree_bound(argument, x) == 1
             if not (isinstance(node, _SCALE_FREE) and is_line):
                 yield from _zeros(argument, x, complex_ones=False)
             if not is_line:
@@ -76,8 +76,12 @@ def _of_expression(expression: sympy.Expr, x: sympy.Symbol) -> Iterator[tuple[fl
 
 def _peaks(argument: sympy.Expr, x: sympy.Symbol) -> Iterator[tuple[float, float]]:
     """(place, length) where the argument is stationary: e^{−9 − 10⁸ x²} has a bump where −9 − 10⁸ x² has no zero."""
-    for place, length, order in _roots(sympy.diff(argument, x), x, complex_ones=False):
-        yield place, ((order + 1) * length**order) ** (1.0 / (order + 1))
+    if degree_bound(argument, x) is not None:
+        for place, length, order in _roots(sympy.diff(argument, x), x, complex_ones=False):
+            yield place, ((order + 1) * length**order) ** (1.0 / (order + 1))
+    else:
+        for place, bend in _stationary_points(argument, x):
+            yield place, (2.0 / bend) ** 0.5
 
 
 def _zeros(argument: sympy.Expr, x: sympy.Symbol, complex_ones: bool) -> Iterator[tuple[float, float]]:
@@ -88,24 +92,39 @@ def _zeros(argument: sympy.Expr, x: sympy.Symbol, complex_ones: bool) -> Iterato
 
 def _roots(argument: sympy.Expr, x: sympy.Symbol, complex_ones: bool) -> Iterator[tuple[float, float, int]]:
     """As `_zeros`, and the order of the zero."""
-    if argument.is_polynomial(x):
-        yield from _roots_of_polynomial(sympy.Poly(argument, x), complex_ones)
+    degree = degree_bound(argument, x)
+    if degree is not None:
+        if degree <= _HIGHEST_DEGREE:  # else it is too long to multiply out
+            yield from _roots_of_polynomial(sympy.Poly(argument, x), complex_ones)
         return
-    u, slope, curvature = (NumericFunction((Piece(-sympy.oo, sympy.oo, argument),), x, order) for order in range(3))
+    u, slope = _function(argument, x, 0), _function(argument, x, 1)
     for root in _sign_changes(u):
         steepness = abs(float(slope(root)))
         if steepness > 0:
             yield root, 1.0 / steepness, 1
     if complex_ones:  # a stationary point has two of them beside it, which bring the function to 0
-        for place in _sign_changes(slope):
-            bend = abs(float(curvature(place)))
-            if bend > 0 and float(u(place)) != 0:
+        for place, bend in _stationary_points(argument, x):
+            if float(u(place)) != 0:
                 yield place, (2.0 * abs(float(u(place))) / bend) ** 0.5, 1
+
+
+def _stationary_points(argument: sympy.Expr, x: sympy.Symbol) -> Iterator[tuple[float, float]]:
+    """(place, |u''|) of the sign changes of u', u no polynomial; u'' from a difference: all but its size is not used."""
+    slope = _function(argument, x, 1)
+    for place in _sign_changes(slope):
+        step = 1e-6 * (1.0 + abs(place))
+        bend = abs(float(slope(place + step)) - float(slope(place - step))) / (2.0 * step)
+        if 0 < bend < float("inf"):
+            yield place, bend
+
+
+def _function(expression: sympy.Expr, x: sympy.Symbol, order: int) -> NumericFunction:
+    return NumericFunction((Piece(-sympy.oo, sympy.oo, expression),), x, order)
 
 
 def _roots_of_polynomial(polynomial: sympy.Poly, complex_ones: bool) -> Iterator[tuple[float, float, int]]:
     """Orders are exact: numerical roots are those of square-free factors, whose roots are simple."""
-    if not 1 <= polynomial.degree() <= _HIGHEST_DEGREE:
+    if polynomial.degree() < 1:
         return
     exact = [c if c.is_Rational else sympy.Rational(str(c.evalf(30))) for c in polynomial.all_coeffs()]
     coefficients = [float(c) for c in exact]
