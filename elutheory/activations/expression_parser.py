@@ -75,10 +75,11 @@ _COMPARISONS = {ast.Lt: sympy.Lt, ast.LtE: sympy.Le, ast.Gt: sympy.Gt, ast.GtE: 
 def parse_expression(text: str, variable: str = "x") -> sympy.Expr:
     """The sympy expression of `text` in the real symbol `variable`; decimals are read exactly.
 
-    Raises InputError naming the offending part and its column: anything outside the whitelist, more than 1000
-    characters, nesting deeper than 50 (functions: 20), products of more than 20 varying factors, more than 4000 operations and numbers with every relu written out, exponents
-    and degrees of polynomials beyond ±100, constants beyond 1e300, constant arguments of exponentials beyond ±690, and
-    constants that are not finite real numbers. What it refuses, it refuses before anything is computed.
+    Raises InputError naming the offending part and its column, before anything is computed: anything outside the
+    whitelist, more than 1000 characters, nesting deeper than 50 (functions: 20), products of more than 20 varying
+    factors, more than 4000 operations and numbers with every relu written out, exponents and degrees of polynomials
+    beyond ±100, constants beyond 1e300, constant arguments of exponentials beyond ±690, and constants that are not
+    finite real numbers.
     """
     if not isinstance(text, str):
         raise InputError(f"expected text, not {type(text).__name__}.")
@@ -138,13 +139,8 @@ class _Parser:
                 return -self.number(operand, depth)
             case ast.BinOp(op=ast.Add() | ast.Sub()):
                 return self._sum(node, depth)
-            case ast.BinOp(op=ast.Mult()):
+            case ast.BinOp(op=ast.Mult() | ast.Div()):
                 return self._product(node, depth)
-            case ast.BinOp(op=ast.Div(), left=left, right=right):
-                divisor = self.number(right, depth)
-                if divisor.is_zero:
-                    self._refuse(right, "is zero; division by zero is not allowed")
-                return self.number(left, depth) / divisor
             case ast.BinOp(op=ast.Pow(), left=left, right=right):
                 return self._power(node, self.number(left, depth), self.number(right, depth))
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
@@ -163,12 +159,16 @@ class _Parser:
 
     def _product(self, whole: ast.expr, depth: int) -> sympy.Expr:
         node, factors = whole, []
-        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-            factors.append(self.number(node.right, depth))
+        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
+            factor = self.number(node.right, depth)
+            if isinstance(node.op, ast.Div) and factor.is_zero:
+                self._refuse(node.right, "is zero; division by zero is not allowed")
+            factors.append(factor if isinstance(node.op, ast.Mult) else 1 / factor)
             node = node.left
         factors.append(self.number(node, depth))
         if sum(factor.has(self.symbol) for factor in factors) > MOST_FACTORS:
             self._refuse(whole, f"has more than {MOST_FACTORS} factors with {self.symbol}")
+        self._checked(whole, sympy.Mul(*(factor for factor in factors if not factor.has(self.symbol))))
         return sympy.Mul(*reversed(factors))
 
     def refuse_large(self, root: ast.expr) -> None:

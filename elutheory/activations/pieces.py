@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import pairwise
 from typing import Any
 
@@ -154,6 +154,9 @@ def _resolve_condition(condition: sympy.Basic, symbol: sympy.Symbol, known: dict
         return _combine(lambda sign: condition.func(sign, 0), _signs(difference, symbol))
     if isinstance(condition, sympy.And | sympy.Or | sympy.Not):
         return _combine(condition.func, *(_resolve_condition(part, symbol, known) for part in condition.args))
+    if isinstance(condition, sympy.ITE):  # what sympy makes of a comparison with a Piecewise
+        parts = [_resolve_condition(part, symbol, known) for part in condition.args]
+        return _combine(lambda holds, then, otherwise: then if holds == sympy.true else otherwise, *parts)
     raise InputError(f"the condition {condition} is not understood; allowed are <, <=, >, >= joined by and, or, not.")
 
 
@@ -196,7 +199,7 @@ def interior_point(lower: sympy.Expr, upper: sympy.Expr) -> sympy.Expr:
 
 
 def _integer_beyond(point: Any) -> sympy.Expr:
-    """An integer above an exact number: 1 to 2 more, or in proportion where the number has more digits than are used."""
+    """An integer above an exact number: 1 to 2 more, or in proportion where it has more digits than are used."""
     value = sympy.Rational(sympy.N(point, _DIGITS))
     return sympy.Integer(sympy.ceiling(value + abs(value) / 10 ** (_DIGITS - 10))) + 1
 
@@ -233,7 +236,8 @@ def degree_bound(expression: sympy.Basic, symbol: sympy.Symbol) -> int | None:
     return max(degrees) if isinstance(expression, sympy.Add) else sum(degrees)  # pyright: ignore
 
 
-def _zeros(expression: sympy.Basic, symbol: sympy.Symbol) -> list[Any]:
+@lru_cache(maxsize=1024)
+def _zeros(expression: sympy.Basic, symbol: sympy.Symbol) -> tuple[Any, ...]:
     degree = degree_bound(expression, symbol)
     if degree is None or degree > _LARGEST_DEGREE:
         raise InputError(
@@ -241,7 +245,7 @@ def _zeros(expression: sympy.Basic, symbol: sympy.Symbol) -> list[Any]:
         )
     polynomial = sympy.Poly(expression, symbol)
     if polynomial.degree() < 1:
-        return []
+        return ()
     if polynomial.degree() == 1:
         slope, intercept = polynomial.all_coeffs()
         zeros: list[Any] = [-intercept / slope]
@@ -252,7 +256,7 @@ def _zeros(expression: sympy.Basic, symbol: sympy.Symbol) -> list[Any]:
             raise InputError(f"the zeros of {expression} cannot be found; use rational coefficients.") from error
     if any(zero.free_symbols for zero in zeros):
         raise InputError(f"the zeros of {expression} depend on a symbol; breakpoints must be numbers.")
-    return zeros
+    return tuple(zeros)
 
 
 def _refuse_poles(piece: Piece, symbol: sympy.Symbol) -> None:

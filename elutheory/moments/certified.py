@@ -79,7 +79,8 @@ def certified_moments(function: Activation | str, mean: fmpq, std: fmpq, digits:
         formulas = closed_forms(function)
     if formulas is None and digits > MOST_DIGITS_BY_INTEGRATION and function.name in activation_names():
         raise InputError(
-            f"{function} has no closed form, and integration gives up to {MOST_DIGITS_BY_INTEGRATION} digits, not {digits}."
+            f"{function} has no closed form, and integration gives up to {MOST_DIGITS_BY_INTEGRATION} digits, "
+            f"not {digits}."
         )
     if formulas is None and function.name not in activation_names():
         raise InputError(f"{function} has no closed form, so its digits cannot be certified; leave out digits.")

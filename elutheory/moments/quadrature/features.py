@@ -109,7 +109,7 @@ def _roots(argument: sympy.Expr, x: sympy.Symbol, complex_ones: bool) -> Iterato
 
 
 def _stationary_points(argument: sympy.Expr, x: sympy.Symbol) -> Iterator[tuple[float, float]]:
-    """(place, |u''|) of the sign changes of u', u no polynomial; u'' from a difference: all but its size is not used."""
+    """(place, |u''|) of the sign changes of u', u no polynomial; u'' from a difference, for its size alone."""
     slope = _function(argument, x, 1)
     for place in _sign_changes(slope):
         step = 1e-6 * (1.0 + abs(place))
