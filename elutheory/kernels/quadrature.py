@@ -226,14 +226,14 @@ def _nested_mixed(
     conditional = _inner(activation, inner, m2[:, None, None] + slope_v[:, None, None] * x, width)
     integrand = values(activation, outer, m1[:, None, None] + deviation) * conditional
     result = _total(weight * (integrand * deviation if weighted else integrand))
-    if outer == 2:
-        for at, bend in jumps(activation, 1):
-            xp = library(m1)
-            at_x = xp.clip((at - m1) / s1, -1e8, 1e8)
-            there = _inner(activation, inner, (m2 + slope_v * at_x)[:, None, None], width)[:, 0, 0]
-            mass = bend * normal_density(at_x) / s1 * there
-            mass = xp.where(normal_density(at_x) > 0, mass, xp.zeros_like(mass))
-            result = result + (mass * (at - m1) if weighted else mass)
+    # the point masses of f^(outer) are the jumps of the derivative below it
+    for at, jump in jumps(activation, outer - 1) if outer else ():
+        xp = library(m1)
+        at_x = xp.clip((at - m1) / s1, -1e8, 1e8)
+        there = _inner(activation, inner, (m2 + slope_v * at_x)[:, None, None], width)[:, 0, 0]
+        mass = jump * normal_density(at_x) / s1 * there
+        mass = xp.where(normal_density(at_x) > 0, mass, xp.zeros_like(mass))
+        result = result + (mass * (at - m1) if weighted else mass)
     return result
 
 
@@ -345,6 +345,10 @@ def smoothed(
         if order:
             for at, jump in jumps(activation, order - 1):
                 integral = integral + jump * (normal_density(xp.clip((m - at) / tau, -1e8, 1e8)) / tau)
+        if order == 2:  # a jump of f is in f'' the derivative of a point mass
+            for at, jump in jumps(activation, 0):
+                distance = xp.clip((m - at) / tau, -1e8, 1e8)
+                integral = integral - jump * (distance * normal_density(distance) / tau**2)
         output[chunk] = xp.where(tau == 0, values(activation, order, m), integral)
         start += step
         step = max(1, _SMOOTHED_AT_ONCE // (z.shape[1] * degree))

@@ -399,6 +399,30 @@ def test_price(case: Case) -> None:
         np.testing.assert_allclose(gradient.numpy(), want.numpy(), rtol=1e-10, atol=1e-14)
 
 
+JUMPING = ("sign(x)", "where(x > 0.5, x + 1, where(x > -1, x, -2))")
+
+
+@pytest.mark.parametrize("text", JUMPING)
+def test_gradients_where_f_jumps(text: str) -> None:
+    """Price's theorem with the jumps' point masses: against difference quotients of fourth order."""
+    f, arguments, step = et.Activation.from_text(text), np.array([1.3, 0.7, -0.4, 0.3, -0.6]), 1e-3
+    tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in arguments]
+    gradients = torch.autograd.grad(dual_kernel(f, *tensors).value, tensors)
+    steps = step * np.array([-2.0, -1.0, 1.0, 2.0])[:, None, None] * np.eye(5)
+    values = dual_kernel(f, *np.moveaxis(arguments + steps, -1, 0)).value
+    want = np.array([1.0, -8.0, 8.0, -1.0]) @ values / (12 * step)
+    np.testing.assert_allclose([float(gradient) for gradient in gradients], want, rtol=1e-8)
+
+
+def test_gradient_of_a_step_by_the_covariance() -> None:
+    """E sign(U) sign(V) = 2/π asin ρ."""
+    covariance = torch.tensor([0.5, -0.9], dtype=torch.float64, requires_grad=True)
+    value = dual_kernel(et.Activation.from_text("sign(x)"), 1.0, 1.0, covariance).value
+    (gradient,) = torch.autograd.grad(value.sum(), covariance)
+    want = 2 / np.pi / np.sqrt(1 - np.array([0.5, -0.9]) ** 2)
+    np.testing.assert_allclose(gradient.numpy(), want, rtol=1e-12)
+
+
 @pytest.mark.parametrize("std", [10.0, 20.0, 40.0])
 def test_gradients_of_steep_opposite_pairs(std: float) -> None:
     """exp(V) overflows where V given U is large, and has probability 0 there: Price's theorem, and no nan."""
