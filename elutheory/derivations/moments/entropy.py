@@ -243,7 +243,7 @@ def entropy_of_output() -> Derivation:
         closed(
             "elu",
             (sympy.log(alpha) + mu) * below - sigma * phi(mu / sigma),
-            "ELU: as μ → −∞ the loss grows without bound, like ln α + μ.",
+            "ELU: as μ → −∞ the entropy falls without bound, like ln α + μ.",
         ),
         closed(
             "leaky_relu",
