@@ -5,6 +5,7 @@ The certified values are data (pair_records.json); the exhaustive tests compute 
 
 import math
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -50,6 +51,7 @@ CERTIFIED = (
     "conditional slope",
     "small angles",
     "worst",
+    "twelve decades",
 )
 
 
@@ -78,9 +80,10 @@ def test_records_are_what_the_oracle_says(point_set: str) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("quantity", FUNCTIONS)
 @pytest.mark.parametrize("case", CASES, ids=identify)
-def test_certified_on_other_random_pairs(case: Case, quantity: str) -> None:
+@pytest.mark.parametrize("draw", [random_pairs, wide_pairs])
+def test_certified_on_other_random_pairs(case: Case, quantity: str, draw: Callable[[int, int], list[Pair]]) -> None:
     f, activation = oracle.pieces(case[0], **case[1]), et.activation(case[0], **case[1])
-    pairs = random_pairs(1 + sum(map(ord, identify(case) + quantity)), 8)
+    pairs = draw(1 + sum(map(ord, identify(case) + quantity)), 8)
     for pair, got in zip(pairs, evaluate(activation, quantity, pairs), strict=True):
         want = float(pair_oracle.certified(f, quantity, pair).mid())
         error, bound = abs(float(got) - want), pair_records.tolerance(activation, quantity, [*pair.arguments], want)

@@ -170,9 +170,26 @@ def _partial_mean(piece: Piece, order: int, mean: arb | acb, std: arb) -> arb | 
         ends = [arb(0) if end is None else _density((arb(end) - mean) / std) for end in (piece.lower, piece.upper)]
         total += b * std * (ends[0] - ends[1])
     if piece.c != 0:
-        tilted = (k * mean + k * k * std * std / 2).exp() * _mass(piece, mean + k * std * std, std)
-        total += c * (k if order else 1) * tilted
+        total += c * (k if order else 1) * _tilted_mass(piece, mean, std)
     return total
+
+
+def _tilted_mass(piece: Piece, mean: arb | acb, std: arb) -> arb | acb:
+    """E[e^{kY}; lower < Y < upper] by M1, far above a half-line e^{k upper − z²/2} erfcx(w)/2.
+
+    There the tilted form is a huge number times a tiny one, of which no ball of some width knows anything.
+    """
+    k = arb(piece.k)
+    if piece.lower is None and piece.upper is not None:
+        end = arb(piece.upper)
+        w = (mean + k * std * std - end) / (std * arb(2).sqrt())
+        if (w.real if isinstance(w, acb) else w) > 8:
+            square = acb(w * w)
+            scaled = square.hypgeom_u(acb(0.5), acb(0.5)) / arb.pi().sqrt()
+            z = (mean - end) / std
+            result = (k * end - z * z / 2).exp() * scaled / 2
+            return result if isinstance(mean, acb) else result.real
+    return (k * mean + k * k * std * std / 2).exp() * _mass(piece, mean + k * std * std, std)
 
 
 def mean_at(f: tuple[Piece, ...], mean: arb, std: arb, order: int = 0) -> arb:
@@ -203,7 +220,7 @@ def _cells(
     points = [(arb(piece.upper) - at.mean_u) / at.std_u for piece in f[:-1]]
     if at.sine == 0:
         points += [(arb(piece.upper) - at.mean_v) / (at.std_v * at.cosine) for piece in f[:-1]]
-    points += [arb(0)]
+    points += [arb(0), *_turns(f, g, at)]
     inside = sorted((x for x in points if -cut < x < cut), key=lambda x: x.mid())
     for low, high in pairwise([-cut, *inside, cut]):
         if not low < high:
@@ -211,6 +228,19 @@ def _cells(
         middle = (low + high) / 2
         second = (_piece_at(g, at.mean_v + at.std_v * at.cosine * middle),) if at.sine == 0 else g
         yield low, high, _piece_at(f, at.mean_u + at.std_u * middle), second
+
+
+def _turns(f: tuple[Piece, ...], g: tuple[Piece, ...], at: Angles) -> Iterator[arb]:
+    """Where the integrand turns over a length that may be short: bisection finds these too, but takes its time."""
+    for pieces, mean, std in ((f, at.mean_u, at.std_u), (g, at.mean_v, at.std_v * at.cosine)):
+        for piece in pieces[:-1] if std != 0 else ():
+            kink = (arb(piece.upper) - mean) / std
+            if pieces is g and at.sine > 0:
+                width = at.sine / at.cosine
+                yield from (kink + step * width for step in (-12, 12))
+            if piece.c != 0:
+                length = 1 / (arb(piece.k) * std)
+                yield from (kink - step * length for step in (5, 60))
 
 
 def _piece_at(f: tuple[Piece, ...], x: arb) -> Piece:
