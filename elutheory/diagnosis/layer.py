@@ -79,7 +79,7 @@ class LayerSums:
 
     def add(self, scores: LayerScores) -> None:
         """A batch's incoming activations, and its gradient from one column of scores, those of the loss's labels."""
-        self._incoming.add(scores.incoming.transpose(1, 2).flatten(0, 1).flatten(1))
+        self._incoming.add(scores.points().flatten(1))
         self._alive |= (scores.deltas != 0).flatten(0, 2).any(0)
         # Sampled labels take the targets' place.
         gradient = replace(scores, kind="empirical").gradient() * scores.examples
@@ -95,7 +95,7 @@ class LayerSums:
                 self._fishers[group].add_scores(part)
             else:
                 self._fishers[group] = UnitFisher.from_scores(part)
-        points = scores.incoming.transpose(1, 2).flatten(0, 1)
+        points = scores.points()
         few = math.ceil(share * STRENGTH_POINTS)
         if len(points) > few:
             points = points[torch.randperm(len(points), generator=self._generator)[:few].to(points.device)]

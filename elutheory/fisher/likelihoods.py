@@ -23,6 +23,16 @@ class Likelihood(ABC):
     def name(self) -> str:
         """The likelihood's name, with its parameters if it has any."""
 
+    @property
+    def labels_are_classes(self) -> bool:
+        """Whether a label is one of the classes, so that outputs have an axis of classes which targets lack."""
+        return True
+
+    @property
+    def takes_logits(self) -> bool:
+        """Whether outputs that are probabilities are a mistake."""
+        return False
+
     @abstractmethod
     def check_outputs(self, outputs: Tensor) -> None:
         """Raise InputError unless `outputs` are finite and of one of the two shapes."""
@@ -97,6 +107,11 @@ class Categorical(Likelihood):
         """The string "categorical"."""
         return "categorical"
 
+    @property
+    def takes_logits(self) -> bool:
+        """True: softmax(outputs) are the probabilities."""
+        return True
+
     def check_outputs(self, outputs: Tensor) -> None:
         """Raise InputError unless `outputs` are finite and of two classes or more."""
         _check_outputs(outputs, self.name, fewest=2)
@@ -150,6 +165,16 @@ class Bernoulli(Likelihood):
         """The string "bernoulli"."""
         return "bernoulli"
 
+    @property
+    def labels_are_classes(self) -> bool:
+        """False: every output has a label of its own."""
+        return False
+
+    @property
+    def takes_logits(self) -> bool:
+        """True: σ(outputs) are the probabilities."""
+        return True
+
     def check_outputs(self, outputs: Tensor) -> None:
         """Raise InputError unless `outputs` are finite and at least one per example."""
         _check_outputs(outputs, self.name, fewest=1)
@@ -201,6 +226,11 @@ class Gaussian(Likelihood):
     def name(self) -> str:
         """The string "gaussian with variance …"."""
         return f"gaussian with variance {self.variance:g}"
+
+    @property
+    def labels_are_classes(self) -> bool:
+        """False: every output has a label of its own."""
+        return False
 
     def check_outputs(self, outputs: Tensor) -> None:
         """Raise InputError unless `outputs` are finite and at least one per example."""

@@ -15,6 +15,7 @@ from elutheory.fisher.scores import Kind, LayerScores, WeightSharing
 from elutheory.fisher.solves import cholesky_solution, solve_on_range, solve_positive_definite
 from elutheory.fisher.training_scores import ScoreChoices, TrainingScores
 from elutheory.fisher.unit_fisher_matrix import RANK_THRESHOLD
+from elutheory.models.batch_layout import BatchLayout, Mask, Output
 from elutheory.models.layers import KINDS_OF_LAYER, WeightLayer, check_observable, refusal_of_layer
 from elutheory.numerics.arguments import check_damping, check_number, check_whole
 
@@ -46,7 +47,10 @@ class UnitNaturalGradient(torch.optim.Optimizer):
     - `centred`: no matrix, but the SGD step for incoming activations a − m with the bias re-expressed (B4):
       Δw = −lr (g − m g0), Δw0 = −lr g0 − m·Δw. m is the running mean under p (True or "p") or, for each unit, under
       q = delta² p (F2, "q"; by position where weights are shared). Then `damping` is not used;
-    - `max_bytes`: a layer whose matrices need more memory than this is left uncovered.
+    - `max_bytes`: a layer whose matrices need more memory than this is left uncovered;
+    - `mask`, `batch_axis`, `class_axis`, `output`: which positions count (by default those of a keyword argument
+      `attention_mask`), and where examples, classes and outputs are, as in `unit_fisher`. A key or a callable is given
+      the model's keyword arguments, or its first argument where there are none.
 
     `uncovered`: parameter name → why it takes plain SGD. Layers that share weights, are frozen, or use them without
     being called are found out at the first step. A frozen bias is left out of F, which then is that of the weights.
@@ -79,8 +83,15 @@ class UnitNaturalGradient(torch.optim.Optimizer):
         sgd_lr_ratio: float | int = 1.0,
         max_bytes: int = 2**30,
         seed: int = 0,
+        mask: Mask = None,
+        batch_axis: int = 0,
+        class_axis: int | None = None,
+        output: Output = None,
     ) -> None:
         chosen = as_likelihood(likelihood)
+        layout = BatchLayout(batch_axis, class_axis, output, mask)
+        if isinstance(mask, Tensor):
+            raise InputError("mask is a tensor; of an optimizer, name a key of the model's inputs, or give a callable.")
         check_number("lr", lr)
         check_number("decay", decay, below=1.0)
         check_number("momentum", momentum, below=1.0)
@@ -123,7 +134,12 @@ class UnitNaturalGradient(torch.optim.Optimizer):
         super().__init__(parameters, defaults)
         self._complete = True
         choices = ScoreChoices(
-            cast(Kind, kind), chosen, samples, cast(WeightSharing, weight_sharing), deltas=self.centred != "p"
+            cast(Kind, kind),
+            chosen,
+            samples,
+            cast(WeightSharing, weight_sharing),
+            deltas=self.centred != "p",
+            layout=layout,
         )
         self._gatherer = TrainingScores(model, self._layers, choices, self._generator)
 
@@ -283,7 +299,8 @@ class UnitNaturalGradient(torch.optim.Optimizer):
             groups, fan_in = scores.incoming.shape[1::2]
             add_scores_to(state["fisher"], scores, scores.incoming.new_zeros(groups, fan_in), share)
         elif self.centred == "p":
-            state["mean"] += share / scores.incoming.shape[2] * scores.incoming.sum((0, 2))
+            points = scores.points()
+            state["mean"] += share * scores.examples / len(points) * points.sum(0)
         else:
             weights = scores.squared_deltas().unflatten(-1, (-1, scores.units_per_group))
             state["mean"] += share * torch.einsum("npgu,ngpi->gui", weights, scores.incoming).flatten(0, 1)

@@ -5,13 +5,27 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Likelihood, as_likelihood
+from elutheory.models.batch_layout import (
+    IGNORED,
+    BatchLayout,
+    Mask,
+    Output,
+    axis_of_classes,
+    axis_of_examples,
+    canonical,
+    canonical_targets,
+    kept_rows,
+    labels_in,
+    mask_of_positions,
+    selected_rows,
+)
 from elutheory.models.captures import Capture, capturing
-from elutheory.models.data import check_inputs, rows_of, run_on
+from elutheory.models.data import check_inputs, number_of_examples, rows_of, run_on
 from elutheory.models.layers import (
     WeightLayer,
     check_model,
@@ -20,6 +34,7 @@ from elutheory.models.layers import (
     own_parameters,
     refusal_of_layer,
 )
+from elutheory.models.unit_axes import following
 from elutheory.numerics.arguments import check_whole
 
 Kind = Literal["exact", "monte_carlo", "empirical"]
@@ -41,7 +56,8 @@ class LayerScores:
       information, pulled back to the layer's net input: v_cᵀ d outputs / d net. `kind` "exact": E_y[score scoreᵀ] =
       Σ_c v_c v_cᵀ over the model's own labels; "monte_carlo": k sampled scores, each over √k; "empirical": one column,
       the score at the targets, which does not make a Fisher matrix;
-    - `has_bias`: whether the layer has biases. Unit u belongs to group u // (units / groups).
+    - `has_bias`: whether the layer has biases. Unit u belongs to group u // (units / groups);
+    - `mask`: which positions are data, not padding, and count in means over positions; None: all.
     """
 
     incoming: Float[Tensor, "examples groups positions fan_in"]
@@ -50,6 +66,7 @@ class LayerScores:
     kind: Kind = "exact"
     likelihood: Likelihood | str = "categorical"
     weight_sharing: WeightSharing = "exact"
+    mask: Bool[Tensor, "examples positions"] | None = None
 
     @property
     def examples(self) -> int:
@@ -60,6 +77,11 @@ class LayerScores:
     def units_per_group(self) -> int:
         """Units u with the same incoming activations: units / groups."""
         return self.deltas.shape[-1] // self.incoming.shape[1]
+
+    def points(self) -> Float[Tensor, "points groups fan_in"]:
+        """The incoming activations at the positions that count."""
+        by_position = self.incoming.transpose(1, 2)
+        return by_position.flatten(0, 1) if self.mask is None else by_position[self.mask]
 
     def squared_deltas(self) -> Float[Tensor, "examples positions units"]:
         """Σ_c delta_c²; for kind "exact" E_y[delta²] over the model's own labels, analytically (F1)."""
@@ -112,6 +134,10 @@ def layer_scores(
     samples: int = 1,
     generator: torch.Generator | None = None,
     weight_sharing: str = "exact",
+    mask: Mask = None,
+    batch_axis: int = 0,
+    class_axis: int | None = None,
+    output: Output = None,
 ) -> LayerScores:
     """Scores of the `Linear` or `Conv1d/2d/3d` layer named `layer`, over one batch; see `model_scores`.
 
@@ -127,6 +153,10 @@ def layer_scores(
         samples=samples,
         generator=generator,
         weight_sharing=weight_sharing,
+        mask=mask,
+        batch_axis=batch_axis,
+        class_axis=class_axis,
+        output=output,
     )
     if layer in scores.refused:
         raise InputError(scores.refused[layer])
@@ -144,6 +174,10 @@ def model_scores(
     samples: int = 1,
     generator: torch.Generator | None = None,
     weight_sharing: str = "exact",
+    mask: Mask = None,
+    batch_axis: int = 0,
+    class_axis: int | None = None,
+    output: Output = None,
 ) -> ModelScores:
     """Scores of several layers (default: every `Linear` and `Conv1d/2d/3d`), over one batch and one forward pass.
 
@@ -151,18 +185,30 @@ def model_scores(
       (examples, classes) or (examples, positions, classes), or an object with such `logits`;
     - `kind`: see `LayerScores`; `targets` for "empirical" (otherwise not looked at), `samples` and `generator` for
       "monte_carlo";
-    - `likelihood`: "categorical", "bernoulli", or a likelihood object such as `Gaussian(variance)`.
+    - `likelihood`: "categorical", "bernoulli", or a likelihood object such as `Gaussian(variance)`;
+    - `batch_axis`: the axis of the inputs that counts the examples; 1 for sequence-first models. Where it is in outputs
+      and activations is seen by running single examples;
+    - `class_axis`: the axis of the outputs that counts the classes, (examples, positions, classes) or torch's
+      (examples, classes, positions); None: that of the layer which made them, or the one that the targets lack;
+    - `output`: which of several things returned are the outputs: an index, a key, an attribute or a callable;
+    - `mask`: which positions count: a key of the batch, a tensor (examples, positions), a callable of the inputs; None:
+      the batch's `attention_mask`, if it has one; False: all. Positions that do not count have no labels and no place
+      in means; examples without any are left out, and so are targets of −100;
+    - a batch's own `labels` are its targets where none are given.
 
     One backward pass per column. Everything keeps the model's dtype and device; no parameter's `.grad` is touched,
     `requires_grad` is as before, frozen parameters included. Every example must be computed by itself: the model may
-    draw no random numbers, and the first example is run alone and must get the outputs it gets within the batch.
+    draw no random numbers, and the first, the last and a random example are run alone and must get the outputs they get
+    within the batch.
     Layers refused (`ModelScores.refused`): never executed, weights used without calling the module or tied to another
     module's, parametrised, a forward pass of their own, examples not on the first axis, dtypes other than float32 and
     float64, no influence on the outputs. Raises InputError for everything else that is wrong with the model, the
     inputs, the outputs or the targets, and if no layer is left to run the model for.
     """
     chosen = as_likelihood(likelihood)
-    _check_choices(kind, weight_sharing, targets, samples)
+    _check_choices(kind, weight_sharing, samples)
+    if kind == "empirical" and targets is None and labels_in(inputs) is None:
+        raise InputError("kind 'empirical' takes the scores at the data's labels; give targets.")
     names = layer_names(model) if layers is None else list(dict.fromkeys(layers))
     modules = {name: find_layer(model, name) for name in names}
     check_model(model)
@@ -170,24 +216,50 @@ def model_scores(
     open_to_capture = {name: cast(WeightLayer, module) for name, module in modules.items() if name not in refused}
     if not open_to_capture:
         raise InputError(next(iter(refused.values()), "the model has no Linear or convolution layers."))
-    examples = _check_inputs(inputs, open_to_capture)
+    layout = BatchLayout(batch_axis, class_axis, output, mask)
+    _check_inputs(inputs, open_to_capture, batch_axis)
+    own_labels = labels_in(inputs) if targets is None else None
+    inputs, targets, layout = _counted(inputs, targets if own_labels is None else own_labels, layout)
+    examples = number_of_examples(inputs, batch_axis)
 
     with torch.inference_mode(False), torch.enable_grad(), capturing(model, open_to_capture) as recorder:
         inputs = _outside_inference_mode(inputs)
         state = _random_state(inputs)
-        outputs, captures = recorder.record(lambda: _outputs(model, inputs))
+        returned, captures = recorder.record(lambda: run_on(model, inputs))
+        found = layout.selected(returned)
         if not torch.equal(state, _random_state(inputs)):
             raise InputError(f"{_COUPLED}; the model draws random numbers in its forward pass, so call model.eval().")
+        followed: int | None = None
+        example_axis, of_one = 0, captures
+        for number, index in enumerate(_run_alone(examples)):
+            with following(model) as axes:
+                alone, of_one = recorder.record(lambda index=index: _alone(model, inputs, index, layout))
+                source = axes.source(alone)
+            if number == 0:
+                example_axis = _axis_of_outputs(found.shape, alone.shape, examples)
+                refused |= _refused_calls(of_one, captures, examples)
+                refused |= _refused_flow(of_one, alone)
+                followed = None if source is None else source.axis
+            _check_independent_examples(found, alone, index, example_axis, batch_axis)
+        if own_labels is not None and targets is not None:
+            targets = _placed_labels(returned, found, targets, example_axis)
+        place = _class_axis(found, targets, followed, layout, example_axis, chosen)
+        outputs = canonical(found if found.ndim > 1 else found[:, None], example_axis, place)
+        refuse_probabilities(chosen, found, outputs)
         chosen.check_outputs(outputs)
-        if len(outputs) != examples:
-            raise InputError(f"the model returned {len(outputs)} rows of outputs for {examples} examples.")
-        alone, captures_alone = recorder.record(lambda: _outputs_alone(model, inputs))
-        _check_independent_examples(outputs, alone)
-        refused |= _refused_calls(captures_alone, 1) | _refused_calls(captures, examples)
-        refused |= _refused_flow(captures_alone, alone)
+        counting, targets = _labelled(chosen, layout, inputs, targets, found, outputs, example_axis, place)
+        captures = {
+            name: replace(capture, batch_axes=_batch_axes(capture, of_one[name], examples))
+            for name, capture in captures.items()
+            if name not in refused
+        }
+        masks, further = masks_of_layers(captures, layout.masks(inputs))
+        refused |= further
         captures = {name: capture for name, capture in captures.items() if name not in refused}
-        columns = _columns(chosen, outputs.detach(), kind, targets, samples, generator)
-        deltas = _deltas(captures, outputs, columns)
+        count, columns = _columns(chosen, outputs.detach(), kind, targets, samples, generator)
+        if counting is not None:
+            columns = (column * counting for column in columns)
+        deltas = _deltas(captures, outputs, (count, columns))
     scores = {
         name: LayerScores(
             capture.activations(),
@@ -196,24 +268,23 @@ def model_scores(
             cast(Kind, kind),
             chosen,
             cast(WeightSharing, weight_sharing),
+            masks[name],
         )
         for name, capture in captures.items()
     }
     return ModelScores(scores, {name: refused[name] for name in names if name in refused}, outputs.detach())
 
 
-def _check_choices(kind: str, weight_sharing: str, targets: Tensor | None, samples: int) -> None:
+def _check_choices(kind: str, weight_sharing: str, samples: int) -> None:
     if kind not in get_args(Kind):
         raise InputError(f"kind {kind!r} is not available; 'exact', 'monte_carlo' and 'empirical' are.")
     if weight_sharing not in get_args(WeightSharing):
         raise InputError(f"weight_sharing {weight_sharing!r} is not available; 'exact' and 'positionwise' are.")
-    if kind == "empirical" and targets is None:
-        raise InputError("kind 'empirical' takes the scores at the data's labels; give targets.")
     check_whole("samples", samples)
 
 
-def _check_inputs(inputs: Tensor | Mapping[str, Any], layers: Mapping[str, nn.Module]) -> int:
-    """The number of examples. Raises InputError for inputs that a layer of such weights cannot be studied on."""
+def _check_inputs(inputs: Tensor | Mapping[str, Any], layers: Mapping[str, nn.Module], axis: int) -> int:
+    """The number of examples, along `axis`. Raises InputError for inputs that such layers cannot be studied on."""
     check_inputs(inputs)
     if isinstance(inputs, Mapping):
         tensors = {f"inputs[{key!r}]": value for key, value in inputs.items() if isinstance(value, Tensor)}
@@ -228,7 +299,9 @@ def _check_inputs(inputs: Tensor | Mapping[str, Any], layers: Mapping[str, nn.Mo
         if tensor.is_floating_point() and dtypes and tensor.dtype not in dtypes:
             weights = " and ".join(sorted(map(str, dtypes)))
             raise InputError(f"{name} are {tensor.dtype} but the layers' weights {weights}; convert one of them.")
-    lengths = {len(tensor) for tensor in tensors.values()}
+        if tensor.ndim <= axis:
+            raise InputError(f"{name} have shape {tuple(tensor.shape)}, without the axis of batch_axis={axis}.")
+    lengths = {tensor.shape[axis] for tensor in tensors.values()}
     if len(lengths) != 1:
         raise InputError(
             f"inputs have {sorted(lengths)} examples; tensors with the same number of examples are needed."
@@ -254,53 +327,201 @@ def _random_state(inputs: Tensor | Mapping[str, Any]) -> Tensor:
     return torch.get_device_module(device).get_rng_state(device)
 
 
-def _outputs(model: nn.Module, inputs: Tensor | Mapping[str, Any]) -> Tensor:
-    return outputs_of(run_on(model, inputs))
+def _counted(inputs: Any, targets: Any, layout: BatchLayout) -> tuple[Any, Any, BatchLayout]:
+    """Without the examples of which no position counts. Raises InputError if none is left."""
+    keep = kept_rows(inputs, targets, layout.masks(inputs), layout.batch_axis)
+    if keep is None:
+        return inputs, targets, layout
+    if not keep.any():
+        raise InputError("no example of a batch has a position that counts and a target; leave such batches out.")
+    if len(keep) != number_of_examples(inputs, layout.batch_axis):
+        raise InputError(f"mask or targets are of {len(keep)} examples, which the inputs are not.")
+    axis = layout.batch_axis
+    if isinstance(layout.mask, Tensor):
+        layout = replace(layout, mask=selected_rows(layout.mask, keep, axis))
+    return selected_rows(inputs, keep, axis), selected_rows(targets, keep, axis), layout
 
 
-def outputs_of(returned: Any) -> Tensor:
-    """The tensor of outputs in what a model returned: that itself, or its `logits`. Raises InputError for all else."""
-    outputs = returned if isinstance(returned, Tensor) else getattr(returned, "logits", None)
-    if not isinstance(outputs, Tensor):
-        kind = type(returned).__name__
-        raise InputError(f"the model returned a {kind}; a tensor of outputs, or an object with such logits, is needed.")
-    return outputs
+def _run_alone(examples: int) -> list[int]:
+    """The first, the last and one in between, drawn at random for this number of examples."""
+    between = int(torch.randint(examples, (), generator=torch.Generator().manual_seed(examples)))
+    return list(dict.fromkeys([0, examples - 1, between]))
 
 
-def _outputs_alone(model: nn.Module, inputs: Tensor | Mapping[str, Any]) -> Tensor:
-    """The first example's outputs without the rest of the batch."""
+def _alone(model: nn.Module, inputs: Tensor | Mapping[str, Any], index: int, layout: BatchLayout) -> Tensor:
+    """One example's outputs without the rest of the batch."""
     try:
-        return _outputs(model, rows_of(inputs, slice(1)))
+        return layout.selected(run_on(model, rows_of(inputs, slice(index, index + 1), layout.batch_axis)))
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{_COUPLED}; run on the first one alone the model fails: {error}") from error
+        raise InputError(f"{_COUPLED}; run on one of them alone the model fails: {error}") from error
 
 
 _COUPLED = "every example must be computed by itself, not randomly and not depending on its batch"
 
 
-def _check_independent_examples(outputs: Tensor, alone: Tensor) -> None:
-    """Raise InputError unless the first example alone gets the outputs it gets within the batch, up to rounding."""
-    if alone.shape[1:] != outputs.shape[1:] or len(alone) != 1:
+def _axis_of_outputs(batch: torch.Size, alone: torch.Size, examples: int) -> int:
+    axis = axis_of_examples(batch, alone, examples)
+    if axis is None:
         raise InputError(
-            f"{_COUPLED}; the model's outputs have shape {tuple(outputs.shape)} for the batch and "
-            f"{tuple(alone.shape)} for its first example alone."
+            f"{_COUPLED}; the model's outputs have shape {tuple(batch)} for the batch and {tuple(alone)} for its first "
+            f"example alone, but one axis of {examples} and of 1 is needed."
         )
-    difference, scale = torch.stack([(outputs[0] - alone[0]).abs().max(), outputs[0].abs().max()]).tolist()
+    return axis
+
+
+def _check_independent_examples(outputs: Tensor, alone: Tensor, index: int, axis: int, batch_axis: int) -> None:
+    """Raise InputError unless an example alone gets the outputs it gets within the batch, up to rounding."""
+    within, alone = outputs.select(axis, index), alone.select(axis, 0)
+    if within.shape != alone.shape:
+        raise InputError(
+            f"{_COUPLED}; outputs of one example have shape {tuple(alone.shape)} or {tuple(within.shape)}."
+        )
+    difference, scale = torch.stack([(within - alone).abs().max(), within.abs().max()]).tolist()
     if not difference <= torch.finfo(outputs.dtype).eps ** 0.5 * scale:
         raise InputError(
-            f"{_COUPLED}; the first example's outputs, of size {scale:.3g}, change by {difference:.3g} when it is run "
-            "alone (dropout, batch statistics, attention across the batch, or a batch axis that is not the first)."
+            f"{_COUPLED}; the outputs of example {index}, of size {scale:.3g}, change by {difference:.3g} when it is "
+            "run alone (dropout, batch statistics, attention across the batch, or examples along another axis than "
+            f"{batch_axis}: give batch_axis=)."
         )
+
+
+def _batch_axes(capture: Capture, alone: Capture, examples: int) -> tuple[int, ...]:
+    """The axis of the examples in every call; `_refused_calls` has seen that there is one."""
+    pairs = zip(capture.incoming, alone.incoming, strict=True)
+    return tuple(axis_of_examples(many.shape, one.shape, examples) or 0 for many, one in pairs)
+
+
+def _placed_labels(returned: Any, outputs: Tensor, labels: Tensor, example_axis: int) -> Tensor:
+    """Labels where the model's own loss has them: at their positions, or, as causal language models, one before.
+
+    Raises InputError where the model has a loss of its own that is neither.
+    """
+    loss = returned.get("loss") if isinstance(returned, Mapping) else getattr(returned, "loss", None)
+    if not isinstance(loss, Tensor) or loss.ndim or labels.ndim + 1 != outputs.ndim or labels.is_floating_point():
+        return labels
+    shifted = labels
+    if labels.ndim == 2:
+        shifted = torch.full_like(labels, IGNORED)
+        shifted[:, :-1] = labels[:, 1:]
+    for placed in (labels, shifted):
+        if placed.shape == outputs.shape[:-1] and example_axis == 0:
+            own = nn.functional.cross_entropy(outputs.detach().flatten(0, -2).float(), placed.flatten())
+            if torch.isclose(own, loss.detach().float(), rtol=1e-3, atol=1e-6):
+                return placed
+    raise InputError(
+        f"the model's own loss on the batch's labels, {float(loss):.6g}, is not the mean cross-entropy of its outputs "
+        "at them, nor one position later; give targets apart, one for each output."
+    )
+
+
+def _class_axis(
+    found: Tensor, targets: Any, followed: int | None, layout: BatchLayout, example_axis: int, chosen: Likelihood
+) -> int:
+    if layout.class_axis is not None:
+        if not -found.ndim <= layout.class_axis < found.ndim or layout.class_axis % found.ndim == example_axis:
+            raise InputError(f"class_axis is {layout.class_axis}, no axis of classes of outputs {tuple(found.shape)}.")
+        return layout.class_axis
+    if found.ndim < 2 or not chosen.labels_are_classes:
+        return -1 if example_axis != found.ndim - 1 or found.ndim == 1 else 0
+    shape = targets.shape if isinstance(targets, Tensor) else None
+    return axis_of_classes(found.shape, shape, followed, example_axis)
+
+
+def refuse_probabilities(chosen: Likelihood, found: Tensor, outputs: Tensor) -> None:
+    """Raise InputError for a model whose last function makes probabilities, where the likelihood takes logits."""
+    if not chosen.takes_logits:
+        return
+    last = last_function(found)
+    if last is None and chosen.labels_are_classes:
+        sums = outputs.detach().sum(-1)
+        if (outputs >= 0).all() and (sums - 1).abs().max() <= 8 * outputs.shape[-1] * torch.finfo(outputs.dtype).eps:
+            last = "softmax"
+    if last is not None:
+        raise InputError(
+            f"the model's outputs are probabilities (its last function is a {last}), but the likelihood "
+            f"{chosen.name!r} takes logits; leave that function out of the model, or name the logits by output=."
+        )
+
+
+_UNCHANGED = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Permute", "Transpose", "TBackward", "Select")
+_UNCHANGED += ("Slice", "Clone", "ToCopy", "Alias", "Expand")
+
+
+def last_function(outputs: Tensor) -> str | None:
+    """ "softmax" or "sigmoid" if that made the outputs, whatever was reshaped after; None: neither."""
+    node = outputs.grad_fn
+    while node is not None and node.name().startswith(_UNCHANGED):
+        node = node.next_functions[0][0]
+    names = {"SoftmaxBackward": "softmax", "SigmoidBackward": "sigmoid", "HardsigmoidBackward": "sigmoid"}
+    return None if node is None else names.get(node.name().rstrip("0123456789"))
+
+
+def _labelled(
+    chosen: Likelihood,
+    layout: BatchLayout,
+    inputs: Any,
+    targets: Any,
+    found: Tensor,
+    outputs: Tensor,
+    example_axis: int,
+    place: int,
+) -> tuple[Tensor | None, Any]:
+    """What columns are multiplied with so that positions without a label are left out, or None; targets as outputs."""
+    masks = layout.masks(inputs)
+    positions = tuple(
+        length for axis, length in enumerate(found.shape) if axis not in (example_axis, place % found.ndim)
+    )
+    counting = mask_of_positions(masks, positions if found.ndim > 2 else ())
+    if isinstance(counting, str):
+        raise InputError(f"the model's output {counting}; give mask= (False: all of them count).")
+    if isinstance(targets, Tensor):
+        targets = canonical_targets(targets, found.shape, example_axis, place, chosen.labels_are_classes)
+        if chosen.labels_are_classes and not targets.is_floating_point() and targets.shape == outputs.shape[:-1]:
+            left_out = targets == IGNORED
+            if left_out.any():
+                counting = ~left_out if counting is None else counting.to(left_out.device) & ~left_out
+            if counting is not None:
+                targets = torch.where(counting.to(targets.device), targets, 0)
+    return (None if counting is None else counting.to(outputs.device, outputs.dtype)[..., None]), targets
+
+
+def masks_of_layers(
+    captures: Mapping[str, Capture], masks: Sequence[Tensor]
+) -> tuple[dict[str, Tensor | None], dict[str, str]]:
+    """For every layer which of its positions count, and the layers of which that is not known, with the reason."""
+    found: dict[str, Tensor | None] = {}
+    refused = {}
+    for name, capture in captures.items():
+        of_calls = [mask_of_positions(masks, capture.positions(call)) for call in range(len(capture.nets))]
+        unknown = next((why for why in of_calls if isinstance(why, str)), None)
+        if unknown is not None:
+            refused[name] = f"layer {name!r} {unknown}; give mask= (False: all of them count)."
+        elif all(mask is None for mask in of_calls):
+            found[name] = None
+        else:
+            parts = [
+                incoming.new_ones(
+                    (incoming.shape[capture.batch_axis(call)], torch.Size(capture.positions(call)).numel()),
+                    dtype=torch.bool,
+                )
+                if not isinstance(mask, Tensor)
+                else mask.to(incoming.device)
+                for call, (mask, incoming) in enumerate(zip(of_calls, capture.incoming, strict=True))
+            ]
+            found[name] = torch.cat(parts, dim=1)
+    return found, refused
 
 
 def refusal_of_calls(name: str, capture: Capture, examples: int) -> str | None:
-    """Why a layer's calls have no scores: examples not on the first axis, or not the weights' dtype; else None."""
+    """Why a layer's calls have no scores: examples not where they should be, or not the weights' dtype; else None."""
     linear = isinstance(capture.layer, nn.Linear)
     axes = 2 if linear else capture.layer.weight.ndim
-    for incoming, net in zip(capture.incoming, capture.nets, strict=True):
+    for call, (incoming, net) in enumerate(zip(capture.incoming, capture.nets, strict=True)):
         if incoming.is_nested or incoming.layout != torch.strided:
             return f"layer {name!r} receives a nested or sparse tensor; a dense one is needed."
-        if len(incoming) != examples or (incoming.ndim < axes if linear else incoming.ndim != axes):
+        axis = capture.batch_axis(call)
+        wrong = incoming.ndim < axes or axis > incoming.ndim - 2 if linear else incoming.ndim != axes or axis > 0
+        if wrong or incoming.shape[axis] != examples:
             return (
                 f"layer {name!r} receives activations of shape {tuple(incoming.shape)} for {examples} example"
                 f"{'s' * (examples > 1)}; the examples must be the first of {axes}{' or more' * linear} axes."
@@ -313,14 +534,23 @@ def refusal_of_calls(name: str, capture: Capture, examples: int) -> str | None:
     return None
 
 
-def _refused_calls(captures: Mapping[str, Capture], examples: int) -> dict[str, str]:
+def _refused_calls(alone: Mapping[str, Capture], batch: Mapping[str, Capture], examples: int) -> dict[str, str]:
     """Layers that were never executed, and those of `refusal_of_calls`."""
     refused = {}
-    for name, capture in captures.items():
+    for name, capture in batch.items():
+        one = alone[name]
         if not capture.nets:
             refused[name] = f"layer {name!r} is never executed in a forward pass; name a layer that is."
-        elif (why := refusal_of_calls(name, capture, examples)) is not None:
-            refused[name] = why
+        elif len(one.nets) != len(capture.nets):
+            refused[name] = (
+                f"layer {name!r} is called {len(capture.nets)} times, for one example {len(one.nets)} times."
+            )
+        elif any(tensor.is_nested for tensor in (*capture.incoming, *one.incoming)):
+            refused[name] = f"layer {name!r} receives a nested or sparse tensor; a dense one is needed."
+        else:
+            placed = replace(capture, batch_axes=_batch_axes(capture, one, examples))
+            if (why := refusal_of_calls(name, placed, examples)) is not None:
+                refused[name] = why
     return refused
 
 
@@ -380,7 +610,10 @@ def pull_back(
         pulled = iter(
             torch.autograd.grad(outputs, nets, column, retain_graph=keep, allow_unused=True, materialize_grads=True)
         )
-        yield {name: [capture.by_position(next(pulled)) for _ in capture.nets] for name, capture in captures.items()}
+        yield {
+            name: [capture.by_position(next(pulled), call) for call in range(len(capture.nets))]
+            for name, capture in captures.items()
+        }
 
 
 def _deltas(
@@ -392,7 +625,7 @@ def _deltas(
     count, cotangents = columns
     deltas: dict[str, Tensor] = {}
     for name, capture in captures.items():
-        shapes = [capture.by_position(net).shape for net in capture.nets]
+        shapes = [capture.by_position(net, call).shape for call, net in enumerate(capture.nets)]
         positions = sum(shape[1] for shape in shapes)
         deltas[name] = capture.nets[0].new_empty(count, len(outputs), positions, shapes[0][2])
     for column, pulled in enumerate(pull_back(captures, outputs, cotangents, count)):

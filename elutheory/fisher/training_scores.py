@@ -14,10 +14,26 @@ from torch.utils.hooks import RemovableHandle
 
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Likelihood
-from elutheory.fisher.scores import Kind, LayerScores, WeightSharing, outputs_of, pull_back, refusal_of_calls
+from elutheory.fisher.scores import (
+    Kind,
+    LayerScores,
+    WeightSharing,
+    masks_of_layers,
+    pull_back,
+    refusal_of_calls,
+    refuse_probabilities,
+)
+from elutheory.models.batch_layout import (
+    BatchLayout,
+    axis_of_classes,
+    canonical,
+    mask_of_positions,
+)
 from elutheory.models.captures import Capture, is_captured
+from elutheory.models.data import rows_of
 from elutheory.models.hooks import hooked, on_calls
 from elutheory.models.layers import BATCH_NORM, WeightLayer
+from elutheory.models.unit_axes import UnitAxes, layer_hooks
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,7 @@ class ScoreChoices:
     samples: int
     weight_sharing: WeightSharing
     deltas: bool = True
+    layout: BatchLayout = BatchLayout()
 
 
 @dataclass(eq=False)
@@ -37,6 +54,7 @@ class _Pass:
 
     examples: int
     captures: dict[str, Capture]
+    masks: dict[str, Tensor | None]
     deltas: dict[str, Float[Tensor, "columns examples positions units"]] = field(default_factory=dict)
     gradients: dict[str, dict[int, Tensor]] = field(default_factory=dict)
 
@@ -62,6 +80,9 @@ class TrainingScores:
         self._generator = generator
         self._checked: set[str] = set()
         self._calls: dict[str, list[tuple[Tensor, Tensor]]] | None = None
+        self._inputs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+        self._class_axis: dict[int, int] = {}  # by the number of the outputs' axes
+        self._axes = UnitAxes()
         self._passes: list[_Pass] = []
         placed = ExitStack()
         placed.enter_context(hooked(_hooks(weakref.ref(self), model, layers)))
@@ -86,7 +107,9 @@ class TrainingScores:
             else:
                 units = capture.layer.weight.shape[0]
                 deltas = one.deltas.get(name, incoming.new_empty(0, *incoming.shape[::2], units))
-            yield LayerScores(incoming, deltas, True, choices.kind, choices.likelihood, choices.weight_sharing)
+            yield LayerScores(
+                incoming, deltas, True, choices.kind, choices.likelihood, choices.weight_sharing, one.masks[name]
+            )
 
     def clear(self) -> None:
         """Forgets what was gathered."""
@@ -97,12 +120,19 @@ class TrainingScores:
             return self._passes
         return [one for one in self._passes if any(one.gradients.values())]
 
+    def axis_hooks(self, model: nn.Module) -> Iterator[RemovableHandle]:
+        """Hooks that follow the axis of the classes to the outputs, as long as it is not known."""
+        yield from self._axes.hooks(model)
+        yield from layer_hooks(self._axes, dict(model.named_modules()))
+
     # ------------------------------------------------------------------------------------------- called by the hooks
 
-    def start(self, model: nn.Module) -> None:
+    def start(self, model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Before a forward pass: from here on calls are noted, if the pass counts."""
         counts = self.due and model.training and torch.is_grad_enabled() and not is_captured(model)
         self._calls = {} if counts else None
+        self._inputs = (arguments, keywords) if counts else ((), {})
+        self._axes.enabled = counts and not self._class_axis
 
     def note(self, name: str, incoming: Tensor, net: Tensor) -> Tensor | None:
         """One call of a layer: its net input if the call is noted, else None."""
@@ -116,32 +146,70 @@ class TrainingScores:
         calls, self._calls = self._calls, None  # closed first: a checkpointed model calls its layers again from here
         if not calls:
             return
-        outputs = outputs_of(returned)
-        self._choices.likelihood.check_outputs(outputs.detach())
+        layout, likelihood = self._choices.layout, self._choices.likelihood
+        found = layout.selected(returned)
+        inputs, self._inputs = self._inputs, ((), {})
+        example_axis = layout.batch_axis if found.ndim > layout.batch_axis + 1 else 0
+        if found.ndim not in self._class_axis:
+            place = layout.class_axis
+            if place is None and (found.ndim < 2 or not likelihood.labels_are_classes):
+                place = -1
+            elif place is None:
+                source = self._axes.source(found)
+                place = axis_of_classes(found.shape, None, None if source is None else source.axis, example_axis)
+            if found.ndim > 2:
+                _check_examples(model, *inputs, found, layout, example_axis)
+            refuse_probabilities(likelihood, found, canonical(found, example_axis, place) if found.ndim > 1 else found)
+            self._class_axis[found.ndim] = place
+        place = self._class_axis[found.ndim]
+        outputs = canonical(found if found.ndim > 1 else found[:, None], example_axis, place)
+        likelihood.check_outputs(outputs.detach())
         if self._choices.deltas and self._choices.kind == "exact":
             _refuse_batch_statistics(model)
-        captures = {}
+        given = inputs[1] or (inputs[0][0] if inputs[0] else None)
+        masks = layout.masks(given)
+        positions = [n for axis, n in enumerate(found.shape) if axis not in (example_axis, place % found.ndim)]
+        counting = mask_of_positions(masks, tuple(positions) if found.ndim > 2 else ())
+        if isinstance(counting, str):
+            raise InputError(f"the model's output {counting}; give mask= (False: all of them count).")
+        captures, of_layers = {}, {}
         for name, noted in calls.items():
             capture = Capture.of_calls(self._layers[name], noted)
+            axes = tuple(_batch_axis(incoming, layout.batch_axis, len(outputs)) for incoming in capture.incoming)
+            capture = replace(capture, batch_axes=axes)
             why = _refusal_without_gradients(name, capture) or refusal_of_calls(name, capture, len(outputs))
             if why is None and name not in self._checked:
                 why = _refusal_of_gradient(name, capture, outputs)
                 self._checked.add(name)
             if why is None:
+                known, refused = masks_of_layers({name: capture}, masks)
+                of_layers |= known
+                why = refused.get(name)
+            if why is None:
                 captures[name] = capture
             else:
                 self.refused[name] = why
-        self._gather(captures, outputs)
+        self._gather(captures, of_layers, outputs, counting)
 
-    def _gather(self, captures: dict[str, Capture], outputs: Tensor) -> None:
+    def _gather(
+        self,
+        captures: dict[str, Capture],
+        masks: dict[str, Tensor | None],
+        outputs: Tensor,
+        counting: Tensor | None,
+    ) -> None:
         kept = {name: replace(capture, nets=()) for name, capture in captures.items()}  # the graph is not kept
-        one = _Pass(len(outputs), kept)
+        one = _Pass(len(outputs), kept, masks)
         if self._choices.deltas and captures:
             if self._choices.kind == "empirical":
                 _listen(captures, one)
             else:
                 unsummed = self._choices.weight_sharing == "positionwise"
-                one.deltas = _deltas(captures, outputs, self._columns(outputs.detach()), unsummed)
+                columns = self._columns(outputs.detach())
+                if counting is not None:
+                    weights = counting.to(outputs.device, outputs.dtype)[..., None]
+                    columns = (column * weights for column in columns)
+                one.deltas = _deltas(captures, outputs, columns, unsummed)
         self._passes.append(one)
 
     def _columns(self, outputs: Tensor) -> Iterator[Tensor]:
@@ -156,9 +224,9 @@ def _hooks(
 ) -> Iterator[RemovableHandle]:
     """The hooks know the gatherer weakly, so that it goes when its optimizer does."""
 
-    def before(module: nn.Module, _arguments: tuple[Any, ...]) -> None:
+    def before(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         if (gatherer := own()) is not None:
-            gatherer.start(module)
+            gatherer.start(module, arguments, keywords)
 
     def after(module: nn.Module, _arguments: tuple[Any, ...], returned: Any) -> None:
         if (gatherer := own()) is not None:
@@ -170,8 +238,48 @@ def _hooks(
 
     for name, layer in layers.items():
         yield on_calls(layer, partial(note, name))
-    yield model.register_forward_pre_hook(before)
+    yield model.register_forward_pre_hook(before, with_kwargs=True)
+    if (gatherer := own()) is not None:
+        yield from gatherer.axis_hooks(model)
     yield model.register_forward_hook(after)
+
+
+def _batch_axis(incoming: Tensor, axis: int, examples: int) -> int:
+    """The layout's axis where it counts the examples and is not that of the units; else the first."""
+    return axis if incoming.ndim > axis + 1 and incoming.shape[axis] == examples else 0
+
+
+@torch.no_grad()
+def _check_examples(
+    model: nn.Module,
+    arguments: tuple[Any, ...],
+    keywords: dict[str, Any],
+    outputs: Tensor,
+    layout: BatchLayout,
+    axis: int,
+) -> None:
+    """Raise InputError unless the last example gets the outputs alone that it gets within the batch, in eval mode."""
+    examples = outputs.shape[axis]
+    if examples < 2:
+        return
+    last = slice(examples - 1, examples)
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        with torch.random.fork_rng():
+            whole = layout.selected(model(*arguments, **keywords))
+            rows = [rows_of(argument, last, layout.batch_axis) for argument in arguments]
+            alone = layout.selected(model(*rows, **rows_of(keywords, last, layout.batch_axis)))
+    finally:
+        for module, training in modes:
+            module.training = training
+    within, alone = whole.select(axis, examples - 1), alone.select(axis, 0)
+    close = within.shape == alone.shape
+    if not close or (within - alone).abs().max() > torch.finfo(whole.dtype).eps ** 0.5 * within.abs().max():
+        raise InputError(
+            f"the outputs of the last of {examples} examples change when it is run alone; examples along another axis "
+            f"than {layout.batch_axis} need batch_axis=."
+        )
 
 
 def _refuse_batch_statistics(model: nn.Module) -> None:
@@ -201,7 +309,7 @@ def _refusal_of_gradient(name: str, capture: Capture, outputs: Tensor) -> str | 
         allow_unused=True,
         materialize_grads=True,
     )
-    deltas = torch.cat([capture.by_position(gradient) for gradient in pulled], dim=1)[None]
+    deltas = torch.cat([capture.by_position(gradient, call) for call, gradient in enumerate(pulled)], dim=1)[None]
     scores = LayerScores(capture.activations(), deltas, kind="empirical")
     summed = -len(outputs) * scores.gradient()[:, 1:].reshape(weight.shape)
     tolerance = torch.finfo(weight.dtype).eps ** 0.5 * deltas.abs().sum() * scores.incoming.abs().max()
@@ -252,8 +360,8 @@ def _deltas_of_gradients(
     parts = []
     for call, incoming in enumerate(capture.incoming):
         if call in gradients:
-            parts.append(capture.by_position(gradients[call]))
+            parts.append(capture.by_position(gradients[call], call))
         else:
-            one = replace(capture, incoming=(incoming,)).activations()
+            one = replace(capture, incoming=(incoming,), batch_axes=(capture.batch_axis(call),)).activations()
             parts.append(one.new_zeros(len(one), one.shape[2], capture.layer.weight.shape[0]))
     return -examples * torch.cat(parts, dim=1)[None]

@@ -13,6 +13,7 @@ from elutheory.fisher.likelihoods import Likelihood
 from elutheory.fisher.outer_products import chunks_of_units, mirror
 from elutheory.fisher.scores import Kind, LayerScores, WeightSharing, layer_scores
 from elutheory.fisher.solves import solve_damped_gram, solve_on_range, solve_positive_definite
+from elutheory.models.batch_layout import Mask, Output, with_mask, without_mask
 from elutheory.models.data import BATCH_SIZE, batches_of
 from elutheory.numerics.arguments import check_damping
 
@@ -63,8 +64,11 @@ class UnitFisher:
     keeps its digits far from the origin.
     """
 
-    def __init__(self, scores: LayerScores, scores_of: Callable[[Any, Any], LayerScores] | None = None) -> None:
-        """From a first batch; `scores_of` (inputs, targets) makes the scores of the batches given to `update`."""
+    def __init__(
+        self, scores: LayerScores, scores_of: Callable[[Any, Any], LayerScores] | None = None, batch_axis: int = 0
+    ) -> None:
+        """From a first batch; `scores_of` (inputs, targets) makes the scores of the batches given to `update`, whose
+        `batch_axis` counts the examples."""
         self.kind: Kind = scores.kind
         self.likelihood: Likelihood | str = scores.likelihood
         self.weight_sharing: WeightSharing = scores.weight_sharing
@@ -73,6 +77,7 @@ class UnitFisher:
         self.examples: int = 0
         self.damping: Float[Tensor, " units"] | None = None
         self._scores_of = scores_of
+        self._batch_axis = batch_axis
         self._reference = _reference(scores)
         self._offsets = torch.zeros_like(self._reference)  # sum of a − reference
         self._points = 0  # examples × positions
@@ -99,7 +104,7 @@ class UnitFisher:
         """
         if self._scores_of is None:
             raise InputError("this Fisher matrix was made from scores, without a model; use add_scores or merge.")
-        for batch, batch_targets in batches_of(inputs, targets):
+        for batch, batch_targets in batches_of(inputs, targets, axis=self._batch_axis):
             self.add_scores(self._scores_of(batch, batch_targets))
         return self
 
@@ -117,8 +122,9 @@ class UnitFisher:
             self._factors = self._factors.extended(new) if self._factors else new
         else:
             add_scores_to(self._as_matrix(), scores, self._reference, self._scale)
-        self._offsets = self._offsets + (scores.incoming - self._reference[:, None]).sum((0, 2))
-        self._points += scores.incoming.shape[0] * scores.incoming.shape[2]
+        points = scores.points()
+        self._offsets = self._offsets + (points - self._reference).sum(0)
+        self._points += len(points)
         self.examples += scores.examples
         return self
 
@@ -576,6 +582,10 @@ def unit_fisher(
     generator: torch.Generator | None = None,
     weight_sharing: WeightSharing = "exact",
     batch_size: int = BATCH_SIZE,
+    mask: Mask = None,
+    batch_axis: int = 0,
+    class_axis: int | None = None,
+    output: Output = None,
 ) -> UnitFisher:
     """Unit Fisher matrices of the `Linear` or `Conv1d/2d/3d` layer named `layer` (F1, arXiv 1511.07289).
 
@@ -587,10 +597,14 @@ def unit_fisher(
     - `likelihood`: "categorical", "bernoulli" or a likelihood object such as `Gaussian(variance)`;
     - `weight_sharing`: "exact" (an example's score is the sum over its positions) or "positionwise".
 
+    - `mask`, `batch_axis`, `class_axis`, `output`: which positions count, and where examples, classes and outputs are,
+      as in `model_scores`; a tensor `mask` is of all the data.
+
     Memory: the result and a batch's backward passes. Raises InputError for whatever `layer_scores` refuses.
     """
 
     def scores_of(batch: Any, batch_targets: Any) -> LayerScores:
+        batch_targets, batch_mask = without_mask(batch_targets, None if isinstance(mask, Tensor) else mask)
         return layer_scores(
             model,
             batch,
@@ -601,18 +615,24 @@ def unit_fisher(
             samples=samples,
             generator=generator,
             weight_sharing=weight_sharing,
+            mask=batch_mask,
+            batch_axis=batch_axis,
+            class_axis=class_axis,
+            output=output,
         )
 
-    batches = batches_of(inputs, targets, batch_size)
-    fisher = UnitFisher(scores_of(*next(batches)), scores_of)
+    inputs, labels = with_mask(inputs, targets, mask)
+    batches = batches_of(inputs, labels, batch_size, batch_axis)
+    fisher = UnitFisher(scores_of(*next(batches)), scores_of, batch_axis)
     for batch in batches:
         fisher.add_scores(scores_of(*batch))
     return fisher
 
 
 def _reference(scores: LayerScores) -> Float[Tensor, "groups fan_in"]:
-    mean = scores.incoming.mean((0, 2))
-    variance = (scores.incoming - mean[:, None]).square().mean((0, 2))
+    points = scores.points()
+    mean = points.mean(0)
+    variance = (points - mean).square().mean(0)
     return torch.where(mean.square() > OFFSET**2 * variance, mean, 0.0)
 
 

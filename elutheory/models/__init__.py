@@ -10,6 +10,7 @@ Everything below reads a model through hooks that are always removed; the model 
 - `observers.py`: what activation modules receive and return while a model runs, and which layer feeds each of them;
 - `recognition.py`: which activation function a module applies;
 - `running_moments.py`: mean and variance of every unit over data that come in batches;
+- `batch_layout.py`: which axis counts examples or classes, which positions count, which of a model's outputs are meant;
 - `data.py`: what users hand in as data, as batches, and data sets from files.
 
 One convention holds throughout: activations are (examples, groups, positions, fan_in), net inputs and their gradients

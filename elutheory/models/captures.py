@@ -30,12 +30,14 @@ class Capture:
     """One layer's calls during a forward pass, in their order.
 
     - `incoming`: what each call received, (examples, ...);
-    - `nets`: what each call returned, the net input of the activation function that follows; gradients reach it.
+    - `nets`: what each call returned, the net input of the activation function that follows; gradients reach it;
+    - `batch_axes`: the axis of the examples in each call's tensors; (): the first.
     """
 
     layer: WeightLayer
     incoming: tuple[Tensor, ...]
     nets: tuple[Tensor, ...]
+    batch_axes: tuple[int, ...] = ()
 
     @classmethod
     def of_calls(cls, layer: WeightLayer, calls: Sequence[tuple[Tensor, Tensor]]) -> "Capture":
@@ -44,10 +46,22 @@ class Capture:
 
     def activations(self) -> Float[Tensor, "examples groups positions fan_in"]:
         """Incoming activations of all calls: a convolution's patches, a sequence's positions, call after call."""
-        return torch.cat([_activations(self.layer, incoming) for incoming in self.incoming], dim=2)
+        moved = [incoming.movedim(self.batch_axis(call), 0) for call, incoming in enumerate(self.incoming)]
+        return torch.cat([_activations(self.layer, incoming) for incoming in moved], dim=2)
 
-    def by_position(self, net: Tensor) -> Float[Tensor, "examples positions units"]:
+    def batch_axis(self, call: int) -> int:
+        """The axis of the examples in what a call received and returned."""
+        return self.batch_axes[call] if self.batch_axes else 0
+
+    def positions(self, call: int) -> tuple[int, ...]:
+        """The lengths of the axes of a call's positions."""
+        if not isinstance(self.layer, nn.Linear):
+            return tuple(self.nets[call].shape[2:])
+        return tuple(self.incoming[call].movedim(self.batch_axis(call), 0).shape[1:-1])
+
+    def by_position(self, net: Tensor, call: int = 0) -> Float[Tensor, "examples positions units"]:
         """A call's net input, or a gradient with respect to it, with one axis of positions."""
+        net = net.movedim(self.batch_axis(call), 0)
         if isinstance(self.layer, nn.Linear):
             return net.reshape(len(net), -1, net.shape[-1])
         return net.flatten(2).transpose(1, 2)
@@ -107,7 +121,7 @@ class Recorder:
         self._layers = layers
         self._calls: dict[str, list[tuple[Tensor, Tensor]]] | None = None
 
-    def record(self, run: Callable[[], Tensor]) -> tuple[Tensor, dict[str, Capture]]:
+    def record(self, run: Callable[[], Any]) -> tuple[Any, dict[str, Capture]]:
         """What `run` returns, and the calls it made."""
         self._calls = {name: [] for name in self._layers}
         try:

@@ -21,20 +21,22 @@ from elutheory.numerics.arguments import check_whole
 BATCH_SIZE = 512
 
 
-def batches_of(data: Any, targets: Tensor | None = None, batch_size: int = BATCH_SIZE) -> Iterator[tuple[Any, Any]]:
+def batches_of(
+    data: Any, targets: Any = None, batch_size: int = BATCH_SIZE, axis: int = 0
+) -> Iterator[tuple[Any, Any]]:
     """Pairs (inputs, targets or None), one per batch.
 
     `data` is a tensor, a mapping of tensors (a model's keyword arguments) or a tuple (inputs, targets), cut into
     batches of `batch_size`, or an iterable of such, taken as they come (there a list of two counts as a pair, as data
-    loaders make it). Raises InputError for data without a batch and for targets given twice or of
-    another length.
+    loaders make it). `axis` counts the examples. Raises InputError for data without a batch and for targets given
+    twice or of another length.
     """
     check_whole("batch_size", batch_size)
     if isinstance(data, Tensor | Mapping | tuple):
         inputs, own_targets = _pair(data)
         if own_targets is not None and targets is not None:
             raise InputError("targets are given twice, with the inputs and apart; give them once.")
-        yield from _cut(inputs, targets if own_targets is None else own_targets, batch_size)
+        yield from _cut(inputs, targets if own_targets is None else own_targets, batch_size, axis)
         return
     if targets is not None:
         raise InputError("targets apart from the inputs need a tensor of inputs; give batches (inputs, targets).")
@@ -56,21 +58,22 @@ def _pair(batch: Any) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
-def _cut(inputs: Any, targets: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
+def _cut(inputs: Any, targets: Any, batch_size: int, axis: int) -> Iterator[tuple[Any, Any]]:
     values = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
     tensors = [value for value in values if isinstance(value, Tensor)]
-    lengths = {len(tensor) for tensor in tensors if tensor.ndim}
+    lengths = {tensor.shape[axis] for tensor in tensors if tensor.ndim > axis}
     if len(lengths) != 1 or lengths == {0}:
         yield inputs, targets  # whoever takes the batch says what is wrong with it
         return
     examples = lengths.pop()
-    if isinstance(targets, Tensor) and (targets.ndim == 0 or len(targets) != examples):
+    of_targets = axis if isinstance(targets, Tensor) and targets.ndim > axis else 0
+    if isinstance(targets, Tensor) and (targets.ndim == 0 or targets.shape[of_targets] != examples):
         raise InputError(
             f"targets have shape {tuple(targets.shape)} for {examples} examples; one per example is needed."
         )
     for start in range(0, examples, batch_size):
         part = slice(start, start + batch_size)
-        yield rows_of(inputs, part), rows_of(targets, part)
+        yield rows_of(inputs, part, axis), rows_of(targets, part, axis)
 
 
 def check_inputs(inputs: Any) -> None:
@@ -81,19 +84,23 @@ def check_inputs(inputs: Any) -> None:
         raise InputError(f"inputs have shape {tuple(inputs.shape)}; at least one example is needed.")
 
 
-def rows_of(values: Any, index: slice | Tensor) -> Any:
-    """Some examples of a tensor, or of every tensor of a mapping; what is neither stays as it is."""
+def rows_of(values: Any, index: slice | Tensor, axis: int = 0) -> Any:
+    """Some examples of a tensor, or of every tensor of a mapping; what is neither stays as it is.
+
+    `axis`: that of the examples; tensors of fewer axes have them first.
+    """
     if isinstance(values, Mapping):
-        return {key: rows_of(value, index) for key, value in values.items()}
+        return {key: rows_of(value, index, axis) for key, value in values.items()}
     if not isinstance(values, Tensor):
         return values
-    return values[index.to(values.device) if isinstance(index, Tensor) else index]
+    leading = (slice(None),) * (axis if values.ndim > axis else 0)
+    return values[(*leading, index.to(values.device) if isinstance(index, Tensor) else index)]
 
 
-def number_of_examples(inputs: Any) -> int:
-    """Examples of a tensor, or of the first of a mapping's tensors that has an axis; 0 if there is none."""
+def number_of_examples(inputs: Any, axis: int = 0) -> int:
+    """Examples of a tensor, or of the first of a mapping's tensors that has the axis; 0 if there is none."""
     tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-    return next((len(tensor) for tensor in tensors if isinstance(tensor, Tensor) and tensor.ndim), 0)
+    return next((tensor.shape[axis] for tensor in tensors if isinstance(tensor, Tensor) and tensor.ndim > axis), 0)
 
 
 def run_on(model: nn.Module, inputs: Any) -> Any:

@@ -5,12 +5,14 @@ from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 from torch.utils.hooks import RemovableHandle
 
 from elutheory.activations.activation_function import Activation
 from elutheory.errors import InputError
+from elutheory.models.batch_layout import mask_of_positions
 from elutheory.models.hooks import hooked
 from elutheory.models.layers import PASSED_THROUGH, unit_axis
 from elutheory.models.recognition import is_activation, recognised_activation
@@ -114,6 +116,21 @@ def observed_modules(model: nn.Module, layers: Sequence[str] | None) -> dict[str
             "as nn.ReLU() in their place, or name the modules whose outputs are wanted by layers=[...]."
         )
     return found
+
+
+def counted_points(
+    values: Tensor, axis: int, masks: Sequence[Tensor], batch_axis: int = 0
+) -> Float[Tensor, "points units"] | str:
+    """Values by unit at the positions that count; a text: why that is not known."""
+    by_unit = values.movedim(axis, -1)
+    if masks and by_unit.ndim > 2:
+        by_unit = by_unit.movedim(min(batch_axis, by_unit.ndim - 2), 0)
+        mask = mask_of_positions(masks, tuple(by_unit.shape[1:-1]))
+        if isinstance(mask, str):
+            return mask
+        if mask is not None and mask.shape[0] == by_unit.shape[0]:
+            return by_unit.flatten(1, -2)[mask.to(values.device)]
+    return by_unit.flatten(0, -2)
 
 
 Receiver = Callable[[str, Of, Tensor, Source], None]
@@ -228,11 +245,12 @@ class ActivationObserver:
     def __init__(self) -> None:
         self.records: dict[str, ActivationRecord] = {}
         self._armed = self._watching = False
+        self._masks: Sequence[Tensor] = ()
         self._functions: dict[nn.Module, Activation | None] = {}
 
-    def watch_next(self) -> None:
-        """Watch the model's next forward pass."""
-        self._armed = True
+    def watch_next(self, masks: Sequence[Tensor] = ()) -> None:
+        """Watch the model's next forward pass; `masks` say which positions count."""
+        self._armed, self._masks = True, masks
 
     def hooks(self, model: nn.Module) -> Iterator[RemovableHandle]:
         """Registers those that open and close the one forward pass that is watched."""
@@ -255,7 +273,9 @@ class ActivationObserver:
         record = self.records.setdefault(call.source.layer, ActivationRecord(module, function))
         if record.module is module:
             moments = record.nets if call.of == "input" else record.outputs
-            moments.add(call.values.detach().movedim(call.source.axis, -1).flatten(0, -2))
+            points = counted_points(call.values.detach(), call.source.axis, self._masks)
+            if not isinstance(points, str):
+                moments.add(points)
 
     def _begin(self, *_arguments: Any) -> None:
         self._watching, self._armed = self._armed, False

@@ -86,9 +86,10 @@ _CONVOLUTIONS = {f"conv{of}{n}d": n for n in (1, 2, 3) for of in ("", "_transpos
 
 
 class UnitAxes(TorchFunctionMode):
-    """Follows the axis of the units while a model runs; `note` says where it starts, `source` where it is now.
+    """Follows the axis of the units while a model runs: `note` says where it starts, `source` where it is.
 
-    A tensor is told by its identity. Inside `following` every torch function of a forward pass is seen.
+    A tensor is told by its identity. Inside `following` every torch function of a forward pass is
+    seen, while `enabled`.
     """
 
     def __init__(self) -> None:
@@ -96,6 +97,7 @@ class UnitAxes(TorchFunctionMode):
         self._labels: dict[int, tuple[weakref.ref[Tensor], _Label]] = {}
         self._order = count(1)
         self._outermost: nn.Module | None = None
+        self.enabled = True
 
     def note(self, tensor: Tensor, source: Source) -> None:
         """The tensor is a layer's own output."""
@@ -118,7 +120,7 @@ class UnitAxes(TorchFunctionMode):
             yield module.register_forward_hook(self._leave, always_call=True)
 
     def _enter(self, module: nn.Module, _arguments: Any) -> None:
-        if self._outermost is None and torch._C._current_graph_task_id() == -1:
+        if self.enabled and self._outermost is None and torch._C._current_graph_task_id() == -1:
             self._outermost = module
             self.__enter__()
 

@@ -52,6 +52,7 @@ class _Elementwise(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _function: None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         (x,) = ctx.saved_tensors
-        primal = torch._unpack_dual(x, level=0)[0]  # without this tangent, with those of an outer forward mode
+        # Without this tangent, with those of an outer forward mode:
+        primal = torch._unpack_dual(x, level=0)[0]  # pyright: ignore[reportPrivateImportUsage]
         with _set_fwd_grad_enabled(True):  # torch disables it here, and tangents of tangents would silently be 0
             return tangent * differentiable(ctx.function.differentiated(), primal)
