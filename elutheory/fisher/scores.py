@@ -229,6 +229,8 @@ def model_scores(
         found = layout.selected(returned)
         if not torch.equal(state, _random_state(inputs)):
             raise InputError(f"{_COUPLED}; the model draws random numbers in its forward pass, so call model.eval().")
+        if not found.isfinite().all():
+            raise InputError("the model's outputs contain NaN or infinity; its parameters must give finite ones.")
         followed: int | None = None
         example_axis, of_one = 0, captures
         for number, index in enumerate(_run_alone(examples)):
@@ -236,8 +238,8 @@ def model_scores(
                 alone, of_one = recorder.record(lambda index=index: _alone(model, inputs, index, layout))
                 source = axes.source(alone)
             if number == 0:
-                example_axis = _axis_of_outputs(found.shape, alone.shape, examples)
-                refused |= _refused_calls(of_one, captures, examples)
+                example_axis = _axis_of_outputs(found.shape, alone.shape, examples, batch_axis)
+                refused |= _refused_calls(of_one, captures, examples, batch_axis)
                 refused |= _refused_flow(of_one, alone)
                 followed = None if source is None else source.axis
             _check_independent_examples(found, alone, index, example_axis, batch_axis)
@@ -249,7 +251,7 @@ def model_scores(
         chosen.check_outputs(outputs)
         counting, targets = _labelled(chosen, layout, inputs, targets, found, outputs, example_axis, place)
         captures = {
-            name: replace(capture, batch_axes=_batch_axes(capture, of_one[name], examples))
+            name: replace(capture, batch_axes=_batch_axes(capture, of_one[name], examples, batch_axis))
             for name, capture in captures.items()
             if name not in refused
         }
@@ -359,8 +361,8 @@ def _alone(model: nn.Module, inputs: Tensor | Mapping[str, Any], index: int, lay
 _COUPLED = "every example must be computed by itself, not randomly and not depending on its batch"
 
 
-def _axis_of_outputs(batch: torch.Size, alone: torch.Size, examples: int) -> int:
-    axis = axis_of_examples(batch, alone, examples)
+def _axis_of_outputs(batch: torch.Size, alone: torch.Size, examples: int, otherwise: int) -> int:
+    axis = axis_of_examples(batch, alone, examples, otherwise)
     if axis is None:
         raise InputError(
             f"{_COUPLED}; the model's outputs have shape {tuple(batch)} for the batch and {tuple(alone)} for its first "
@@ -385,10 +387,10 @@ def _check_independent_examples(outputs: Tensor, alone: Tensor, index: int, axis
         )
 
 
-def _batch_axes(capture: Capture, alone: Capture, examples: int) -> tuple[int, ...]:
+def _batch_axes(capture: Capture, alone: Capture, examples: int, otherwise: int) -> tuple[int, ...]:
     """The axis of the examples in every call; `_refused_calls` has seen that there is one."""
     pairs = zip(capture.incoming, alone.incoming, strict=True)
-    return tuple(axis_of_examples(many.shape, one.shape, examples) or 0 for many, one in pairs)
+    return tuple(axis_of_examples(many.shape, one.shape, examples, otherwise) or 0 for many, one in pairs)
 
 
 def _placed_labels(returned: Any, outputs: Tensor, labels: Tensor, example_axis: int) -> Tensor:
@@ -534,7 +536,9 @@ def refusal_of_calls(name: str, capture: Capture, examples: int) -> str | None:
     return None
 
 
-def _refused_calls(alone: Mapping[str, Capture], batch: Mapping[str, Capture], examples: int) -> dict[str, str]:
+def _refused_calls(
+    alone: Mapping[str, Capture], batch: Mapping[str, Capture], examples: int, otherwise: int
+) -> dict[str, str]:
     """Layers that were never executed, and those of `refusal_of_calls`."""
     refused = {}
     for name, capture in batch.items():
@@ -548,7 +552,7 @@ def _refused_calls(alone: Mapping[str, Capture], batch: Mapping[str, Capture], e
         elif any(tensor.is_nested for tensor in (*capture.incoming, *one.incoming)):
             refused[name] = f"layer {name!r} receives a nested or sparse tensor; a dense one is needed."
         else:
-            placed = replace(capture, batch_axes=_batch_axes(capture, one, examples))
+            placed = replace(capture, batch_axes=_batch_axes(capture, one, examples, otherwise))
             if (why := refusal_of_calls(name, placed, examples)) is not None:
                 refused[name] = why
     return refused

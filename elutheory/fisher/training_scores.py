@@ -45,7 +45,7 @@ class ScoreChoices:
     samples: int
     weight_sharing: WeightSharing
     deltas: bool = True
-    layout: BatchLayout = BatchLayout()
+    layout: BatchLayout = field(default_factory=BatchLayout)
 
 
 @dataclass(eq=False)

@@ -111,13 +111,16 @@ def labels_in(inputs: Any) -> Tensor | None:
     return labels if isinstance(labels, Tensor) else None
 
 
-def axis_of_examples(batch: torch.Size, alone: torch.Size, examples: int) -> int | None:
-    """The one axis that has `examples` in a batch and 1 for an example alone; None if there is no such axis."""
+def axis_of_examples(batch: torch.Size, alone: torch.Size, examples: int, otherwise: int) -> int | None:
+    """The one axis that has `examples` in a batch and 1 for an example alone; None if there is no such axis.
+
+    A batch of one does not tell: it has it at `otherwise`, the inputs' own, or first.
+    """
     if len(batch) != len(alone):
         return None
     different = [axis for axis, (many, one) in enumerate(zip(batch, alone, strict=True)) if many != one]
     if examples == 1 and not different:
-        return 0
+        return otherwise if len(batch) > otherwise + 1 and batch[otherwise] == 1 else 0
     if len(different) != 1 or (batch[different[0]], alone[different[0]]) != (examples, 1):
         return None
     return different[0]

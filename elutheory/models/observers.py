@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from elutheory.activations.activation_function import Activation
 from elutheory.errors import InputError
-from elutheory.models.batch_layout import mask_of_positions
+from elutheory.models.batch_layout import BatchLayout, mask_of_positions
 from elutheory.models.hooks import hooked
 from elutheory.models.layers import PASSED_THROUGH, unit_axis
 from elutheory.models.recognition import is_activation, recognised_activation
@@ -147,11 +147,13 @@ def observing_modules(
     receive: Receiver,
     inputs: bool,
     unit_axis: UnitAxis = None,
+    layout: BatchLayout | None = None,
 ) -> Iterator[None]:
     """Inside, `receive` is called for every call of an observed module; afterwards the model is as it was.
 
-    Every module of the model whose outputs have units can feed them. `inputs`: what they receive is told, too. Inside,
-    raises InputError for values that are no real numbers, and where the axis of the units is not known.
+    Every module of the model whose outputs have units can feed them. `inputs`: what they receive is told, too.
+    `layout` says which positions count; where it has a mask, values are told as (points, units). Inside, raises
+    InputError for values that are no real numbers, and where the axis of the units is not known.
     """
     names = {module: name for name, module in observed.items()}
     layers = dict(model.named_modules())
@@ -160,10 +162,26 @@ def observing_modules(
     def told(call: Call) -> None:
         name = names[call.module]
         values = _real_values(call, name)
-        if values.numel():  # an empty batch has no points
-            receive(name, call.of, values.detach(), _fed_by(call, values, name, unit_axis))
+        if not values.numel():  # an empty batch has no points
+            return
+        source = _fed_by(call, values, name, unit_axis)
+        if masks:
+            points = counted_points(values.detach(), source.axis, masks, layout.batch_axis if layout else 0)
+            if isinstance(points, str):
+                raise InputError(f"the {call.of} of module {name!r} {points}; give mask= (False: all of them count).")
+            values, source = points, Source(source.layer, -1)
+        if values.numel():
+            receive(name, call.of, values.detach(), source)
 
-    with hooked(Observer(layers, told).hooks(model, names, inputs)):
+    def starts(_module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        if layout is not None:
+            masks[:] = layout.masks(keywords or (arguments[0] if arguments else None))
+
+    masks: list[Tensor] = []
+    with (
+        hooked(iter([model.register_forward_pre_hook(starts, with_kwargs=True)])),
+        hooked(Observer(layers, told).hooks(model, names, inputs)),
+    ):
         yield
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, distributed, nn
 
 from elutheory.errors import InputError
+from elutheory.models.batch_layout import BatchLayout, Mask, with_mask, without_mask
 from elutheory.models.data import BATCH_SIZE, batches_of, check_inputs, run_on
 from elutheory.models.layers import check_observable
 from elutheory.models.observers import Of, UnitAxis, observed_modules, observing_modules
@@ -357,6 +358,8 @@ def layer_statistics(
     memory: int = MEMORY,
     batch_size: int = BATCH_SIZE,
     unit_axis: UnitAxis = None,
+    mask: Mask = None,
+    batch_axis: int = 0,
 ) -> LayerStatistics:
     """Statistics of every activation module's outputs over the data, by unit and by layer, in one pass.
 
@@ -373,6 +376,7 @@ def layer_statistics(
     training mode, use `observe_layers`. Raises InputError for models in which hooks see no activation, units
     whose axis is not known, and bad data.
     """
+    current: Any = None
     with (
         observe_layers(
             model,
@@ -382,13 +386,17 @@ def layer_statistics(
             quantiles=quantiles,
             memory=memory,
             unit_axis=unit_axis,
+            mask=(lambda _inputs: current) if isinstance(mask, Tensor) else mask,
+            batch_axis=batch_axis,
         ) as statistics,
         _evaluating(model),
         torch.no_grad(),
     ):
         device = next((tensor.device for tensor in _tensors(model)), None)
-        for inputs, _ in batches_of(data, None, batch_size):
+        data, targets = with_mask(data, None, mask)
+        for inputs, labels in batches_of(data, targets, batch_size, batch_axis):
             check_inputs(inputs)
+            current = without_mask(labels, None)[1]
             run_on(model, _moved(inputs, device))
     return statistics
 
@@ -403,6 +411,8 @@ def observe_layers(
     quantiles: Sequence[float] = (),
     memory: int = MEMORY,
     unit_axis: UnitAxis = None,
+    mask: Mask = None,
+    batch_axis: int = 0,
 ) -> Iterator[LayerStatistics]:
     """Statistics of every activation module's outputs while the model runs in the caller's own loop:
 
@@ -426,6 +436,7 @@ def observe_layers(
     backward pass are not counted. Raises InputError for models in which hooks see no activation.
     """
     check_observable(model)
+    layout = BatchLayout(batch_axis, mask=mask)
     statistics = LayerStatistics(extremes=extremes, quantiles=quantiles, memory=memory)
     observed = observed_modules(model, layers)
     kinds = {name: type(module).__name__ for name, module in observed.items()}
@@ -436,7 +447,7 @@ def observe_layers(
         of_outputs = flat[module] if of == "output" else None
         statistics.add(module, kinds[module], source.layer, of, values, source.axis, of_outputs)
 
-    with observing_modules(model, observed, receive, pre_activations, unit_axis):
+    with observing_modules(model, observed, receive, pre_activations, unit_axis, layout):
         yield statistics
 
 
