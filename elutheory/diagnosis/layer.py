@@ -29,7 +29,7 @@ COLUMNS = {
     "units": "units, for a convolution its output channels",
     "fan_in": "incoming activations of a unit",
     "mean_under_p": "mean over the incoming units of E_p[a], p the data (inputs and positions)",
-    "mean_under_q": "the same of E_q[a], q the data weighted by the unit's delta² (F2)",
+    "mean_under_q": "the same of E_q[a], q the data (inputs and positions) weighted by the unit's delta² there (F2)",
     "mean_size": "|E_p a|",
     "mean_share": "|E_p a|² / E_p|a|², between 0 and 1 (P2b)",
     "mean_over_spread": "|E_p a| / √tr Var_p(a)",
@@ -75,6 +75,8 @@ class LayerSums:
         self._gradient: Tensor = torch.empty(0)
         self._examples = 0
         self._fishers: dict[int, UnitFisher] = {}
+        self._under_q: dict[int, list[Tensor]] = {}
+        self._origins: dict[int, Tensor] = {}
         self._points: list[Tensor] = []
 
     def add(self, scores: LayerScores) -> None:
@@ -91,6 +93,10 @@ class LayerSums:
         for group, units in self._of_group.items():
             incoming, deltas = scores.incoming[:, group, None].double(), scores.deltas[..., units].double()
             part = replace(scores, incoming=incoming, deltas=deltas)
+            if group not in self._origins:
+                self._origins[group] = part.points()[:, 0].mean(0)
+            sums = _sums_under_q(part, self._origins[group])
+            self._under_q[group] = [a + b for a, b in zip(self._under_q.get(group, [0.0] * 3), sums, strict=True)]
             if group in self._fishers:
                 self._fishers[group].add_scores(part)
             else:
@@ -105,7 +111,9 @@ class LayerSums:
         """The row; None where there is no such number. `damping` is relative to the mean diagonal."""
         gradient = self._gradient.double() / self._examples
         parts = [
-            _unit_numbers(fisher, gradient[self._of_group[group]], damping) for group, fisher in self._fishers.items()
+            _unit_numbers(fisher, gradient[self._of_group[group]], damping)
+            | _under_q(self._origins[group], *self._under_q[group])
+            for group, fisher in self._fishers.items()
         ]
         measured = {key: _median([value for part in parts for value in part[key].tolist()]) for key in _MEASURED}
         points = torch.cat(self._points)
@@ -175,10 +183,7 @@ def _unit_numbers(
     nonzero = eigenvalues > fisher.rank_threshold * top[:, None]
     smallest = eigenvalues.where(nonzero, math.inf).amin(1)
     natural = fisher.natural_gradient(gradient, damping, relative=True, singular="range")
-    mean = fisher.mean_under_q
     numbers = {
-        "mean_under_q": mean.mean(1),
-        "mean_over_spread_under_q": mean.norm(dim=1) / _variance_under_q(fisher).sqrt(),
         "cosine": (gradient * natural).sum(1) / (gradient.norm(dim=1) * natural.norm(dim=1)),
         "rank": nonzero.sum(1).double(),
         "condition_number": top / smallest,
@@ -201,18 +206,22 @@ def _correction(fisher: UnitFisher, gradient: Tensor, damping: float) -> dict[st
     return dict(zip(_CORRECTION, values, strict=True))
 
 
-def _variance_under_q(fisher: UnitFisher) -> Float[Tensor, " units"]:
-    """tr Var_q(a) of every unit."""
-    mean, found = fisher.mean_under_q, []
-    for unit in range(fisher.units):
-        one = slice(unit, unit + 1)
-        rows = fisher.rows_of(one)
-        if rows is None:
-            found.append(fisher.covariance_under_q_of(one).diagonal(dim1=1, dim2=2).sum(1).clamp(min=0))
-        else:
-            centred = rows[:, :, 1:] - rows[:, :, :1] * mean[one, None]
-            found.append(centred.square().sum((1, 2)) / rows[:, :, 0].square().sum(1))
-    return torch.cat(found)
+def _sums_under_q(scores: LayerScores, origin: Float[Tensor, " fan_in"]) -> list[Tensor]:
+    """Σ δ², Σ δ² a and Σ δ² |a|² of every unit over examples and positions, a about `origin`, each position by itself.
+
+    Where weights are shared the score sums over positions, and b/c is a ratio of sums that may cancel, no mean.
+    """
+    weights = scores.squared_deltas().flatten(0, 1).T
+    points = scores.incoming[:, 0].flatten(0, 1) - origin
+    return [weights.sum(1), weights @ points, weights @ points.square().sum(1)]
+
+
+def _under_q(origin: Tensor, total: Tensor, first: Tensor, second: Tensor) -> dict[str, Float[Tensor, " units"]]:
+    """Mean over the incoming units of E_q[a], and |E_q a| / √tr Var_q(a), q the points weighted by δ²; NaN if dead."""
+    offset = first / total[:, None]
+    mean = origin + offset
+    spread = (second / total - offset.square().sum(1)).clamp(min=0).sqrt()
+    return {"mean_under_q": mean.mean(1), "mean_over_spread_under_q": mean.norm(dim=1) / spread}
 
 
 def _outgoing(record: ActivationRecord | None) -> dict[str, str | float | None]:
