@@ -13,10 +13,11 @@ _gaussian = composed_gaussian(np.exp, np.floor, lambda u: np.clip(u, -64.0, 64.0
 
 
 def _log_cosh(u: Any) -> Any:
-    result = log_cosh_far(u, np)
+    u = np.asarray(u)
+    result = np.asarray(log_cosh_far(u, np))
     near = np.abs(u) < 1.0
     if near.any():
-        result = np.where(near, np.log1p(2.0 * np.sinh(0.5 * np.where(near, u, 0.0)) ** 2), result)
+        result[near] = np.log1p(2.0 * np.sinh(0.5 * u[near]) ** 2)
     return result
 
 

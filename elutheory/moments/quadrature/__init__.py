@@ -1,7 +1,8 @@
 """Gaussian moments without a closed form, each with a true error, in float64 on the host.
 
-* `integrals`: the six moments of arrays, by whichever of the two methods below is right; start here.
+* `integrals`: the six moments of arrays, by the first of the three methods below that is right; start here.
 * `taylor_model`: where f is smooth over the reach of X: from `taylor_series` at the mean, no integral taken.
+* `trapezoidal`: one transition in reach of X: few nodes, whole batches at once.
 * `panels`: elsewhere Gauss–Legendre panels that close in on where f changes fast, which `features` finds.
 * `log_slope`: ln f' of an activation, without underflow.
 * `derivatives`: derivatives of the moments by the mean, over the same panels.

@@ -1,4 +1,4 @@
-"""The six Gaussian moments of any activation, each with its error: by Taylor model, else by Gauss–Legendre panels."""
+"""The six Gaussian moments of any activation, each with its error: by Taylor model, trapezoidal rule or panels."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,6 +17,7 @@ from elutheory.moments.quadrature.derivatives import derivative
 from elutheory.moments.quadrature.features import features
 from elutheory.moments.quadrature.log_slope import log_slope
 from elutheory.moments.quadrature.panels import REACH, by_panels
+from elutheory.moments.quadrature.trapezoidal import by_trapezoidal_rule
 
 _EPS = 2.0**-52
 _SMOOTH = 2.0  # standard deviations that a transition must be long at least
@@ -37,7 +38,7 @@ class Integrals:
 
 def integrals(activation: Activation, mean: Any, std: Any) -> Integrals:
     """For float64 numpy arrays (n,), finite, std > 0. Raises InputError where too many panels are needed."""
-    integrand = _integrand(activation)
+    integrand = make_integrand(activation)
     found = numpy.empty((6, mean.size))
     errors = numpy.full((6, mean.size), 4 * _EPS)
     places, lengths = integrand.places
@@ -57,6 +58,10 @@ def integrals(activation: Activation, mean: Any, std: Any) -> Integrals:
         rest[rows[right]] = False
     rows = numpy.flatnonzero(rest)
     if rows.size:
+        moments, left, right = by_trapezoidal_rule(integrand, mean[rows], std[rows])
+        found[:, rows[right]], errors[:, rows[right]] = moments[:, right], left[:, right]
+        rows = rows[~right]
+    if rows.size:
         found[:, rows], errors[:, rows] = by_panels(integrand, mean[rows], std[rows])
     with numpy.errstate(all="ignore"):
         roots = numpy.sqrt(numpy.abs(found[[1, 4]]))
@@ -68,7 +73,7 @@ def integrals(activation: Activation, mean: Any, std: Any) -> Integrals:
 
 def derivative_by_quadrature(activation: Activation, quantity: str, order: int, mean: Any, std: Any) -> Any:
     """The `order`-th derivative (1 to 4) of the moment `quantity` by the mean; float64 (n,), finite, std > 0."""
-    return derivative(_integrand(activation), quantity, order, mean, std)
+    return derivative(make_integrand(activation), quantity, order, mean, std)
 
 
 def _end(point: sympy.Expr) -> float:
@@ -114,5 +119,6 @@ class _Integrand:
 
 
 @lru_cache(maxsize=256)
-def _integrand(activation: Activation) -> _Integrand:
+def make_integrand(activation: Activation) -> _Integrand:
+    """f, f' and ln f' of an activation, with what the rules ask of them; kept."""
     return _Integrand(activation, log_slope(activation))
