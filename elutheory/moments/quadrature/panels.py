@@ -33,6 +33,7 @@ _ROUNDS = 12  # of halving: from two standard deviations down to 5e-4
 _MOST_PANELS = 2000
 _NUMBERS_AT_ONCE = 24_000  # temporaries of 200 kB stay in the processor's cache
 _SHORT = 1e-2
+_MOVED = 4.0  # roundings are no independent draws: up to 2.3 times their root of a sum of squares was seen
 _LEANING = 0.25  # |mean|/std up to which an odd function's halves cancel so far that they are added before
 _EPS = 2.0**-52
 _TINY = 2.0**-1022
@@ -219,24 +220,27 @@ class Panels:
 
     @cached_property
     def _remainders(self) -> dict[int, Any]:
-        """What each panel leaves of ∫ f² phi and ∫ f'² phi as shares of them, (n, panels); f and f' are smoother.
+        """What each panel leaves of ∫ g phi as a share of ∫ |g| phi, for g = f, f², f', f'², (n, panels).
 
         Legendre coefficients of an analytic integrand fall like ρ^-k, and Gauss's rule of degree n errs by those
         beyond 2 n: by the square of the last of n coefficients over the first.
         """
-        _, _, ends = _legendre()
+        _, weights, ends = _legendre()
         found = {}
-        for index in (1, 3):
-            coefficients = numpy.abs((self.values[index] * self.density) @ ends)
-            first, tail = coefficients[:, :, 0], numpy.maximum(coefficients[:, :, 1], coefficients[:, :, 2])
+        for index in range(4):
+            weighted = self.values[index] * self.density
+            coefficients = numpy.abs(weighted @ ends)
+            # of f and f', which may change their signs, the mean size takes the place of the first coefficient
+            first = coefficients[:, :, 0] if index % 2 else numpy.abs(weighted) @ (0.5 * weights)
+            tail = numpy.maximum(coefficients[:, :, 1], coefficients[:, :, 2])
             left = numpy.where(first > 0, self.half * tail * (tail / first), 0.0)
-            found[index] = left / numpy.maximum(self._sums[index], _TINY)[:, None]
+            found[index] = left / numpy.maximum(self._sizes[index], _TINY)[:, None]
         return found
 
     @cached_property
     def unsettled(self) -> Any:
         """The panels that leave more than 1e-16 of the sums, (n, panels)."""
-        return (self._remainders[1] > _SETTLED) | (self._remainders[3] > _SETTLED)
+        return numpy.maximum.reduce([self._remainders[index] for index in range(4)]) > _SETTLED
 
     def moments_and_errors(self, symmetry: int, tilted: Any) -> tuple[Any, Any]:
         """The moments and what they may be off by, relative to themselves, (6, n) each."""
@@ -250,9 +254,9 @@ class Panels:
             sums[odd], sizes[odd] = sums[odd].copy(), sizes[odd].copy()
             sums[odd][rows] = _dot(terms, self.values[odd][rows])
             sizes[odd][rows] = numpy.abs(sums[odd][rows])
-        left = [self._remainders[index].sum(1) for index in (1, 3)]
+        left = [self._remainders[index].sum(1) for index in (0, 1, 2, 3, 1)]
         errors = [
-            _relative((left[index // 2 % 2] + 2.0 * _EPS) * size, total)
+            _relative((left[index] + 2.0 * _EPS) * size, total)
             for index, (size, total) in enumerate(zip(sizes, sums, strict=True))
         ]
         for index, moved in self._moved_by_rounding(sums, odd=0 if symmetry < 0 else 2, tilted=tilted):
@@ -319,11 +323,15 @@ class Panels:
         if (lengths < _SHORT * numpy.abs(places))[lengths > 0].any():
             rows = numpy.arange(self.mean.size)
         else:
-            rows = numpy.flatnonzero(self.std < _SHORT * numpy.abs(self.mean))
+            # x = centre + std t is rounded like the centre, which moves it on a transition of that length
+            away = numpy.abs(places - self.mean[:, None]) < REACH * self.std[:, None]
+            short = (away & (lengths > 0) & (lengths < numpy.abs(self.centre)[:, None])).any(1)
+            rows = numpy.flatnonzero(short | (self.std < _SHORT * numpy.abs(self.mean)))
         if not rows.size:
             return []
         x = self.x[rows]
-        moved = numpy.where(x > 0, x * (1.0 + _EPS), x * (1.0 - _EPS))
+        rounding = _EPS * numpy.maximum(numpy.abs(x), numpy.abs(self.centre[rows])[:, None, None])
+        moved = numpy.where(x > 0, x + rounding, x - rounding)
         weight = self.weight[rows]
         found = []
         for index, g in enumerate(self._products(*self.integrand(moved))):
@@ -333,7 +341,7 @@ class Panels:
             if index == odd:
                 halves = -0.5 * numpy.expm1((-2.0 * self.tilt[rows])[:, None, None] * self.t[rows])
                 terms = numpy.where(tilted[rows][:, None, None], terms * halves, terms)
-            change[rows] = _relative(numpy.sqrt(_dot(terms, terms)), total)
+            change[rows] = _relative(_MOVED * numpy.sqrt(_dot(terms, terms)), total)
             found.append((index, change))
         return found
 

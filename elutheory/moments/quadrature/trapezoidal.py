@@ -121,7 +121,9 @@ def _moments(
         errors.append(numpy.where(size > 0, size / numpy.abs(total), 0.0))
     deviations = value - sums[0][:, None]
     variance = numpy.einsum("nk,nk,nk->n", weight, deviations, deviations)
-    left = _SQUARED * settled * settled
+    # t is rounded like (mean − place)/std, which moves the density by t times that
+    away = numpy.minimum(numpy.abs(mean - place) / std, _CORE)
+    left = _SQUARED * settled * settled + _EPS * away * (1.0 + away)
     errors = [(left + 2.0 * _EPS) * share for share in errors]
     sums.insert(2, variance)
     errors.insert(2, left + 4.0 * _EPS * numpy.sqrt(sums[1] / variance))
