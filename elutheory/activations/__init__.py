@@ -9,6 +9,7 @@ numbers, its LaTeX, its smooth pieces and the places where it bends are derived 
 * `expression_parser`: text such as `where(x > 0, x, exp(x) - 1)` to sympy, through a whitelist.
 * `pieces`: the maximal intervals on which f is smooth, with exact ends.
 * `kinks`: where f or a derivative jumps.
+* `smooth_shapes`: straight lines times the normal distribution function, and waves, recognised exactly.
 * `stable_forms`: expressions rewritten so that floating point loses no digits.
 * `evaluation`: pieces compiled for one library and put together on arrays; `operations/` has a table per library.
 * `options`: activation functions as commands name them, with their parameters.

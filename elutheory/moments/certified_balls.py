@@ -22,7 +22,7 @@ from elutheory.activations.stable_forms import (
     Softplus,
     stable,
 )
-from elutheory.derivations.expectations.functions import Phi, phi
+from elutheory.derivations.expectations.functions import Phi, Phi2, phi
 from elutheory.errors import InputError
 from elutheory.numerics.working_precision import arb_precision
 
@@ -37,6 +37,18 @@ def _normal_distribution(z: Any) -> Any:
 
 def _normal_density(z: Any) -> Any:
     return (-z * z / 2).exp() / (2 * arb.pi()).sqrt()
+
+
+def _bivariate_distribution(h: arb, k: arb, r: arb, equal: bool) -> arb:
+    """Phi2(h, k; r): Plackett's slope, integrated over the angle whose sine is the correlation."""
+
+    def slope(angle: acb, _: bool) -> acb:
+        sine = angle.sin()
+        # of equal arguments 1 − sin² does not cancel
+        exponent = h * h / (1 + sine) if equal else (h * h - 2 * h * k * sine + k * k) / (2 * (1 - sine * sine))
+        return (-exponent).exp() / (2 * arb.pi())
+
+    return _normal_distribution(h) * _normal_distribution(k) + acb.integral(slope, arb(0), r.asin()).real
 
 
 def _logistic(u: Any) -> Any:
@@ -89,13 +101,17 @@ def ball(expression: sympy.Basic, values: Mapping[sympy.Basic, Any], analytic: b
         case sympy.Pow() if isinstance(expression.exp, sympy.Integer):
             power = _integer_power(ball(expression.base, values, analytic), abs(int(expression.exp)))
             return 1 / power if expression.exp < 0 else power
-        case sympy.Pow() if expression.exp in (sympy.Rational(1, 2), sympy.Rational(-1, 2)):
+        case sympy.Pow() if (2 * expression.exp).is_Integer:
             root = _branch_cut("sqrt", ball(expression.base, values, analytic), analytic)
-            return 1 / root if expression.exp < 0 else root
+            power = _integer_power(root, abs(int(2 * expression.exp)))
+            return 1 / power if expression.exp < 0 else power
     if expression is sympy.pi:
         return arb.pi()
     if expression is sympy.E:
         return arb(1).exp()
+    if isinstance(expression, Phi2):
+        h, k, r = (ball(argument, values, analytic) for argument in expression.args)
+        return _bivariate_distribution(h, k, r, expression.args[0] == expression.args[1])
     if type(expression) in _FUNCTIONS:
         return _FUNCTIONS[type(expression)](ball(expression.args[0], values, analytic))
     if type(expression) in _LOGARITHMS:

@@ -89,7 +89,9 @@ def _formulas(proof: Proof) -> dict[str, Formula]:
 def _remarks(report: Report) -> list[str]:
     proof = report.proof
     if proof.formulas is None:
-        remarks = [f"no closed form: {report.function} is not piecewise polynomial × exponential"]
+        remarks = [
+            f"no closed form: {report.function} is not piecewise polynomial × exponential, no line times Φ and no wave"
+        ]
     else:
         remarks = [f"✓ closed forms: {proof.steps} steps derived and machine-checked"] if proof.steps else []
         if proof.formulas.log_slope_reason:

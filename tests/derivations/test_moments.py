@@ -15,6 +15,7 @@ from elutheory.derivations.expectations.normal_form import is_identically_zero
 from elutheory.derivations.moments.deactivation import deactivated, deactivation_limit
 from elutheory.derivations.moments.entropy import entropy_of_output
 from elutheory.derivations.moments.moments_of_activations import MomentFormulas, activation_moments, moment_formulas
+from elutheory.derivations.moments.smooth_activations import check_smooth_expectation
 from elutheory.derivations.proof.notation import mu, negative_slope, sigma, unit_variance
 from elutheory.derivations.proof.steps import CheckError
 from elutheory.errors import InputError
@@ -33,7 +34,8 @@ SYMBOLIC = {
 }
 IN_CLASS = ("identity", "relu", "leaky_relu", "shifted_relu", "elu", "celu", "selu", "hard_tanh", "relu6")
 IN_CLASS += ("prelu", "squared_relu", "hard_sigmoid", "hard_swish")
-OUTSIDE = ("tanh", "logistic", "softplus", "gelu", "silu", "gelu_tanh", "quick_gelu", "mish", "erf", "sin", "cos")
+SMOOTH = ("gelu", "erf", "sin", "cos")
+OUTSIDE = ("tanh", "logistic", "softplus", "silu", "gelu_tanh", "quick_gelu", "mish")
 
 
 @cache
@@ -50,7 +52,7 @@ def functions() -> list[Activation]:
 
 
 def test_the_registry_is_covered() -> None:
-    assert set(IN_CLASS) | set(OUTSIDE) == set(et.activation_names())
+    assert {*IN_CLASS, *SMOOTH, *OUTSIDE} == set(et.activation_names())
 
 
 @pytest.mark.parametrize("function", functions(), ids=str)
@@ -59,6 +61,26 @@ def test_every_closed_form_is_proved_and_agrees_with_quadrature(function: Activa
     assert len(verified) in (9, 10)
     assert all(step.proved for step in verified)
     assert all(any("quadrature, 50 digits" in scope for scope in step.scopes) for step in verified)
+
+
+@pytest.mark.parametrize("name", ["erf", "sin", pytest.param("gelu", marks=pytest.mark.exhaustive)])
+def test_smooth_closed_forms_are_proved_and_agree_with_quadrature(name: str) -> None:
+    verified = activation_moments(name).verify()
+    assert len(verified) == (10 if name == "erf" else 9)
+    assert all(step.proved for step in verified)
+    assert all(any("quadrature, 50 digits" in scope for scope in step.scopes) for step in verified)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_a_changed_smooth_formula_is_no_proof(name: str) -> None:
+    """A term more, a factor more, another mean: the heat equation or the value at sigma = 0 notices."""
+    function, formulas = activation(name), moment_formulas(name)
+    slope = sympy.diff(function.expression, function.symbol)
+    for formula, integrand in ((formulas.mean, function.expression), (formulas.slope_mean, slope)):
+        check_smooth_expectation(function, formula, integrand)
+        for wrong in (formula + sigma**2, 2 * formula, formula.subs(mu, 2 * mu), formula + mu * sigma**2):
+            with pytest.raises(CheckError):
+                check_smooth_expectation(function, wrong, integrand)
 
 
 @pytest.mark.parametrize("name", OUTSIDE)

@@ -25,6 +25,7 @@ DIGITS = 50
 _WORKING_DIGITS = 65
 _FARTHEST = 21  # phi(21) < 1e-96
 _WIDEST = 4  # standard deviations of an interval, with 48 Gauss-Legendre nodes
+_WIDEST_OF_ERF = 4  # of an interval in u and t for erf(u): 48 nodes leave 1e-50
 _STEEPEST = 40  # of e^{c t} on an interval, c times its length: 48 nodes leave 1e-50 of it
 
 
@@ -120,6 +121,7 @@ def _nodes(activation: Activation, point: Point) -> tuple[Node, ...]:
         tilt = 2 * _highest_rate(numeric.expression) * exact[sigma]
         farthest = _FARTHEST + int(sympy.ceiling(tilt))
         widest = min(_WIDEST, sympy.Rational(_STEEPEST, max(1, farthest - _FARTHEST)))
+        widest = min(widest, _WIDEST_OF_ERF / (1 + _steepest_error_function(numeric.expression) * exact[sigma]))
         count = int(sympy.ceiling(2 * farthest / widest))
         grid = [mpmath.mpf(farthest) * (2 * i - count) / count for i in range(count + 1)]
         ends = sorted(set(grid + [kink for kink in kinks if abs(kink) < farthest]))
@@ -129,6 +131,12 @@ def _nodes(activation: Activation, point: Point) -> tuple[Node, ...]:
                 x = mean + std * t
                 nodes.append(Node(weight * mpmath.npdf(t), t, x, numeric(x), numeric.derivative(x), std))
         return tuple(nodes)
+
+
+def _steepest_error_function(expression: sympy.Expr) -> sympy.Expr:
+    """The largest |c| of a factor erf(c x + …), rounded up; 0 without error functions of a line."""
+    slopes = [sympy.diff(node.args[0], *node.free_symbols) for node in expression.atoms(sympy.erf, sympy.erfc)]
+    return max((sympy.ceiling(abs(slope)) for slope in slopes if slope.is_number), default=sympy.Integer(0))
 
 
 def _highest_rate(expression: sympy.Expr) -> sympy.Expr:

@@ -1,4 +1,7 @@
-"""M3-M7: Gaussian moments of every piecewise (polynomial × exponential) activation, derived and machine-checked."""
+"""M3-M7: Gaussian moments of every piecewise (polynomial × exponential) activation, derived and machine-checked.
+
+Those of GELU, erf and lines times them, of sin and cos come from `smooth_activations`.
+"""
 
 import random
 from collections.abc import Callable, Mapping
@@ -30,6 +33,13 @@ from elutheory.derivations.expectations.integrals import (
     gaussian_expectation_of_pieces,
 )
 from elutheory.derivations.expectations.normal_form import is_identically_zero
+from elutheory.derivations.moments.smooth_activations import (
+    check_smooth_expectation,
+    is_smoothly_zero,
+    log_slope_formula,
+    smooth_formulas,
+    smooth_log_slope,
+)
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.notation import (
     PARAMETERS,
@@ -103,7 +113,12 @@ def _flat_pieces(function: Activation) -> tuple[Piece, ...]:
 
 
 def _log_slope_pieces(function: Activation) -> tuple[Piece, ...]:
-    """ln f', where f' is one positive term `c e^{r x}` on every piece; raises NoClosedForm elsewhere."""
+    """ln f', where f' is one positive term `c e^{r x}` on every piece or a normal density; else NoClosedForm."""
+    if smooth_formulas(function) is not None:
+        logarithm, reason = smooth_log_slope(function)
+        if logarithm is None:
+            raise NoClosedForm(f"{reason}.")
+        return tuple(replace(piece, expression=logarithm) for piece in function.pieces)
     x = function.symbol
     pieces = []
     for piece in function.pieces:
@@ -144,8 +159,8 @@ def with_symbols(name: str) -> Activation:
 def moment_formulas(function: Activation | str) -> MomentFormulas:
     """The closed forms of M3-M6 for an activation or a registry name; parameters are numbers or positive symbols.
 
-    Raises NoClosedForm if a piece of the activation is not polynomial × exponential (tanh, gelu, …), InputError for a
-    parameter called mu or sigma.
+    Raises NoClosedForm if a piece of the activation is not polynomial × exponential and the whole no line times Phi and
+    no wave (tanh, silu, …), InputError for a parameter called mu or sigma.
     """
     return _moment_formulas(as_activation(function))
 
@@ -156,6 +171,9 @@ def _moment_formulas(function: Activation) -> MomentFormulas:
     names = {str(symbol) for symbol in function.expression.free_symbols}
     if names & {"mu", "sigma"}:
         raise InputError(f"{function}: mu and sigma name the net input's mean and std; call the parameter otherwise.")
+
+    if (smooth := smooth_formulas(function)) is not None:
+        return _smooth_moment_formulas(function, smooth)
 
     def expectation(pieces: tuple[Piece, ...]) -> sympy.Expr:
         return gaussian_expectation_of_pieces(pieces, function.symbol)
@@ -182,6 +200,21 @@ def _moment_formulas(function: Activation) -> MomentFormulas:
         mean_by_sigma=by_sigma,
         flat_probability=flat,
         log_slope_mean=log_slope,
+        log_slope_reason=reason,
+    )
+
+
+def _smooth_moment_formulas(function: Activation, smooth: Mapping[str, Any]) -> MomentFormulas:
+    moments = {name: formula for name, formula in smooth.items() if name != "curvature"}
+    logarithm, reason = smooth_log_slope(function)
+    return MomentFormulas(
+        **moments,
+        input_value_mean=mu * moments["mean"] + sigma**2 * moments["slope_mean"],
+        variance=moments["second_moment"] - moments["mean"] ** 2,
+        mean_by_mu=moments["slope_mean"],
+        mean_by_sigma=sigma * smooth["curvature"],
+        flat_probability=sympy.Integer(0),
+        log_slope_mean=None if logarithm is None else log_slope_formula(function),
         log_slope_reason=reason,
     )
 
@@ -258,22 +291,34 @@ def _prove_expectation(
     statement: sympy.Basic,
 ) -> None:
     right = _formula(statement, left, moment_formulas(function))
-    check_heat_equation(right, pieces(function), function.symbol)
+    if smooth_formulas(function) is not None:
+        (whole,) = pieces(function)
+        check_smooth_expectation(function, right, whole.expression)
+    else:
+        check_heat_equation(right, pieces(function), function.symbol)
+
+
+def _is_zero(function: Activation, expression: sympy.Expr) -> bool:
+    smooth = smooth_formulas(function) is not None
+    return is_smoothly_zero(function, expression) if smooth else is_identically_zero(expression)
 
 
 def _prove_derivative(function: Activation, left: sympy.Symbol, variable: sympy.Symbol, statement: sympy.Basic) -> None:
     formulas = moment_formulas(function)
-    if not is_identically_zero(_formula(statement, left, formulas) - sympy.diff(formulas.mean, variable)):
+    if not _is_zero(function, _formula(statement, left, formulas) - sympy.diff(formulas.mean, variable)):
         raise CheckError(f"{statement} is not the derivative of E f by {variable}")
 
 
 def _prove_variance(function: Activation, statement: sympy.Basic) -> None:
     """Compare with `E (f − m)²`, derived for any constant m and taken at m = E f."""
     formulas, constant = moment_formulas(function), sympy.Dummy("m", real=True)
-    squares = _pieces(function, lambda at: (at.value - constant) ** 2)
-    deviation = gaussian_expectation_of_pieces(squares, function.symbol)
+    if (shifted := smooth_formulas(function, constant)) is not None:
+        deviation = shifted["second_moment"]
+    else:
+        squares = _pieces(function, lambda at: (at.value - constant) ** 2)
+        deviation = gaussian_expectation_of_pieces(squares, function.symbol)
     right = _formula(statement, unit_variance, formulas)
-    if not is_identically_zero(right - deviation.subs(constant, formulas.mean)):
+    if not _is_zero(function, right - deviation.subs(constant, formulas.mean)):
         raise CheckError(f"{statement} is not E (f − E f)²")
 
 
@@ -377,6 +422,8 @@ def _match_special_case(
 
 def _lettered(function: Activation) -> tuple[Activation, dict[sympy.Symbol, Any]]:
     """The activation with letters a, b, … for positive rational constants too long to read, and their values."""
+    if smooth_formulas(function) is not None:
+        return function, {}
     long = {abs(number) for number in function.expression.atoms(sympy.Rational) if max(abs(number.p), number.q) > _LONG}
     taken = {str(symbol) for symbol in function.expression.free_symbols}
     letters = [letter for letter in ascii_lowercase if letter not in taken and letter not in "ekx"]
@@ -427,6 +474,13 @@ _REASONS: Mapping[str, str] = {
 }
 
 
+_SMOOTH_REASONS: Mapping[str, str] = {
+    "mean": "The mean: Stein's identity (M5), and tilting (M1) by every density or exponential.",
+    "second_moment": "The second moment, the same way: the square of Φ has the distribution function of a pair.",
+    "mean_by_sigma": "The heat equation: σ E[f″].",
+}
+
+
 def activation_moments(function: Activation | str) -> Derivation:
     """M3-M6 for an activation or a registry name: every Gaussian moment in closed form, proved, checked by numbers.
 
@@ -439,7 +493,7 @@ def activation_moments(function: Activation | str) -> Derivation:
 def _activation_moments(function: Activation) -> Derivation:
     original = function
     function, constants = _lettered(function)
-    formulas = moment_formulas(function)
+    formulas, smooth = moment_formulas(function), smooth_formulas(function) is not None
     points = _points(function, constants)
     variables = sorted(function.expression.free_symbols - {function.symbol}, key=str)
     names = _names(function)
@@ -452,7 +506,8 @@ def _activation_moments(function: Activation) -> Derivation:
         scope = f"{_POINTS} points (quadrature, {DIGITS} digits)"
         numbers = Check(scope, partial(_match_quadrature, function, original, left, integral, points))
         statement = equation(left, right)
-        return Step(statement, _REASONS[name], (proof, numbers, *_special_cases(function, name)), statement_text(left))
+        reason = _SMOOTH_REASONS.get(name, _REASONS[name]) if smooth else _REASONS[name]
+        return Step(statement, reason, (proof, numbers, *_special_cases(function, name)), statement_text(left))
 
     def expectation(
         name: str,

@@ -12,6 +12,7 @@ import sympy
 
 from elutheory.activations.activation_function import Activation
 from elutheory.activations.kinks import jumps
+from elutheory.activations.smooth_shapes import lines_times_phi, straight, wave
 from elutheory.moments.closed_forms.error_function import ErrorFunction
 from elutheory.moments.closed_forms.exponential_linear import ExponentialLinear
 from elutheory.moments.closed_forms.form import Bend, ClosedForm, PiecewiseForm
@@ -37,7 +38,7 @@ def piecewise_form(activation: Activation) -> PiecewiseForm | None:
 
 def _piecewise_linear(activation: Activation) -> Line | Kink | Ramp | None:
     x = activation.symbol
-    lines = [_straight(piece.expression, x) for piece in activation.pieces]
+    lines = [straight(piece.expression, x) for piece in activation.pieces]
     if None in lines or jumps(activation, 0):
         return None
     bends = tuple(
@@ -60,8 +61,8 @@ def _exponential_linear(activation: Activation) -> ExponentialLinear | None:
     if activation.breakpoints != (0,):
         return None
     lower, upper = (piece.expression for piece in activation.pieces)
-    line = _straight(upper, x)
-    if line is None or line[0] != 0 or _straight(lower, x) is not None:
+    line = straight(upper, x)
+    if line is None or line[0] != 0 or straight(lower, x) is not None:
         return None
     upper_slope = line[1]
     slope = sympy.diff(lower, x)
@@ -77,62 +78,18 @@ def _exponential_linear(activation: Activation) -> ExponentialLinear | None:
 
 
 def _error_function(activation: Activation) -> ErrorFunction | None:
-    """(d₀ + d₁y) Phi(y) + e₀ + e₁y, from erf(u) = 2 Phi(√2 u) − 1 and erfc(u) = 2 − 2 Phi(√2 u)."""
-    x = activation.symbol
-    expression = activation.expression
-    arguments = {node.args[0] for node in expression.atoms(sympy.erf, sympy.erfc)}
-    if activation.breakpoints or len(arguments) != 1:
+    shape = lines_times_phi(activation)
+    if shape is None:
         return None
-    argument = _straight(arguments.pop(), x)
-    if argument is None or argument[1] == 0:
-        return None
-    sign = sympy.sign(argument[1])
-    b, a = (sympy.simplify(sympy.sqrt(2) * sign * number) for number in argument)
-    phi = sympy.Dummy("Phi")
-    signed = sign * (2 * phi - 1)
-    written = expression.replace(sympy.erf, lambda _: signed).replace(sympy.erfc, lambda _: 1 - signed)
-    in_y = sympy.expand(written.subs(x, (x - b) / a))
-    if not in_y.is_polynomial(x, phi) or sympy.Poly(in_y, phi).degree() != 1:
-        return None
-    factor = _straight(in_y.coeff(phi, 1), x)
-    rest = _straight(in_y.coeff(phi, 0), x)
-    if factor is None or rest is None:
-        return None
-    return ErrorFunction(_number(a), _number(b), _pair(factor), _pair(rest))
+    return ErrorFunction(_number(shape.scale), _number(shape.offset), _pair(shape.distribution), _pair(shape.line))
 
 
 def _sinusoid(activation: Activation) -> Sinusoid | None:
-    """C + p sin(k x) + r cos(k x), from waves of one length, whatever their phases."""
-    x = activation.symbol
-    constant = sympy.expand(activation.expression)
-    waves = constant.atoms(sympy.sin, sympy.cos)
-    if activation.breakpoints or not waves:
-        return None
-    rates, sine, cosine = set(), sympy.Integer(0), sympy.Integer(0)
-    for wave in waves:
-        line, factor = _straight(wave.args[0], x), constant.coeff(wave, 1)
-        if line is None or line[1] == 0 or factor.has(x):
-            return None
-        phase, rate = line
-        rates.add(abs(rate))
-        constant = sympy.expand(constant - factor * wave)
-        is_sine = isinstance(wave, sympy.sin)
-        in_phase, ahead = (sympy.cos(phase), sympy.sin(phase)) if is_sine else (-sympy.sin(phase), sympy.cos(phase))
-        sine, cosine = sine + sympy.sign(rate) * factor * in_phase, cosine + factor * ahead
-    if constant.has(x) or len(rates) != 1:
-        return None
-    return Sinusoid(_number(constant), _number(rates.pop()), _number(sine), _number(cosine))
+    shape = wave(activation)
+    return None if shape is None else Sinusoid(*map(_number, (shape.constant, shape.rate, shape.sine, shape.cosine)))
 
 
 _RECOGNISERS = (_piecewise_linear, _exponential_linear, _error_function, _sinusoid)
-
-
-def _straight(expression: sympy.Expr, x: sympy.Symbol) -> tuple[sympy.Expr, sympy.Expr] | None:
-    """The exact (intercept, slope) of a polynomial of degree at most 1, None for anything else."""
-    if not expression.is_polynomial(x) or sympy.Poly(expression, x).degree() > 1:
-        return None
-    slope = sympy.diff(expression, x)
-    return sympy.expand(expression - slope * x), slope
 
 
 def _pair(numbers: tuple[sympy.Expr, sympy.Expr]) -> tuple[float, float]:
