@@ -42,6 +42,7 @@ _SMOOTH = 1.0
 _DECAYS = (14.0, 40.0)
 # Beyond so many standard deviations a kink is far out: the logarithm at x = 0 is kept in its place.
 _FAR = 1e8
+_ROUNDING = 1e-14
 # Divisors of 0 are raised to these.
 _SMALLEST_SINE = 1e-150
 _SMALLEST_COSINE = 1e-300
@@ -277,7 +278,8 @@ def _extent(
                 right = xp.where(inside, xp.maximum(right, xp.minimum(place + length, high)), right)
             else:
                 left = xp.where(inside, xp.minimum(left, xp.maximum(place - length, low)), left)
-    return _Extent(left, peak, right)
+    # a kink that ends it is rounded here, and exact only as a distance from the anchor: it must lie within
+    return _Extent(left - _ROUNDING * (1.0 + abs(left)), peak, right + _ROUNDING * (1.0 + abs(right)))
 
 
 @dataclass(frozen=True)

@@ -532,3 +532,16 @@ def test_what_only_one_of_the_two_refuses() -> None:
     with pytest.raises(InputError, match="jumps: its derivative has no second moment"):
         tangent_kernel(jump, SQUARE, 3, 1.5)
     assert propagate_gram(jump, SQUARE, 2, 1.5).method == DIRECT
+
+
+def test_steep_pairs_with_and_without_gradients() -> None:
+    """Norms over five decades, neighbours at an angle of 1e-9: symmetric to the bit, and one result by both routes."""
+    rng = numpy.random.default_rng(0)
+    data = rng.standard_normal((6, 5)) * 10 ** rng.uniform(-2, 3, (6, 1))
+    data = numpy.concatenate([data, data[:2] * (1 + 1e-9 * rng.standard_normal((2, 5)))])
+    gram = data @ data.T / 5
+    want = propagate_gram("elu", gram, 3, 1.5, 0.1).gram
+    found = propagate_gram("elu", torch.tensor(gram, requires_grad=True), 3, 1.5, 0.1).gram.detach().numpy()
+    assert (found == found.T).all()
+    root = numpy.sqrt(numpy.diag(want))
+    assert numpy.all(numpy.abs(found - want) <= 1e-12 * root[:, None] * root)

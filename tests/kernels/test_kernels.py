@@ -402,6 +402,26 @@ def test_price(case: Case) -> None:
         np.testing.assert_allclose(gradient.numpy(), want.numpy(), rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("case", CASES, ids=identify)
+def test_price_over_twelve_decades(case: Case) -> None:
+    """Gradients are finite, and that by the covariance is the slope; next to correlation one f' may jump too often."""
+    activation = et.activation(case[0], **case[1])
+    columns = np.array([pair.arguments for pair in wide_pairs(7, 40)]).T
+    inside = np.abs(columns[2]) < (1 - 1e-9) * np.sqrt(columns[0] * columns[1])
+    tensors = [torch.tensor(column, requires_grad=True) for column in columns[:, inside]]
+    want = dual_kernel_derivative(activation, *tensors).value.detach()
+    for function in (dual_kernel, dual_covariance):
+        gradients = torch.autograd.grad(function(activation, *tensors).value.sum(), tensors)
+        assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+        np.testing.assert_allclose(gradients[2].numpy(), want.numpy(), rtol=1e-12, atol=1e-300)
+
+
+def test_slope_in_a_window_much_narrower_than_the_standard_deviation() -> None:
+    """Reference: pair_oracle.certified; the window's ends must not be rounded in standard deviations."""
+    numbers = (0.3671511018511872, 67105217510.00469, 40559.04741827806, -1.3703411708557869, 440819.7997662165)
+    assert dual_kernel_derivative("hard_tanh", *numbers).value == pytest.approx(1.0015129249443893e-07, rel=1e-13)
+
+
 JUMPING = ("sign(x)", "where(x > 0.5, x + 1, where(x > -1, x, -2))")
 
 
