@@ -1,5 +1,6 @@
 """Unit natural gradient as a torch optimizer, and the centring that does part of its work (sections F and B)."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal, cast, get_args
 
@@ -18,6 +19,13 @@ from elutheory.fisher.unit_fisher_matrix import RANK_THRESHOLD
 from elutheory.models.batch_layout import BatchLayout, Mask, Output
 from elutheory.models.layers import KINDS_OF_LAYER, WeightLayer, check_observable, refusal_of_layer
 from elutheory.numerics.arguments import check_damping, check_number, check_whole
+
+MOSTLY = 0.5
+"""Above this share of uncovered numbers the optimizer warns that it is plain SGD for the most part.
+
+Below, the layers that a step is about are covered: embeddings and normalisations alone are what is left out. Guarded by
+`test_a_model_that_is_mostly_uncovered_is_told_once`.
+"""
 
 _CHUNK_BYTES = 2**25  # of the matrices of as many units as are solved at a time
 
@@ -52,8 +60,8 @@ class UnitNaturalGradient(torch.optim.Optimizer):
       `attention_mask`), and where examples, classes and outputs are, as in `unit_fisher`. A key or a callable is given
       the model's keyword arguments, or its first argument where there are none.
 
-    `uncovered`: parameter name → why it takes plain SGD. Layers that share weights, are frozen, or use them without
-    being called are found out at the first step. A frozen bias is left out of F, which then is that of the weights.
+    `uncovered`: parameter name → why it takes plain SGD (the first step warns if most do). Layers that share weights,
+    are frozen, or use them without being called are found out at the first step. A frozen bias is left out of F, which then is that of the weights.
     Dropout's scores are those of the masks drawn. Batch normalisation in training mode couples examples: the score of
     an example is then the derivative of the whole batch's log-density, an approximation; kind "exact" refuses it.
 
@@ -117,7 +125,7 @@ class UnitNaturalGradient(torch.optim.Optimizer):
         self._layers: dict[str, WeightLayer] = {}
         self._choose_layers(model, max_bytes)
         self._generator = torch.Generator().manual_seed(seed)
-        self._complete = False
+        self._complete = self._warned = False
         defaults = {
             "lr": lr,
             "sgd_lr_ratio": sgd_lr_ratio,
@@ -172,6 +180,7 @@ class UnitNaturalGradient(torch.optim.Optimizer):
         if group["steps"] % self.update_interval == 0:
             self._update(group["decay"])
         directions = self._directions(group["damping"])
+        self._warn_of_uncovered(group["params"])
         moving = [parameter for parameter in group["params"] if parameter.grad is not None]
         share = self._share_of_step(moving, directions, group)
         for parameter in moving:
@@ -183,6 +192,23 @@ class UnitNaturalGradient(torch.optim.Optimizer):
         group["steps"] += 1
         self._gatherer.due = group["steps"] % self.update_interval == 0
         return result
+
+    def _warn_of_uncovered(self, parameters: list[Tensor]) -> None:
+        """Once, if most of what is trained takes plain SGD steps."""
+        if self._warned:
+            return
+        self._warned = True
+        sizes = {self._names[id(parameter)]: parameter.numel() for parameter in parameters}
+        uncovered = sum(size for name, size in sizes.items() if name in self.uncovered)
+        share = uncovered / sum(sizes.values())
+        if share > MOSTLY:
+            largest = max((name for name in self.uncovered if name in sizes), key=lambda name: sizes[name])
+            warnings.warn(
+                f"{share:.0%} of the numbers that are trained take plain SGD steps, not those of the unit natural "
+                f"gradient (see uncovered); the largest of them, {largest!r}: {self.uncovered[largest]}",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """As torch's optimizers', with the running estimates, the counters and the generator's state."""

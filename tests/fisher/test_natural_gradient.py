@@ -402,6 +402,7 @@ class Awkward(nn.Module):
         return self.head(self.called(doubled).mean(1))
 
 
+@pytest.mark.filterwarnings("ignore:.*take plain SGD steps:UserWarning")
 def test_what_is_not_covered_takes_plain_sgd_and_is_listed() -> None:
     inputs, targets = batch(shape=(3, 4))
     model = Awkward()
@@ -508,6 +509,17 @@ def test_state_of_something_else_is_refused() -> None:
             other.load_state_dict(state)
     with pytest.raises(InputError, match="not that of a UnitNaturalGradient"):
         unlimited(network(), RATE).load_state_dict(torch.optim.SGD(network().parameters(), 1).state_dict())
+
+
+def test_a_model_that_is_mostly_uncovered_is_told_once() -> None:
+    model, data = network().to(torch.bfloat16), batch()
+    optimizer = UnitNaturalGradient(model, lr=1e-3)
+    model.train()
+    cross_entropy(model(data[0].to(torch.bfloat16)), data[1]).backward()
+    with pytest.warns(UserWarning, match=r"100% of the numbers that are trained take plain SGD .*torch\.bfloat16"):
+        optimizer.step()
+    optimizer.step()  # a second warning would be an error
+    optimizer.close()
 
 
 def test_hooks_go_with_the_optimizer() -> None:
