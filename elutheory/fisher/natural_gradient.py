@@ -61,9 +61,10 @@ class UnitNaturalGradient(torch.optim.Optimizer):
       the model's keyword arguments, or its first argument where there are none.
 
     `uncovered`: parameter name → why it takes plain SGD (the first step warns if most do). Layers that share weights,
-    are frozen, or use them without being called are found out at the first step. A frozen bias is left out of F, which then is that of the weights.
-    Dropout's scores are those of the masks drawn. Batch normalisation in training mode couples examples: the score of
-    an example is then the derivative of the whole batch's log-density, an approximation; kind "exact" refuses it.
+    are frozen, or use them without being called are found out at the first step. A frozen bias is left out of F, which
+    then is that of the weights. Dropout's scores are those of the masks drawn. Batch normalisation in training mode
+    couples examples: the score of an example is then the derivative of the whole batch's log-density, an approximation;
+    kind "exact" refuses it.
 
     `state_dict` holds F, momentum, counters and the generator: loaded into a fresh optimizer of the same model it goes
     on with the same bits. `close()`, or leaving the optimizer as a context manager, removes its hooks; so does deleting

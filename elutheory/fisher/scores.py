@@ -229,8 +229,7 @@ def model_scores(
         found = layout.selected(returned)
         if not torch.equal(state, _random_state(inputs)):
             raise InputError(f"{_COUPLED}; the model draws random numbers in its forward pass, so call model.eval().")
-        if not found.isfinite().all():
-            raise InputError("the model's outputs contain NaN or infinity; its parameters must give finite ones.")
+        compared: dict[int, Tensor] = {}
         followed: int | None = None
         example_axis, of_one = 0, captures
         for number, index in enumerate(_run_alone(examples)):
@@ -242,7 +241,8 @@ def model_scores(
                 refused |= _refused_calls(of_one, captures, examples, batch_axis)
                 refused |= _refused_flow(of_one, alone)
                 followed = None if source is None else source.axis
-            _check_independent_examples(found, alone, index, example_axis, batch_axis)
+            compared[index] = _compared(found, alone, index, example_axis)
+        _check_independent_examples(found, compared, batch_axis)
         if own_labels is not None and targets is not None:
             targets = _placed_labels(returned, found, targets, example_axis)
         place = _class_axis(found, targets, followed, layout, example_axis, chosen)
@@ -371,20 +371,31 @@ def _axis_of_outputs(batch: torch.Size, alone: torch.Size, examples: int, otherw
     return axis
 
 
-def _check_independent_examples(outputs: Tensor, alone: Tensor, index: int, axis: int, batch_axis: int) -> None:
-    """Raise InputError unless an example alone gets the outputs it gets within the batch, up to rounding."""
+def _compared(outputs: Tensor, alone: Tensor, index: int, axis: int) -> Float[Tensor, " two"]:
+    """How far an example's outputs alone are from those within the batch, and how large these are."""
     within, alone = outputs.select(axis, index), alone.select(axis, 0)
     if within.shape != alone.shape:
         raise InputError(
             f"{_COUPLED}; outputs of one example have shape {tuple(alone.shape)} or {tuple(within.shape)}."
         )
-    difference, scale = torch.stack([(within - alone).abs().max(), within.abs().max()]).tolist()
-    if not difference <= torch.finfo(outputs.dtype).eps ** 0.5 * scale:
-        raise InputError(
-            f"{_COUPLED}; the outputs of example {index}, of size {scale:.3g}, change by {difference:.3g} when it is "
-            "run alone (dropout, batch statistics, attention across the batch, or examples along another axis than "
-            f"{batch_axis}: give batch_axis=)."
-        )
+    return torch.stack([(within - alone).abs().max(), within.abs().max()])
+
+
+def _check_independent_examples(outputs: Tensor, compared: Mapping[int, Tensor], batch_axis: int) -> None:
+    """Raise InputError unless examples alone get the outputs they get within the batch, up to rounding.
+
+    A device is waited for once. Outputs that are not finite are told of as such.
+    """
+    finite, *numbers = torch.cat([outputs.isfinite().all().to(outputs.dtype)[None], *compared.values()]).tolist()
+    if not finite:
+        raise InputError("the model's outputs contain NaN or infinity; its parameters must give finite ones.")
+    for index, difference, scale in zip(compared, numbers[::2], numbers[1::2], strict=True):
+        if not difference <= torch.finfo(outputs.dtype).eps ** 0.5 * scale:
+            raise InputError(
+                f"{_COUPLED}; the outputs of example {index}, of size {scale:.3g}, change by {difference:.3g} when it "
+                "is run alone (dropout, batch statistics, attention across the batch, or examples along another axis "
+                f"than {batch_axis}: give batch_axis=)."
+            )
 
 
 def _batch_axes(capture: Capture, alone: Capture, examples: int, otherwise: int) -> tuple[int, ...]:
@@ -434,7 +445,8 @@ def refuse_probabilities(chosen: Likelihood, found: Tensor, outputs: Tensor) -> 
     if not chosen.takes_logits:
         return
     last = last_function(found)
-    if last is None and chosen.labels_are_classes:
+    made_by_layer = last_node(found).startswith(("Addmm", "Mm", "Bmm", "Linear", "Convolution"))
+    if last is None and chosen.labels_are_classes and not made_by_layer:
         sums = outputs.detach().sum(-1)
         if (outputs >= 0).all() and (sums - 1).abs().max() <= 8 * outputs.shape[-1] * torch.finfo(outputs.dtype).eps:
             last = "softmax"
@@ -451,11 +463,16 @@ _UNCHANGED += ("Slice", "Clone", "ToCopy", "Alias", "Expand")
 
 def last_function(outputs: Tensor) -> str | None:
     """ "softmax" or "sigmoid" if that made the outputs, whatever was reshaped after; None: neither."""
+    names = {"SoftmaxBackward": "softmax", "SigmoidBackward": "sigmoid", "HardsigmoidBackward": "sigmoid"}
+    return names.get(last_node(outputs).rstrip("0123456789"))
+
+
+def last_node(outputs: Tensor) -> str:
+    """What autograd calls the function that made the outputs, whatever was reshaped after; "" if it does not know."""
     node = outputs.grad_fn
     while node is not None and node.name().startswith(_UNCHANGED):
         node = node.next_functions[0][0]
-    names = {"SoftmaxBackward": "softmax", "SigmoidBackward": "sigmoid", "HardsigmoidBackward": "sigmoid"}
-    return None if node is None else names.get(node.name().rstrip("0123456789"))
+    return "" if node is None else node.name()
 
 
 def _labelled(

@@ -12,6 +12,7 @@ import elutheory as et
 from elutheory.errors import InputError
 
 D = torch.float64
+pytestmark = pytest.mark.filterwarnings("ignore:.*take plain SGD steps:UserWarning")
 
 
 def exact_fisher(
