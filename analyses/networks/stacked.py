@@ -2,6 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,10 @@ _VIEWS = (
     torch.ops.aten._unsafe_view.default,
 )
 """What may only rename a tensor; each costs microseconds of every replay of a traced program."""
+
+TRACED_FROM = 100
+"""The step of a batch's shape from which on it is replayed: writing it down takes as long as some thousand small steps
+gain, or some hundred of the sizes of the records (test_stacked.py: both give the same bits)."""
 
 
 class Networks(ABC):
@@ -77,9 +82,9 @@ class StackedNetworks(Networks):
     """Networks of one shape, trained at once by SGD as in torch.optim.SGD, with a learning rate each.
 
     The parameters are stacked (`torch.func.stack_module_state`), and `vmap` runs one network's code on all of them. The
-    operations of this pass, of its gradient and of the update are written down once per batch's shape (`make_fx`) and
-    then replayed: batching and differentiating them at every step would cost a tenth of it. A parameter is updated as
-    soon as its gradient is there, while both are in the cache.
+    operations of this pass, of its gradient and of the update are written down once per batch's shape (`make_fx`), when
+    there have been `TRACED_FROM` steps of it, and then replayed: batching and differentiating them at every step costs
+    a tenth of it. A parameter is updated as soon as its gradient is there, while both are in the cache.
     """
 
     def __init__(
@@ -104,12 +109,13 @@ class StackedNetworks(Networks):
         dtype = next(iter(self._parameters.values())).dtype
         self._rates = torch.tensor(self.learning_rates, dtype=dtype, device=fabric.device)
         self._traced: dict[Any, Callable[..., Any]] = {}
+        self._steps: Counter[Any] = Counter()
 
     @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor, share: float = 1.0, rate_factor: float = 1.0) -> Tensor:
         """One update of all networks at once; see `Networks.step`."""
         held, factors = (self._parameters, self._momenta, self._buffers), self._rates * -rate_factor
-        losses, gradients = self._trace(held, factors, inputs, targets)(held, factors, inputs, targets)
+        losses, gradients = self._program(held, factors, inputs, targets)(held, factors, inputs, targets)
         if self._fabric.world_size > 1:
             for name, gradient in gradients.items():
                 gradient = self._fabric.all_reduce(share * gradient, reduce_op="sum")
@@ -117,33 +123,37 @@ class StackedNetworks(Networks):
             losses: Any = self._fabric.all_reduce(share * losses, reduce_op="sum")
         return losses
 
-    def _trace(self, held: Any, factors: Tensor, *batch: Tensor) -> Callable[..., Any]:
-        """`_pass` as its plain tensor operations, for a batch of this shape."""
+    def _program(self, held: Any, factors: Tensor, *batch: Tensor) -> Callable[..., Any]:
+        """`_pass`, or its plain tensor operations once there have been enough steps with a batch of this shape."""
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in batch)
+        self._steps[shapes] += 1
+        if self._steps[shapes] <= TRACED_FROM:
+            return self._pass
         if shapes not in self._traced:
-            self._template.train()
             devices = [self._fabric.device] if self._fabric.device.type == "cuda" else []
             # Tracing runs the operations once: on copies of what they change, without drawing random numbers.
             copies = tree_map(torch.clone, held)
-            with torch.random.fork_rng(devices), torch.enable_grad(), self._fabric.autocast():
+            with torch.random.fork_rng(devices):
                 self._traced[shapes] = without_idle_views(make_fx(self._pass)(copies, factors, *batch))
         return self._traced[shapes]
 
     def _pass(self, held: Any, factors: Tensor, *batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Losses; updates the parameters, or, with several processes, returns their gradients."""
+        self._template.train()
         parameters, momenta, buffers = held
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
 
         def loss_of_one(leaves: Any, buffers: Any, inputs: Tensor, targets: Tensor) -> Tensor:
             return self._loss(functional_call(self._template, (leaves, buffers), (inputs,)), targets)
 
-        losses = vmap(loss_of_one, randomness="different")(leaves, buffers, *batch)
         alone = self._fabric.world_size == 1
-        for name, leaf in leaves.items() if alone else ():
-            leaf.register_hook(
-                lambda gradient, name=name: self._update(parameters[name], momenta.get(name), gradient, factors)
-            )
-        gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
+        with torch.enable_grad(), self._fabric.autocast():
+            losses = vmap(loss_of_one, randomness="different")(leaves, buffers, *batch)
+            for name, leaf in leaves.items() if alone else ():
+                leaf.register_hook(
+                    lambda gradient, name=name: self._update(parameters[name], momenta.get(name), gradient, factors)
+                )
+            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
         return losses.detach(), {} if alone else dict(zip(leaves, gradients, strict=True))
 
     def _update(self, parameter: Tensor, momentum: Tensor | None, gradient: Any, factors: Tensor) -> None:

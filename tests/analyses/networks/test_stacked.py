@@ -1,9 +1,16 @@
-"""Traced programs without views that do nothing: what goes, what stays, and the numbers."""
+"""Traced programs: the bits of the plain pass; without views that do nothing: what goes, what stays, the numbers."""
 
+from collections.abc import Callable
+
+import pytest
 import torch
+from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from analyses.networks.stacked import without_idle_views
+from analyses.networks import stacked
+from analyses.networks.architectures import fully_connected
+from analyses.networks.stacked import StackedNetworks, without_idle_views
+from analyses.networks.training import LOSSES, fabric_on
 
 _VALUES = torch.arange(24.0).reshape(2, 3, 4)
 
@@ -40,3 +47,44 @@ def test_the_program_and_its_effects_stay() -> None:
         assert torch.equal(one, other)
     assert torch.equal(ours, by_torch)
     assert torch.equal(ours, _VALUES + 1)
+
+
+def _convolutional() -> nn.Module:
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 2, 2, padding=1), nn.ELU(), nn.Flatten(), nn.Linear(24, 4)
+    )
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: fully_connected((6, 5, 5, 4), "elu"),
+        lambda: fully_connected((6, 5, 5, 4), "relu", batch_norm=True),
+        lambda: nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.3), nn.Tanh(), nn.Linear(5, 4)),
+        _convolutional,
+    ],
+    ids=["linear", "batch normalisation", "dropout", "convolution"],
+)
+def test_a_replayed_step_has_the_bits_of_a_plain_one(
+    build: Callable[[], nn.Module], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is resumed counts its steps anew, and yet is the run that was not interrupted."""
+
+    def trained(first_traced: int) -> dict[str, Tensor]:
+        monkeypatch.setattr(stacked, "TRACED_FROM", first_traced)
+        torch.manual_seed(3)
+        networks = [build() for _ in range(2)]
+        together = StackedNetworks(
+            networks, (0.1, 0.2), LOSSES["cross_entropy"], fabric_on("cpu", precision), momentum=0.9, weight_decay=1e-3
+        )
+        generator = torch.Generator().manual_seed(7)
+        for examples in (8, 8, 8, 3, 3, 3):
+            inputs = torch.randn(2, examples, 6, generator=generator)
+            together.step(inputs, torch.randint(4, (2, examples), generator=generator))
+        return together.parameters()
+
+    plain, replayed, mixed = trained(6), trained(0), trained(1)
+    for name, expected in plain.items():
+        assert torch.equal(replayed[name], expected)
+        assert torch.equal(mixed[name], expected)
