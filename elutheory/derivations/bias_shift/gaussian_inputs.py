@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
-import mpmath
 import sympy
 
-from elutheory.activations.activation_function import activation
 from elutheory.derivations.algebra.entries import Matrix
 from elutheory.derivations.algebra.sample_spaces import SampleSpace, as_matrix
 from elutheory.derivations.algebra.settings import MatrixSetting
+from elutheory.derivations.expectations.checks import DIGITS, Node, Point, check_value, quadrature
 from elutheory.derivations.expectations.layer_notation import ones
 from elutheory.derivations.moments.moments_of_activations import moment_formulas, with_symbols
 from elutheory.derivations.proof.derivation import Derivation
@@ -34,39 +33,27 @@ from elutheory.derivations.proof.notation import (
 )
 from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
 
-_DIGITS = 20
-_EXAMPLES = ((1.0, 0.0, 1.0), (1.5, -1.75, 0.75), (0.25, 1.25, 2.25))  # alpha, mu, sigma, exact in binary
+_ELU = with_symbols("elu")
+_POINTS = tuple(
+    Point(tuple(zip((alpha, mu, sigma), map(sympy.Rational, numbers), strict=True)))
+    for numbers in (("1", "0", "1"), ("3/2", "-7/4", "3/4"), ("1/4", "5/4", "9/4"))
+)
 
 
-@cache
-def _moment_by_quadrature(power: int, numbers: tuple[float, float, float]) -> Any:
-    """`E f^power` of the activation's own definition at (alpha, mu, sigma), to `_DIGITS` digits and more."""
-    with mpmath.workdps(_DIGITS + 10):
-        function = activation("elu", alpha=numbers[0])
-        mean, std = map(mpmath.mpf, numbers[1:])
-        kink = -mean / std
-        return mpmath.quad(
-            lambda t: function(mean + std * t) ** power * mpmath.npdf(t),
-            [-mpmath.inf, kink - 8, kink, kink + 8, mpmath.inf],
-        )
+def _power_of_value(power: int, node: Node) -> Any:
+    return node.value**power
+
+
+_POWERS = {power: partial(_power_of_value, power) for power in (1, 2)}
 
 
 def _matches_quadrature(power: int, statement: sympy.Basic) -> None:
-    """Compare the right side with `E f^power` by quadrature."""
+    """Compare the right side with `E f^power` by quadrature of the activation's own definition."""
     symbols: dict[sympy.Basic, int] = {unit_mean: 1, unit_second_moment: 2}
     if not isinstance(statement, sympy.Eq) or symbols.get(statement.lhs) != power:
         raise CheckError(f"{statement} does not equate the moment of order {power} with a formula")
-    for numbers in _EXAMPLES:
-        integral = _moment_by_quadrature(power, numbers)
-        exact = {symbol: sympy.Rational(number) for symbol, number in zip((alpha, mu, sigma), numbers, strict=True)}
-        right: Any = statement.rhs
-        value = right.subs(exact).evalf(_DIGITS + 5)
-        if not value.is_Float:
-            raise CheckError(f"{statement} has no value at (alpha, mu, sigma) = {numbers}")
-        with mpmath.workdps(_DIGITS + 10):
-            difference = abs(mpmath.mpf(str(value)) - integral)
-            if not difference < mpmath.mpf(10) ** -_DIGITS * (1 + abs(integral)):
-                raise CheckError(f"{value} against {integral} by quadrature at (alpha, mu, sigma) = {numbers}")
+    for point in _POINTS:
+        check_value(statement.rhs, point, quadrature(_ELU, point, _POWERS[power]))
 
 
 def _units_example(size: int, generator: random.Random) -> Mapping[sympy.Basic, Matrix]:
@@ -90,12 +77,12 @@ def gaussian_units() -> Derivation:
         s: (1 + InnerProduct(mean_q.T * variance_q.I * mean_q)) / c,
         k: 1 + InnerProduct((mean_q.T - mean_p.T) * variance_q.I * mean_q),
     }
-    elu = moment_formulas(with_symbols("elu"))
+    elu = moment_formulas(_ELU)
     setting = MatrixSetting(n, frozenset(), definitions, _units_example, ones=ones)
     checks = setting.checks
 
     def moment_check(power: int) -> tuple[Check, ...]:
-        scope = f"{len(_EXAMPLES)} points (quadrature, {_DIGITS} digits)"
+        scope = f"{len(_POINTS)} points (quadrature, {DIGITS} digits)"
         return (Check(scope, partial(_matches_quadrature, power)),)
 
     steps = (

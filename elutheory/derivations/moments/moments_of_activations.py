@@ -142,7 +142,10 @@ def _jumps(function: Activation, integrand: Callable[[Piece], sympy.Expr]) -> li
     """(breakpoint, jump) of a function of the pieces, zero jumps left out."""
     pieces = function.pieces
     jumps = [
-        (right.lower, sympy.simplify((integrand(right) - integrand(left)).subs(function.symbol, right.lower)))
+        (
+            right.lower,
+            sympy.factor_terms(sympy.expand((integrand(right) - integrand(left)).subs(function.symbol, right.lower))),
+        )
         for left, right in pairwise(pieces)
     ]
     return [(point, jump) for point, jump in jumps if jump != 0]

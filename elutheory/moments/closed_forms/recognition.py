@@ -66,12 +66,12 @@ def _exponential_linear(activation: Activation) -> ExponentialLinear | None:
         return None
     upper_slope = line[1]
     slope = sympy.diff(lower, x)
-    rate = sympy.simplify(sympy.diff(slope, x) / slope)
+    rate = sympy.cancel(sympy.expand(sympy.diff(slope, x) / slope))
     if rate.has(x) or not rate.is_positive or not upper_slope.is_positive:
         return None
     lower_slope = slope.subs(x, 0)
     amplitude = lower_slope / rate
-    if not amplitude.is_positive or sympy.simplify(lower - amplitude * (sympy.exp(rate * x) - 1)) != 0:
+    if not amplitude.is_positive or sympy.expand(lower - amplitude * (sympy.exp(rate * x) - 1)) != 0:
         return None
     bend = _bend(sympy.Integer(0), sympy.Integer(0), lower_slope, upper_slope)
     return ExponentialLinear(_number(amplitude), _number(rate), bend)
