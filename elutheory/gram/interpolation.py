@@ -19,6 +19,7 @@ import numpy
 from numpy.polynomial.chebyshev import chebvander
 
 from elutheory.kernels.expectations import centred_pair_expectation
+from elutheory.kernels.lattice import lattice_grid
 from elutheory.kernels.mehler import mehler_grid
 from elutheory.moments.closed_forms import PiecewiseForm, piecewise_form
 from elutheory.moments.floating_point import gaussian_moments
@@ -221,6 +222,11 @@ def grid_expectation(activation: "Activation", order: int, std_u: Any, std_v: An
     if form is None and not activation.breakpoints:
         with numpy.errstate(all="ignore"):
             values, error = mehler_grid(activation, order, std_u, std_v, columns[2])
+            close = numpy.flatnonzero((error > _SERIES_TOLERANCE).any((0, 1)))  # angles near 0 and π
+            found, accuracy = lattice_grid(activation, order, std_u, std_v, columns[2][close], columns[3][close])
+            better = accuracy < error[:, :, close]
+            values[:, :, close] = numpy.where(better, found, values[:, :, close])
+            error[:, :, close] = numpy.where(better, accuracy, error[:, :, close])
     left = ~(error <= _SERIES_TOLERANCE)
     if left.any():
         chosen = (numpy.broadcast_to(column, shape)[left] for column in columns)

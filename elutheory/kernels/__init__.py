@@ -2,7 +2,7 @@
 
 One integral over U of f(U) times the conditional mean of f(V), which is a closed form for the activations of M2; for
 two half-lines with both means at their kink the arc-cosine formula; for GELU and erf with centred means the arc-sine.
-For other analytic functions Mehler's series (K4), or graded trapezoidal rules where it is too long; for all others one
+For other analytic functions Mehler's series (K4), or trapezoidal rules where it is too long; for all others one
 integral inside the other.
 
 * `dual_kernels`: `dual_kernel`, `dual_kernel_derivative`, `dual_covariance`: start here.
@@ -15,6 +15,7 @@ integral inside the other.
 * `arc_sine`: that of GELU, erf and their like, for means at the centre.
 * `sinusoids`: that of sin and cos.
 * `mehler`: the series for analytic f, its length and its error; grids of norms and angles for whole Gram matrices.
+* `lattice`: the trapezoidal rule in half sum and half difference, for U and V that are nearly alike or opposite.
 * `graded`: the trapezoidal rules where U and V spread over many widths of what f does.
 * `scales`: over what lengths an analytic f varies, found from its values.
 * `torch_gradients`: first derivatives of tensors, from Price's theorem.

@@ -21,6 +21,7 @@ from elutheory.errors import InputError
 from elutheory.kernels.arc_cosine import applies, arc_cosine
 from elutheory.kernels.arc_sine import arc_sine, is_centred
 from elutheory.kernels.graded import graded_expectations
+from elutheory.kernels.lattice import lattice_expectation
 from elutheory.kernels.mehler import mehler_expectation
 from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.quadrature import closed_rule, nested_rule
@@ -38,6 +39,7 @@ _ARC_COSINE = "closed form (arc-cosine)"
 _ARC_SINE = "closed form (arc-sine)"
 _ELEMENTARY = "closed form (elementary)"
 _MEHLER = "Mehler's series"
+_LATTICE = "trapezoidal rule in sum and difference"
 _GRADED = "graded trapezoidal rules"
 _NESTED = "nested Gauss-Legendre quadrature"
 # Standard deviations from the mean to 0, beyond which covariances and slopes are left to nested quadrature. The other
@@ -45,6 +47,7 @@ _NESTED = "nested Gauss-Legendre quadrature"
 # by all digits (at 40), by 1e-11 (slope of SiLU, at 7.5).
 # Guarded by test_analytic.py, test_covariances_in_the_tails.
 _FARTHEST = 5.0
+_ANALYTIC = ((_MEHLER, mehler_expectation), (_LATTICE, lattice_expectation), (_GRADED, graded_expectations))
 _PAIRS_AT_ONCE = 16
 _SMALLEST = 2.3e-308
 _GOOD = 1e-13  # above, it is tried again with more panels
@@ -122,7 +125,7 @@ def _closed(
 def _without_closed_form(
     activation: "Activation", quantities: tuple[str, ...], pair: PairArguments
 ) -> tuple[list[Float[Array, " pairs"]], str]:
-    """For analytic f Mehler's series where it is as accurate as promised, else graded rules; else nested quadrature."""
+    """For analytic f the first of three rules that is as accurate as promised; else nested quadrature."""
     if quantities != ("value",) and jumps(activation, 0):
         raise InputError(
             f"{activation} jumps at {jumps(activation, 0)[0][0]:.6g}, where its derivative is no function: "
@@ -133,7 +136,7 @@ def _without_closed_form(
     for quantity in quantities:
         output = library(pair.mean_u).empty_like(pair.mean_u)
         left = indices(pair.mean_u == pair.mean_u)
-        for method, rule in ((_MEHLER, mehler_expectation), (_GRADED, graded_expectations)):
+        for method, rule in _ANALYTIC:
             if activation.breakpoints or not len(left):
                 break
             value, error = rule(activation, quantity, *pair[left].columns)

@@ -17,21 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from elutheory.activations import kinks
-from elutheory.kernels.scales import widths
+from elutheory.kernels.scales import largest_steps
 from elutheory.numerics.arrays import as_array_like, library, on_host
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
 
-_STEPS = tuple(0.42 * 2.0 ** (-k / 2) for k in range(8))
+_STEPS = tuple(0.42 * 2.0 ** (-k / 2) for k in range(10))
 _REACHES = (12.6, 25.2, 37.8)
-# Terms, and the first step that resolves the last of them: He_K φ has wave numbers up to √K + 8 or so, which must stay
-# below 2π/step.
-_TERMS = ((48, 0), (96, 1), (192, 2), (384, 2), (768, 3))
+_TERMS = (48, 96, 192, 384, 768)
 _AGREEMENT = 2e-8  # of E g² by all nodes and by every second: its square is the error
 _NEGLIGIBLE = 1e-28  # φ g² at the ends, relative to E g²
 _ROUNDING = 4e-16  # of E g², and of what the terms sum to
-_SEEN = 28.0  # −ln of what a step may leave of a feature by `coarsest_steps`; the widths are underestimates
 _AT_ONCE = 1 << 18  # numbers an array
 
 Function = Callable[[Any], Any]
@@ -73,15 +70,15 @@ def mehler_grid(activation: "Activation", order: int, std_u: Any, std_v: Any, co
     resolved = numpy.isfinite(expansion.error)
     u, v = numpy.flatnonzero(resolved[at_u]), numpy.flatnonzero(resolved[at_v])
     discretisation = expansion.error[at_u[u], None] + expansion.error[at_v[v]]
-    for terms, coarsest in _TERMS:
+    for terms in _TERMS:
         if not len(u) or not len(v):
             break
-        left, right = (expansion.coefficients(at, terms, coarsest) for at in (at_u[u], at_v[v]))
+        left, right = (expansion.coefficients(at, terms) for at in (at_u[u], at_v[v]))
         rest = [(side.rest**2 / side.root**2 + _ROUNDING) ** 0.5 for side in (left, right)]
         outside = numpy.outer(*rest)
         scaled = [side.series * side.scale[:, None] for side in (left, right)]
-        unsettled = False
-        for place in range(len(cosine)):
+        settled = error[numpy.ix_(u, v)] <= 2e-15 + 2.0 * discretisation[:, :, None]
+        for place in numpy.flatnonzero(~settled.all((0, 1))):
             powers = numpy.cumprod(numpy.concatenate([[1.0], numpy.full(terms - 1, cosine[place])]))
             bound = abs(powers[-1] * cosine[place]) * outside + _ROUNDING + discretisation
             at = numpy.ix_(u, v, numpy.array([place]))
@@ -91,9 +88,6 @@ def mehler_grid(activation: "Activation", order: int, std_u: Any, std_v: Any, co
                 numpy.where(better, found, value[at]),
                 numpy.where(better, bound[:, :, None], error[at]),
             )
-            unsettled |= bool((error[at] > 2e-15 + 2.0 * discretisation[:, :, None]).any())
-        if not unsettled:
-            break
     return value, error
 
 
@@ -128,17 +122,8 @@ def distinct_inputs(means: tuple[Any, ...], stds: tuple[Any, ...]) -> tuple[tupl
 
 
 def coarsest_steps(activation: "Activation", mean: Any, std: Any) -> Any:
-    """The first of the steps (indices; `len(_STEPS)`: none) that can see every feature of f within reach.
-
-    A singularity at distance w from a place x standard deviations off the mean leaves exp(−2π w/(std step) − x²/2) of
-    the size. Sums over two lattices agree, too, where neither sees a narrow feature: this is what they cannot tell.
-    """
-    places, found = widths(activation)
-    x = (places - mean[:, None]) / numpy.where(std > 0.0, std, 1.0)[:, None]
-    needed = numpy.clip(_SEEN - 0.5 * x * x, 1e-3, None)
-    with numpy.errstate(divide="ignore", over="ignore"):
-        largest = (2.0 * math.pi / needed * (found / numpy.where(std > 0.0, std, 1e-300)[:, None])).min(1)
-    return (numpy.array(_STEPS)[:, None] > largest).sum(0)
+    """The first of the steps (indices; `len(_STEPS)`: none) that can see every feature of f within reach."""
+    return (numpy.array(_STEPS)[:, None] > largest_steps(activation, mean, std)).sum(0)
 
 
 @lru_cache(maxsize=32)
@@ -228,12 +213,19 @@ class Expansion:
         xp = library(self.mean)
         return members if xp is numpy else xp.as_tensor(members, device=self.mean.device)
 
-    def coefficients(self, inputs: Any, terms: int, coarsest: int) -> Coefficients:
-        """Of the `inputs` (indices, numpy), whose expansion must be resolved."""
+    def coefficients(self, inputs: Any, terms: int) -> Coefficients:
+        """Of the `inputs` (indices, numpy), whose expansion must be resolved.
+
+        He_k φ has wave numbers up to √k, and g as many again as the step that resolves it can tell from 0: a step sees
+        the last of the terms where it tells both together. What no step sees leaves a rest without bound.
+        """
         xp = library(self.mean)
         count = len(inputs)
-        step, reach = numpy.maximum(self.step[inputs], coarsest), self.reach[inputs]
-        step = numpy.minimum(step, len(_STEPS) - 1)
+        reach, steps = self.reach[inputs], numpy.array(_STEPS)
+        needed = 1.0 / (1.0 / steps[self.step[inputs]] + math.sqrt(terms) / (2.0 * math.pi))
+        step = (steps[:, None] > needed).sum(0)
+        unseen = step == len(steps)
+        step = numpy.minimum(step, len(steps) - 1)
         series = (
             xp.empty((count, terms), dtype=self.mean.dtype, device=self.mean.device)
             if xp is not numpy
@@ -252,6 +244,7 @@ class Expansion:
                 square = (values * values) @ weight
                 series[places], scale[places], root[places] = found, scales, square**0.5
                 rest[places] = xp.clip(square - (found * found).sum(-1), 0.0, None) ** 0.5
+        rest[self._places(numpy.flatnonzero(unseen))] = math.inf
         return Coefficients(series, scale, root, rest)
 
 
@@ -277,13 +270,13 @@ def mehler_sums(u: Expansion, v: Expansion, at_u: Any, at_v: Any, cosine: Any, i
     value, root = xp.zeros_like(cosine), xp.zeros_like(cosine)
     error = xp.zeros_like(cosine) + math.inf
     left = numpy.flatnonzero(numpy.isfinite(u.error)[at_u] & numpy.isfinite(v.error)[at_v])
-    for terms, coarsest in _TERMS:
+    for terms in _TERMS:
         if not len(left):
             break
         sides = []
         for side, at in ((u, at_u), (v, at_v)):
             inputs, place = numpy.unique(at[left], return_inverse=True)
-            sides.append((side.coefficients(inputs, terms, coarsest), place, side.error[at[left]]))
+            sides.append((side.coefficients(inputs, terms), place, side.error[at[left]]))
         size = max(1, _AT_ONCE // terms)
         unsettled = []
         for start in range(0, len(left), size):

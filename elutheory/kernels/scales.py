@@ -77,3 +77,21 @@ def features(activation: "Activation") -> tuple[Feature, ...] | None:
         if share[at] >= _ENOUGH:
             return tuple(chosen)
     return None
+
+
+SEEN = 28.0
+"""−ln of what a step may leave of a feature: `widths` are underestimates, so that less is left (test_analytic.py)."""
+
+
+def largest_steps(activation: "Activation", mean: Any, std: Any) -> Any:
+    """The largest step, in standard deviations, that can see every feature of f within reach of N(mean, std²).
+
+    One-dimensional float64 numpy arrays. A singularity at distance w from a place x standard deviations off the mean
+    leaves exp(−2π w/(std step) − x²/2) of the size. Sums over two lattices agree, too, where neither sees a narrow
+    feature: this is what they cannot tell.
+    """
+    places, found = widths(activation)
+    x = (places - mean[:, None]) / numpy.where(std > 0.0, std, 1.0)[:, None]
+    needed = numpy.clip(SEEN - 0.5 * x * x, 1e-3, None)
+    with numpy.errstate(divide="ignore", over="ignore"):
+        return (2.0 * numpy.pi / needed * (found / numpy.where(std > 0.0, std, 1e-300)[:, None])).min(1)
