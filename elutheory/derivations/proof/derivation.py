@@ -1,11 +1,12 @@
 """A proof as data: a derivation is a chain of steps, every step carries its own machine checks, and people can read it.
 
-Written as aligned Unicode text, LaTeX, Markdown or HTML; a tick means: verified just now.
+Written as aligned Unicode text, LaTeX, Markdown or HTML; a tick means: verified in this run.
 """
 
 import html
 import textwrap
 from dataclasses import dataclass
+from functools import cached_property
 
 import sympy
 
@@ -47,8 +48,13 @@ class Derivation:
     def verify(self) -> tuple[VerifiedStep, ...]:
         """Run every check of every step; raise `VerificationError` on the first that fails, naming it.
 
-        It is an `UndecidedError` where no rule decides the step: that refutes nothing.
+        It is an `UndecidedError` where no rule decides the step: that refutes nothing. A derivation cannot change, and
+        its checks have no chance in them: what has passed once is not run again.
         """
+        return self._verified
+
+    @cached_property
+    def _verified(self) -> tuple[VerifiedStep, ...]:
         with one_thread_at_a_time():
             return tuple(self._verify_step(index, step) for index, step in enumerate(self.steps, start=1))
 
