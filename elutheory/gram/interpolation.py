@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from numpy.polynomial.chebyshev import chebvander
 
+from elutheory.kernels.analytic.lattice import lattice_grid
+from elutheory.kernels.analytic.mehler import mehler_grid
 from elutheory.kernels.expectations import centred_pair_expectation
-from elutheory.kernels.lattice import lattice_grid
-from elutheory.kernels.mehler import mehler_grid
 from elutheory.moments.closed_forms import PiecewiseForm, piecewise_form
 from elutheory.moments.floating_point import gaussian_moments
 from elutheory.numerics.arrays import library

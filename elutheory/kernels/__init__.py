@@ -14,10 +14,7 @@ integral inside the other.
 * `arc_cosine`: the closed form of two half-lines.
 * `arc_sine`: that of GELU, erf and their like, for means at the centre.
 * `sinusoids`: that of sin and cos.
-* `mehler`: the series for analytic f, its length and its error; grids of norms and angles for whole Gram matrices.
-* `lattice`: the trapezoidal rule in half sum and half difference, for U and V that are nearly alike or opposite.
-* `graded`: the trapezoidal rules where U and V spread over many widths of what f does.
-* `scales`: over what lengths an analytic f varies, found from its values.
+* `analytic`: a folder of its own, for analytic f without a closed form.
 * `torch_gradients`: first derivatives of tensors, from Price's theorem.
 """
 

@@ -18,11 +18,11 @@ from jaxtyping import Bool, Float
 
 from elutheory.activations.kinks import jumps
 from elutheory.errors import InputError
+from elutheory.kernels.analytic.graded import graded_expectations
+from elutheory.kernels.analytic.lattice import lattice_expectation
+from elutheory.kernels.analytic.mehler import mehler_expectation
 from elutheory.kernels.arc_cosine import applies, arc_cosine
 from elutheory.kernels.arc_sine import arc_sine, is_centred
-from elutheory.kernels.graded import graded_expectations
-from elutheory.kernels.lattice import lattice_expectation
-from elutheory.kernels.mehler import mehler_expectation
 from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.quadrature import closed_rule, nested_rule
 from elutheory.kernels.sinusoids import sinusoid_pairs

@@ -11,7 +11,7 @@ import numpy
 from jaxtyping import Float
 
 from elutheory.activations.kinks import breakpoint_values, features, jumps, values
-from elutheory.kernels.mehler import mehler_mixed
+from elutheory.kernels.analytic.mehler import mehler_mixed
 from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.panels import Panels, panels, vanishes
 from elutheory.kernels.rises import excess, excess_of_constant, left_slope, rise

@@ -65,7 +65,7 @@ def test_the_registry_is_covered() -> None:
     assert {*IN_CLASS, *SMOOTH, *OUTSIDE} == set(et.activation_names())
 
 
-@pytest.mark.parametrize("function", map(few, functions()))
+@pytest.mark.parametrize("function", [few(function) for function in functions()])
 def test_every_closed_form_is_proved_and_agrees_with_quadrature(function: Activation) -> None:
     verified = activation_moments(function).verify()
     assert len(verified) in (9, 10)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from elutheory.activations.kinks import second_derivative
-from elutheory.kernels.scales import Feature, features
+from elutheory.kernels.analytic.scales import Feature, features
 from elutheory.numerics.arrays import on_host, place_like
 from elutheory.numerics.normal_tails import DENSITY_AT_ZERO, normal_density
 from elutheory.numerics.quadrature import gauss_legendre

@@ -4,10 +4,10 @@ With c = cos(θ/2), s = sin(θ/2) of the angle θ between U and V, and independe
 
     U = mean_u + std_u (c x + s y),   V = mean_v + std_v (c x − s y),   cos θ = correlation:
 
-E g(U) g(V) is a sum over equal steps in x and in y, the steps in y being the longer the closer the two are. For analytic
-g the error falls like e^{−a/step}: the sums over every second node, one direction at a time, have about its square root.
-Where Mehler's series (`mehler`) is short it costs less; where U or V spreads over many widths of a feature of g there
-are too many nodes (`graded`).
+E g(U) g(V) is a sum over equal steps in x and in y, the steps in y being the longer the closer the two are. For
+analytic g the error falls like e^{−a/step}: the sums over every second node, one direction at a time, have about its
+square root. Where Mehler's series (`mehler`) is short it costs less; where U or V spreads over many widths of a feature
+of g there are too many nodes (`graded`).
 """
 
 import math
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from elutheory.kernels.scales import largest_steps
+from elutheory.kernels.analytic.scales import largest_steps
 from elutheory.numerics.arrays import as_array_like, library, on_host
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ def lattice_expectation(
     if quantity == "covariance":
         return value, error
     function = activation if quantity == "value" else activation.derivative
+    swapped = (s1 < s2) | ((s1 == s2) & (m1 < m2))  # in one order, whatever the caller's: exactly symmetric
+    (m1, m2), (s1, s2) = (
+        (xp.where(swapped, second, first), xp.where(swapped, first, second)) for first, second in ((m1, m2), (s1, s2))
+    )
     half_sum, half_difference = half_angles(cosine, sine)
     steps = [numpy.asarray(largest_steps(activation, on_host(m), on_host(s))) for m, s in ((m1, s1), (m2, s2))]
     step = numpy.minimum(*steps)
@@ -106,7 +110,7 @@ def half_angles(cosine: Any, sine: Any) -> tuple[Any, Any]:
 
 @dataclass(frozen=True, eq=False)
 class _Lattice:
-    """Nodes (x, y) in one row, step² φ(x) φ(y), the nodes at the rim, and those of every second x and every second y."""
+    """Nodes (x, y) in one row, step² φ(x) φ(y), those at the rim, and those of every second x and every second y."""
 
     x: Any
     y: Any

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from elutheory.activations import kinks
-from elutheory.kernels.scales import largest_steps
+from elutheory.kernels.analytic.scales import largest_steps
 from elutheory.numerics.arrays import as_array_like, library, on_host
 
 if TYPE_CHECKING:
