@@ -34,7 +34,10 @@ class Config:
     seeds: Seeds = 10
 
 
-PRESETS = {"quick": Config(), "paper": Config(units=128, updates=6000, points=14, examples=1000, seeds=12)}
+PRESETS = {
+    "quick": Config(units=48, updates=320, points=3, seeds=4),
+    "paper": Config(units=128, updates=6000, points=14, examples=1000, seeds=12),
+}
 
 COLUMNS = {
     "activation": "the networks' activation function, a registry name",

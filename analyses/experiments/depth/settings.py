@@ -29,7 +29,7 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(depths=(2, 4, 8, 16), units=32, epochs=15, learning_rates=(0.01, 0.03, 0.1, 0.3), tuning_seeds=3),
+    "quick": Config(depths=(2, 4, 8, 16), units=32, epochs=8, learning_rates=(0.01, 0.03, 0.1, 0.3), tuning_seeds=2),
     "paper": Config(),
 }
 
