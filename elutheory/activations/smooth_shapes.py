@@ -45,7 +45,7 @@ def straight(expression: sympy.Expr, x: sympy.Symbol) -> Line | None:
 def lines_times_phi(activation: "Activation") -> LinesTimesPhi | None:
     """From erf(u) = 2 Phi(√2 u) − 1 and erfc(u) = 2 − 2 Phi(√2 u), of one u."""
     x, expression = activation.symbol, activation.expression
-    arguments = {node.args[0] for node in expression.atoms(sympy.erf, sympy.erfc)}
+    arguments: set[Any] = {node.args[0] for node in expression.atoms(sympy.erf, sympy.erfc)}
     if expression.free_symbols != {x} or activation.breakpoints or len(arguments) != 1:
         return None
     argument = straight(arguments.pop(), x)

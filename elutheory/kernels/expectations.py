@@ -11,6 +11,7 @@ transitions of M'. Where f has no closed form but is analytic, Mehler's series (
 integral; else, or where that series is too long, M' and the conditional mean are integrals themselves.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -28,6 +29,7 @@ from elutheory.kernels.quadrature import closed_rule, nested_rule
 from elutheory.kernels.sinusoids import sinusoid_pairs
 from elutheory.moments.closed_forms import ClosedForm, PiecewiseForm, closed_form
 from elutheory.moments.closed_forms.error_function import ErrorFunction
+from elutheory.moments.closed_forms.sinusoid import Sinusoid
 from elutheory.numerics.arrays import Array, indices, library
 
 if TYPE_CHECKING:
@@ -101,13 +103,15 @@ def _closed(
     """The formula for the pairs that it holds for, an integral for the others."""
     match form:
         case PiecewiseForm():
-            exact, formula, name, where = applies(form, pair), arc_cosine, _ARC_COSINE, "at the kink"
+            exact, formula, name, where = applies(form, pair), partial(arc_cosine, form), _ARC_COSINE, "at the kink"
         case ErrorFunction():
-            exact, formula, name, where = is_centred(form, pair), arc_sine, _ARC_SINE, "at the centre"
-        case _:
+            exact, formula, name, where = is_centred(form, pair), partial(arc_sine, form), _ARC_SINE, "at the centre"
+        case Sinusoid():
             return [sinusoid_pairs(form, quantity, pair) for quantity in quantities], _ELEMENTARY
+        case _:
+            raise TypeError(f"no rule for pairs of {form}")
     if bool(exact.all()):
-        return [formula(form, quantity, pair) for quantity in quantities], name
+        return [formula(quantity, pair) for quantity in quantities], name
     inside, outside = indices(exact), indices(~exact)
     if isinstance(form, PiecewiseForm):
         results, method = closed_rule(form, quantities, pair[outside]), _ONE_DIMENSIONAL
@@ -118,7 +122,7 @@ def _closed(
     outputs = [library(exact).empty_like(pair.mean_u) for _ in quantities]
     for output, quantity, result in zip(outputs, quantities, results, strict=True):
         output[outside] = result
-        output[inside] = formula(form, quantity, pair[inside])
+        output[inside] = formula(quantity, pair[inside])
     return outputs, f"{name} where both means are {where}, else {method}"
 
 

@@ -158,4 +158,4 @@ def _growth(function: Activation) -> tuple[fmpq, fmpq, int]:
             a, b = a + exact + 1 / exact, b + exact + 1 / exact
     polynomials = (piece.expression for piece in function.pieces if piece.expression.is_polynomial(function.symbol))
     degrees = (sympy.Poly(polynomial, function.symbol).degree() for polynomial in polynomials if polynomial != 0)
-    return a, b, 2 * max(1, *degrees, 1)
+    return a, b, 2 * max(1, *map(int, degrees), 1)

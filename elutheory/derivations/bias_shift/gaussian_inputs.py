@@ -31,7 +31,7 @@ from elutheory.derivations.proof.notation import (
     unit_variance,
     variance_q,
 )
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation
+from elutheory.derivations.proof.steps import Assumption, Check, Step, equation, right_side
 
 _ELU = with_symbols("elu")
 _POINTS = tuple(
@@ -49,11 +49,9 @@ _POWERS = {power: partial(_power_of_value, power) for power in (1, 2)}
 
 def _matches_quadrature(power: int, statement: sympy.Basic) -> None:
     """Compare the right side with `E f^power` by quadrature of the activation's own definition."""
-    symbols: dict[sympy.Basic, int] = {unit_mean: 1, unit_second_moment: 2}
-    if not isinstance(statement, sympy.Eq) or symbols.get(statement.lhs) != power:
-        raise CheckError(f"{statement} does not equate the moment of order {power} with a formula")
+    formula = right_side(statement, {1: unit_mean, 2: unit_second_moment}[power])
     for point in _POINTS:
-        check_value(statement.rhs, point, quadrature(_ELU, point, _POWERS[power]))
+        check_value(formula, point, quadrature(_ELU, point, _POWERS[power]))
 
 
 def _units_example(size: int, generator: random.Random) -> Mapping[sympy.Basic, Matrix]:

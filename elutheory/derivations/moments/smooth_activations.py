@@ -207,7 +207,8 @@ def _with_one_exponential(term: Any, named: Callable[[Any], Any]) -> Any:
 
 def _root(base: Any) -> Any:
     """√ of powers of 1 + S² and 1 + 2S², in p and w."""
-    factors = sympy.factor_list(sympy.numer(sympy.together(base))), sympy.factor_list(sympy.denom(sympy.together(base)))
+    fraction = sympy.together(base)
+    factors: list[Any] = [sympy.factor_list(part(fraction)) for part in (sympy.numer, sympy.denom)]
     root: Any = sympy.Integer(1)
     for (constant, parts), sign in zip(factors, (1, -1), strict=True):
         root *= sympy.sqrt(constant) ** sign
