@@ -320,7 +320,17 @@ QUANTITIES = (*TOLERANCE, "log_slope_mean")
 SMOOTH = [("tanh", {}), ("gelu", {}), ("erf", {}), ("sin", {}), ("softplus", {})]
 
 
-@pytest.mark.parametrize("case", [*CASES, ("elu", {"alpha": 2.5}), ("celu", {"alpha": 0.5}), *SMOOTH], ids=identify)
+ONE_OF_A_FORM = (("shifted_relu", {}), ("celu", {"alpha": 0.5}), ("gelu", {}), ("sin", {}), ("softplus", {}))
+SECOND_ORDER = [*CASES, ("elu", {"alpha": 2.5}), ("celu", {"alpha": 0.5}), *SMOOTH]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=identify(case), marks=[] if case in ONE_OF_A_FORM else [pytest.mark.exhaustive])
+        for case in SECOND_ORDER
+    ],
+)
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_gradients_to_second_order(case: tuple[str, dict[str, float]], quantity: str) -> None:
     """Against central differences (torch's own check)."""
@@ -333,8 +343,8 @@ def test_gradients_to_second_order(case: tuple[str, dict[str, float]], quantity:
 
     if not torch.isfinite(moment(mean, std)).all():
         return
-    assert torch.autograd.gradcheck(moment, (mean, std), eps=1e-5, atol=1e-8)
-    assert torch.autograd.gradgradcheck(moment, (mean, std), eps=1e-5, atol=1e-7)
+    assert torch.autograd.gradcheck(moment, (mean, std), eps=1e-5, atol=1e-8, fast_mode=True)
+    assert torch.autograd.gradgradcheck(moment, (mean, std), eps=1e-5, atol=1e-7, fast_mode=True)
 
 
 @pytest.mark.parametrize(
