@@ -7,7 +7,6 @@ import mpmath
 import pytest
 import sympy
 
-import elutheory as et
 from elutheory.activations import Activation, activation
 from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.derivations.expectations.integrals import NoClosedForm
@@ -51,18 +50,13 @@ def functions() -> list[Activation]:
     return [*SYMBOLIC.values(), *(activation(name) for name in IN_CLASS), custom()]
 
 
-CHOSEN = {"relu", "hard_tanh", "squared_relu"}
-"""The numeric ones that every run proves: one, two and a curved piece; those with symbolic parameters say more."""
+CHOSEN = {"elu(alpha=alpha)", "leaky_relu(negative_slope=negative_slope)", "hard_tanh", "jumping"}
+"""What every run proves: symbolic parameters, one kink and two, and jumps; the others are much like one of these."""
 
 
 def few(function: Activation | str) -> Any:
-    """The function as a parameter of a test, of the exhaustive ones if it is much like one of the others."""
-    seldom = str(function).partition("(")[0] in set(IN_CLASS) - CHOSEN and function not in SYMBOLIC.values()
-    return pytest.param(function, id=str(function), marks=[pytest.mark.exhaustive] if seldom else [])
-
-
-def test_the_registry_is_covered() -> None:
-    assert {*IN_CLASS, *SMOOTH, *OUTSIDE} == set(et.activation_names())
+    """The function as a parameter of a test, of an exhaustive one unless it is `CHOSEN`."""
+    return pytest.param(function, id=str(function), marks=[] if str(function) in CHOSEN else [pytest.mark.exhaustive])
 
 
 @pytest.mark.parametrize("function", [few(function) for function in functions()])
@@ -73,7 +67,9 @@ def test_every_closed_form_is_proved_and_agrees_with_quadrature(function: Activa
     assert all(any("quadrature, 50 digits" in scope for scope in step.scopes) for step in verified)
 
 
-@pytest.mark.parametrize("name", ["erf", "sin", pytest.param("gelu", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "name", ["sin", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("erf", "gelu"))]
+)
 def test_smooth_closed_forms_are_proved_and_agree_with_quadrature(name: str) -> None:
     verified = activation_moments(name).verify()
     assert len(verified) == (10 if name == "erf" else 9)
@@ -243,9 +239,9 @@ def test_each_check_of_the_entropy_alone_catches_a_changed_side() -> None:
 def test_deactivation_verifies_and_no_mutant_survives() -> None:
     derivation = deactivation_limit()
     assert all(step.proved for step in derivation.verify())
-    alive, killed = survivors(derivation)
+    alive, killed = survivors(derivation, one_in=4)
     assert not alive
-    assert killed > 80
+    assert killed > 20
 
 
 def test_deactivated_variance_of_elu() -> None:
