@@ -6,7 +6,7 @@ or a convolution makes a new one, and after anything else it is unknown. Nothing
 """
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, NamedTuple
@@ -85,6 +85,17 @@ _LAST_AXIS = frozenset(
 _CONVOLUTIONS = {f"conv{of}{n}d": n for n in (1, 2, 3) for of in ("", "_transpose")}
 
 
+class _Ending(RemovableHandle):
+    """What is to be done when hooks are removed, in the shape of a hook's handle."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+    def remove(self) -> None:
+        """Do it."""
+        self._end()
+
+
 class UnitAxes(TorchFunctionMode):
     """Follows the axis of the units while a model runs: `note` says where it starts, `source` where it is.
 
@@ -118,6 +129,7 @@ class UnitAxes(TorchFunctionMode):
         for module in model.modules():
             yield module.register_forward_pre_hook(self._enter)
             yield module.register_forward_hook(self._leave, always_call=True)
+        yield _Ending(self._end)  # a pass may be under way whose own hook somebody has removed
 
     def _enter(self, module: nn.Module, _arguments: Any) -> None:
         if self.enabled and self._outermost is None and torch._C._current_graph_task_id() == -1:
@@ -126,6 +138,10 @@ class UnitAxes(TorchFunctionMode):
 
     def _leave(self, module: nn.Module, *_: Any) -> None:
         if self._outermost is module:
+            self._end()
+
+    def _end(self) -> None:
+        if self._outermost is not None:
             self._outermost = None
             self.__exit__(None, None, None)
 

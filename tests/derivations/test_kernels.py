@@ -9,7 +9,6 @@ from typing import Any
 import mpmath
 import pytest
 import sympy
-from elutheory.derivations.kernels.analytic.mehler import mehler_series
 
 from elutheory.activations import Activation, activation
 from elutheory.derivations.expectations.functions import Phi, Phi2, bivariate_density, bivariate_probability, phi
@@ -20,6 +19,7 @@ from elutheory.derivations.expectations.pair_notation import a, b, rho, s1, s2
 from elutheory.derivations.kernels.dual_kernels import dual_kernel_closed_form, dual_kernel_derivative_closed_form
 from elutheory.derivations.kernels.formulas import dual_kernel_formulas
 from elutheory.derivations.kernels.identities import bivariate_normal, bivariate_tilting, price_theorem
+from elutheory.derivations.kernels.mehler import mehler_series
 from elutheory.derivations.kernels.special_cases import at_equality, dual_kernel_limits, zero_mean_dual_kernel
 from elutheory.derivations.proof.derivation import Derivation
 from elutheory.derivations.proof.steps import Check, CheckError

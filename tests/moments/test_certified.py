@@ -99,7 +99,7 @@ def test_tail_bound_covers_what_is_not_integrated() -> None:
     """With so few digits that the range is cut early, the ball must still contain E X² = 1 + 1/4."""
     identity = activation("identity")
     result = certified_expectation(
-        identity.pieces, identity.symbol, lambda e: e**2, (fmpq(1), fmpq(1)), fmpq(1, 2), fmpq(1), 3
+        identity.pieces, identity.symbol, lambda e: e**2, (fmpq(1), fmpq(1), 2), fmpq(1, 2), fmpq(1), 3
     )
     assert result.contains(fmpq(5, 4))
 

@@ -424,6 +424,7 @@ def test_in_a_training_loop_nothing_changes() -> None:
                 optimiser.step()
         assert model.training
         assert hooks_of(model) == 0
+        assert torch._C._len_torch_function_stack() == 0  # nor is any function of torch followed any longer
         return [parameter.detach() for parameter in model.parameters()], statistics
 
     observed, statistics = train(True)

@@ -35,7 +35,7 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(units=48, updates=320, points=3, seeds=4),
+    "quick": Config(units=32, updates=160, points=3, examples=256),
     "paper": Config(units=128, updates=6000, points=14, examples=1000, seeds=12),
 }
 

@@ -54,7 +54,7 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(epochs=6, tuning_seeds=2, seeds=6),
+    "quick": Config(epochs=4, tuning_seeds=2),
     "paper": Config(activations=("elu", "relu", "leaky_relu", "tanh"), units=64, epochs=20, measured=512, seeds=12),
 }
 SGD, BATCH_NORM, CENTRED, NATURAL = METHODS = ("SGD", "batch normalisation", "centring", "unit natural gradient")

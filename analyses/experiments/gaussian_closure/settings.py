@@ -40,7 +40,7 @@ class Config:
             raise InputError(f"learning_rate is {self.learning_rate}; a finite number above zero is needed.")
 
 
-PRESETS = {"quick": Config(epochs=10, seeds=2), "paper": Config(epochs=300, seeds=5)}
+PRESETS = {"quick": Config(epochs=8), "paper": Config(epochs=300, seeds=5)}
 
 COLUMNS = {
     "activation": "the network's activation function",

@@ -35,7 +35,7 @@ class Config:
     seeds: Seeds = 12
 
 
-PRESETS = {"quick": Config(epochs=15, seeds=6), "paper": Config(epochs=300, seeds=5)}
+PRESETS = {"quick": Config(epochs=8), "paper": Config(epochs=300, seeds=5)}
 
 OF_THE_PAPER = {"elu", "relu", "leaky_relu", "shifted_relu"}
 

@@ -28,7 +28,7 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(depth=20, examples=64, seeds=6),
+    "quick": Config(depth=20, examples=64),
     "paper": Config(
         activations=("relu", "leaky_relu", "elu", "selu", "tanh"),
         architectures=("plain", "batch_norm", "residual"),

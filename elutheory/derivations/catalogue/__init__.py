@@ -55,7 +55,7 @@ PROOFS: dict[str, dict[str, Place]] = {
         "zero-mean-dual-kernel": Place("kernels.special_cases", "zero_mean_dual_kernel"),
         "dual-kernel-limits": Place("kernels.special_cases", "dual_kernel_limits"),
         "price-theorem": Place("kernels.identities", "price_theorem"),
-        "mehler-series": Place("kernels.analytic.mehler", "mehler_series"),
+        "mehler-series": Place("kernels.mehler", "mehler_series"),
     },
     "Signal propagation": {
         "mean-field-recursion": Place("propagation.forward", "mean_field_recursion"),
