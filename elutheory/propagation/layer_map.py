@@ -94,8 +94,8 @@ def pair_moments(activation: "Activation", q: float, v: float, c: float) -> Pair
     """
     refuse_discontinuous(activation)
     variance = single_moments(activation, q).variance
-    angle = 2.0 * math.atan2(math.sqrt(v), math.sqrt(max(q + c, 0.0)))  # c = −q may be rounded below
-    complement = math.atan2(c, math.sqrt(v) * math.sqrt(q + c))
+    root = math.sqrt(v), math.sqrt(max(q + c, 0.0))  # of c = −q rounding may leave less
+    angle, complement = 2.0 * math.atan2(*root), math.atan2(c, root[0] * root[1])
 
     def from_equal(t: Any, cosine: Any, sine: Any) -> tuple[Any, Any]:
         """t is the angle between U and V."""
