@@ -217,9 +217,10 @@ def model_scores(
     if not open_to_capture:
         raise InputError(next(iter(refused.values()), "the model has no Linear or convolution layers."))
     layout = BatchLayout(batch_axis, class_axis, output, mask)
-    _check_inputs(inputs, open_to_capture, batch_axis)
     own_labels = labels_in(inputs) if targets is None else None
-    inputs, targets, layout = _counted(inputs, targets if own_labels is None else own_labels, layout)
+    targets = targets if own_labels is None else own_labels
+    ignoring = _check_inputs(inputs, targets, open_to_capture, batch_axis)
+    inputs, targets, layout = _counted(inputs, targets, layout, ignoring)
     examples = number_of_examples(inputs, batch_axis)
 
     with torch.inference_mode(False), torch.enable_grad(), capturing(model, open_to_capture) as recorder:
@@ -249,7 +250,7 @@ def model_scores(
         outputs = canonical(found if found.ndim > 1 else found[:, None], example_axis, place)
         refuse_probabilities(chosen, found, outputs)
         chosen.check_outputs(outputs)
-        counting, targets = _labelled(chosen, layout, inputs, targets, found, outputs, example_axis, place)
+        counting, targets = _labelled(chosen, layout, inputs, targets, found, outputs, example_axis, place, ignoring)
         captures = {
             name: replace(capture, batch_axes=_batch_axes(capture, of_one[name], examples, batch_axis))
             for name, capture in captures.items()
@@ -285,18 +286,27 @@ def _check_choices(kind: str, weight_sharing: str, samples: int) -> None:
     check_whole("samples", samples)
 
 
-def _check_inputs(inputs: Tensor | Mapping[str, Any], layers: Mapping[str, nn.Module], axis: int) -> int:
-    """The number of examples, along `axis`. Raises InputError for inputs that such layers cannot be studied on."""
+def _check_inputs(inputs: Tensor | Mapping[str, Any], targets: Any, layers: Mapping[str, nn.Module], axis: int) -> bool:
+    """Whether some of the targets are IGNORED. Raises InputError for inputs that such layers cannot be studied on.
+
+    A device is waited for once.
+    """
     check_inputs(inputs)
     if isinstance(inputs, Mapping):
         tensors = {f"inputs[{key!r}]": value for key, value in inputs.items() if isinstance(value, Tensor)}
     else:
         tensors = {"inputs": inputs}
     dtypes = {cast(Tensor, layer.weight).dtype for layer in layers.values()}
+    finite = {name: tensor.isfinite().all() for name, tensor in tensors.items() if tensor.is_floating_point()}
+    labels = isinstance(targets, Tensor) and not targets.is_floating_point()
+    ignored = [(targets == IGNORED).any()] if labels else []
+    read = _read([*finite.values(), *ignored])
+    ignoring = bool(ignored) and read.pop()
+    infinite = {name for name, value in zip(finite, read, strict=True) if not value}
     for name, tensor in tensors.items():
         if tensor.ndim == 0 or tensor.numel() == 0:
             raise InputError(f"{name} have shape {tuple(tensor.shape)}; at least one example is needed.")
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if name in infinite:
             raise InputError(f"{name} contain NaN or infinity; every number must be finite.")
         if tensor.is_floating_point() and dtypes and tensor.dtype not in dtypes:
             weights = " and ".join(sorted(map(str, dtypes)))
@@ -308,7 +318,15 @@ def _check_inputs(inputs: Tensor | Mapping[str, Any], layers: Mapping[str, nn.Mo
         raise InputError(
             f"inputs have {sorted(lengths)} examples; tensors with the same number of examples are needed."
         )
-    return lengths.pop()
+    return ignoring
+
+
+def _read(flags: Sequence[Tensor]) -> list[bool]:
+    """Truth values on one or two devices, brought to the host together."""
+    if not flags:
+        return []
+    device = next((flag.device for flag in flags if flag.device.type != "cpu"), flags[0].device)
+    return torch.stack([flag.to(device) for flag in flags]).tolist()
 
 
 def _outside_inference_mode(inputs: Tensor | Mapping[str, Any]) -> Tensor | Mapping[str, Any]:
@@ -329,9 +347,12 @@ def _random_state(inputs: Tensor | Mapping[str, Any]) -> Tensor:
     return torch.get_device_module(device).get_rng_state(device)
 
 
-def _counted(inputs: Any, targets: Any, layout: BatchLayout) -> tuple[Any, Any, BatchLayout]:
-    """Without the examples of which no position counts. Raises InputError if none is left."""
-    keep = kept_rows(inputs, targets, layout.masks(inputs), layout.batch_axis)
+def _counted(inputs: Any, targets: Any, layout: BatchLayout, ignoring: bool) -> tuple[Any, Any, BatchLayout]:
+    """Without the examples of which no position counts, or whose targets are all IGNORED; InputError if none is left.
+
+    `ignoring`: whether there are such targets.
+    """
+    keep = kept_rows(inputs, targets if ignoring else None, layout.masks(inputs), layout.batch_axis)
     if keep is None:
         return inputs, targets, layout
     if not keep.any():
@@ -484,8 +505,12 @@ def _labelled(
     outputs: Tensor,
     example_axis: int,
     place: int,
+    ignoring: bool,
 ) -> tuple[Tensor | None, Any]:
-    """What columns are multiplied with so that positions without a label are left out, or None; targets as outputs."""
+    """What columns are multiplied with so that positions without a label are left out, or None; targets as outputs.
+
+    `ignoring`: whether some of the targets are IGNORED.
+    """
     masks = layout.masks(inputs)
     positions = tuple(
         length for axis, length in enumerate(found.shape) if axis not in (example_axis, place % found.ndim)
@@ -496,9 +521,9 @@ def _labelled(
     if isinstance(targets, Tensor):
         targets = canonical_targets(targets, found.shape, example_axis, place, chosen.labels_are_classes)
         if chosen.labels_are_classes and not targets.is_floating_point() and targets.shape == outputs.shape[:-1]:
-            left_out = targets == IGNORED
-            if left_out.any():
-                counting = ~left_out if counting is None else counting.to(left_out.device) & ~left_out
+            if ignoring:
+                labelled = targets != IGNORED
+                counting = labelled if counting is None else counting.to(labelled.device) & labelled
             if counting is not None:
                 targets = torch.where(counting.to(targets.device), targets, 0)
     return (None if counting is None else counting.to(outputs.device, outputs.dtype)[..., None]), targets
