@@ -8,11 +8,14 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 import elutheory as et
 from elutheory.__main__ import COMMANDS
 from elutheory.__main__ import main as console_script
+from elutheory.numerics.chebyshev import kept
 
 # In one interpreter, as its start and the imports are most of the cost; the lightest commands first.
 PROGRAM = """
@@ -119,3 +122,9 @@ def test_no_module_bears_the_name_of_a_public_name() -> None:
     for name in et.__all__:
         home = importlib.import_module("elutheory")
         assert not isinstance(getattr(home, name), type(sys))
+
+
+def test_every_call_of_the_tests_is_checked_for_its_shapes() -> None:
+    """The import hook of tests/conftest.py is at work: a matrix where a vector is stated is refused."""
+    with pytest.raises(TypeCheckError, match="coefficients"):
+        kept(np.zeros((2, 2)), 1e-16)

@@ -1,4 +1,4 @@
-"""Kills a training twenty times by SIGKILL and resumes it: `python -m tests.interrupted_training KIND FOLDER`.
+"""Kills a training by SIGKILL and resumes it; arguments: the kind, a folder, how many kills.
 
 Every attempt is a forked process. Half of them kill themselves, at a random update, or in the middle of writing the
 checkpoint; half are killed by their parent after a random time. Prints how many of the attempts had been killed.
@@ -21,8 +21,6 @@ from analyses.networks.architectures import fully_connected, hidden_activations
 from analyses.networks.stacked import Networks, SeparateNetworks, StackedNetworks
 from analyses.networks.training import Training, fabric_on, train
 from elutheory.fisher import UnitNaturalGradient
-
-KILLS = 20
 
 
 class Data:
@@ -91,12 +89,12 @@ def result(trained) -> dict[str, str | list[str]]:
     return {"table": table, "state": [bytes(checkpoints.bytes_of(held)).hex() for held in tensors.values()], **measured}
 
 
-def main(kind: str, folder: Path) -> None:
+def main(kind: str, folder: Path, wanted: int) -> None:
     torch.set_num_threads(1)
     run, checkpoint = {"stacked": stacked, "separate": separate}[kind], folder / "state.safetensors"
     fabric_on()  # imported once, before forking
     chosen, kills, attempts = random.Random(7), 0, 0
-    while kills < KILLS and attempts < 3 * KILLS:
+    while kills < wanted and attempts < 3 * wanted:
         attempts += 1
         outside, update, writing = attempts % 2 == 0, chosen.randrange(1, 6), chosen.random() < 0.5
         pause = chosen.uniform(0.0, 0.15)
@@ -128,4 +126,4 @@ def finished(checkpoint: Path) -> bool:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
