@@ -1,5 +1,6 @@
 """B1-B3 (Theorems 1 and 2 of arXiv 1511.07289) evaluated on measured Fisher matrices."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -8,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from elutheory.fisher.solves import solve_damped_rows, solve_positive_definite
+from elutheory.fisher.solves import in_float64, solve_damped_rows, solve_positive_definite
 from elutheory.fisher.unit_fisher_matrix import UnitFisher
 
 NEGLIGIBLE_SHARE = 1e-14
@@ -49,16 +50,22 @@ def bias_shift_correction(
     `gradient` (units, fan_in + 1): (g0, g), the bias first. With damping λ = `damping`, or, relative, `damping` × the
     unit's mean diagonal, the blocks are those of F + λI, for which both theorems hold (`UnitFisher.damped`). The shifts
     are those of adding F⁻¹(g, g0); descent subtracts it. From the matrices or, for form "factors", in the small space
-    of the factors; in chunks of units. Raises InputError for a layer without bias, a wrong shape, or a singular F + λI.
+    of the factors; in float64 and in chunks of units. Dead units without damping get NaN. Raises InputError for a layer
+    without bias, a wrong shape, or a singular F + λI.
     """
     F.check_shape(gradient)
     F.refuse_singular(damping, relative=relative)
     F = F.damped(damping, relative=relative)
-    c, m_q = F.c, F.mean_under_q
-    b = F.b
-    m_p = F.mean_under_p.expand_as(m_q)
-    parts = [_chunk(F, gradient, units, b[units], c[units], m_p[units], m_q[units]) for units in F.unit_chunks()]
-    return BiasShiftCorrection(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    live = F.mean_diagonal > 0
+    found = gradient.new_full((4, F.units), math.nan), gradient.new_full(F.shape, math.nan)
+    for chunk in F.unit_chunks():
+        units = torch.arange(F.units, device=live.device)[chunk][live[chunk]]
+        if len(units):
+            part = F.of_units(units.tolist()).in_float64()
+            numbers, step = _corrections(part, in_float64(gradient[units]))
+            found[0][:, units], found[1][units] = numbers.to(gradient), step.to(gradient)
+    (s, k, without, coupled), step = found
+    return BiasShiftCorrection(s, k, without, coupled, step[:, 1:], step[:, 0])
 
 
 def damped_for_every_unit(F: UnitFisher, damping: float) -> UnitFisher:
@@ -83,14 +90,17 @@ def uncoupled_natural_gradient(
     return torch.cat([gradient[:, :1] / F.c[:, None], torch.cat(weights)], dim=1)
 
 
-def _chunk(
-    F: UnitFisher, gradient: Tensor, units: slice, b: Tensor, c: Tensor, m_p: Tensor, m_q: Tensor
-) -> tuple[Tensor, ...]:
-    """s, k, shift_without, shift_with, delta_w, delta_w0 of some units."""
-    g0, g = gradient[units, 0], gradient[units, 1:]
-    rows = F.rows_of(units)
-    solve_A = _weight_solver(F, units, rows)
-    variance_inverse_mean = _variance_solver(F, units, rows, c, m_q)(m_q)
+def _corrections(
+    F: UnitFisher, gradient: Float[Tensor, "units coordinates"]
+) -> tuple[Float[Tensor, "4 units"], Float[Tensor, "units coordinates"]]:
+    """s, k, shift without and with the coupling; and the natural gradient, the bias first."""
+    every = slice(None)
+    g0, g = gradient[:, 0], gradient[:, 1:]
+    b, c, m_q = F.b, F.c, F.mean_under_q
+    m_p = F.mean_under_p.expand_as(m_q)
+    rows = F.rows_of(every)
+    solve_A = _weight_solver(F, every, rows)
+    variance_inverse_mean = _variance_solver(F, every, rows, c, m_q)(m_q)
     A_inverse_g = solve_A(g)
 
     s = bias_entry_of_inverse(c, m_q, variance_inverse_mean)
@@ -99,7 +109,7 @@ def _chunk(
     k = multiplicative_correction(m_p, m_q, variance_inverse_mean)
     shift_without = dot(m_p, A_inverse_g) + g0 / c
     shift_with = dot(m_p - k[:, None] * m_q, A_inverse_g) + k * g0 / c
-    return s, k, shift_without, shift_with, delta_w, delta_w0
+    return torch.stack([s, k, shift_without, shift_with]), torch.cat([delta_w0[:, None], delta_w], dim=1)
 
 
 def _weight_solver(F: UnitFisher, units: slice, rows: Tensor | None) -> Solve:

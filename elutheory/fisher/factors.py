@@ -49,8 +49,12 @@ class UnitFactors(ABC):
         """total += scale × sum of outer products with activations about `reference`, on and above the diagonal."""
 
     @abstractmethod
-    def to(self, device: torch.device) -> "UnitFactors":
-        """A copy on another device."""
+    def of_units(self, units: Int[Tensor, " chosen"] | slice) -> "UnitFactors":
+        """The vectors of some units alone; they share memory with these where that is possible."""
+
+    @abstractmethod
+    def to(self, like: torch.device | torch.dtype) -> "UnitFactors":
+        """A copy on another device, or of another dtype."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +116,17 @@ class WeightedActivations(UnitFactors):
             points = torch.cat([activations.new_ones(len(activations), 1), activations], dim=1)
             add_weighted_outer_products(total[of_group], self.weights[:, of_group] * scale, points)
 
-    def to(self, device: torch.device) -> "WeightedActivations":
-        """A copy on another device."""
-        return WeightedActivations(self.activations.to(device), self.weights.to(device))
+    def of_units(self, units: Int[Tensor, " chosen"] | slice) -> "WeightedActivations":
+        """The weights of some units, which are groups of their own where there are several groups."""
+        groups = self.activations.shape[1]
+        if groups == 1:
+            return WeightedActivations(self.activations, self.weights[:, units])
+        of_unit = group_of_units(self.weights.shape[1], groups, self.weights.device)[units]
+        return WeightedActivations(self.activations[:, of_unit], self.weights[:, units])
+
+    def to(self, like: torch.device | torch.dtype) -> "WeightedActivations":
+        """A copy on another device, or of another dtype."""
+        return WeightedActivations(self.activations.to(like), self.weights.to(like))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +168,13 @@ class SummedScores(UnitFactors):
         scores[:, :, 1:] -= scores[:, :, :1] * reference[group_of_units(len(total), len(reference), total.device)]
         add_outer_products(total, scores.mul_(scale**0.5))
 
-    def to(self, device: torch.device) -> "SummedScores":
-        """A copy on another device."""
-        return SummedScores(self.scores.to(device))
+    def of_units(self, units: Int[Tensor, " chosen"] | slice) -> "SummedScores":
+        """The scores of some units."""
+        return SummedScores(self.scores[:, units])
+
+    def to(self, like: torch.device | torch.dtype) -> "SummedScores":
+        """A copy on another device, or of another dtype."""
+        return SummedScores(self.scores.to(like))
 
 
 def group_of_units(units: int, groups: int, device: torch.device) -> Int[Tensor, " units"]:

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,31 +15,44 @@ from elutheory.errors import InputError
 class Likelihood(ABC):
     """p(y | outputs) for outputs of shape (examples, classes) or (examples, positions, classes).
 
-    Positions have independent labels. An example's score is d ln p(y | outputs) / d outputs.
+    Positions have independent labels. An example's score is d ln p(y | outputs) / d outputs. One of your own needs
+    `log_density` and `sample`, and `score_factors` too if kind "exact" is wanted:
+
+        class Poisson(et.Likelihood):
+            def log_density(self, outputs, targets):
+                return (targets * outputs - outputs.exp() - torch.lgamma(targets + 1)).flatten(1).sum(1)
+            def sample(self, outputs, samples, generator=None):
+                return torch.poisson(outputs.exp().expand(samples, *outputs.shape), generator=generator)
     """
 
     @property
-    @abstractmethod
     def name(self) -> str:
-        """The likelihood's name, with its parameters if it has any."""
+        """The likelihood's name, with its parameters if it has any; by default the class's, in small letters."""
+        return type(self).__name__.lower()
 
     @property
     def labels_are_classes(self) -> bool:
         """Whether a label is one of the classes, so that outputs have an axis of classes which targets lack."""
-        return True
+        return False
 
     @property
     def takes_logits(self) -> bool:
         """Whether outputs that are probabilities are a mistake."""
         return False
 
-    @abstractmethod
+    @property
+    def has_factors(self) -> bool:
+        """Whether `score_factors` is there, which kind "exact" needs."""
+        return type(self).score_factors is not Likelihood.score_factors
+
     def check_outputs(self, outputs: Tensor) -> None:
         """Raise InputError unless `outputs` are finite and of one of the two shapes."""
+        _check_outputs(outputs, self.name, fewest=1)
 
-    @abstractmethod
     def check_targets(self, outputs: Tensor, targets: Tensor) -> None:
-        """Raise InputError unless `targets` are labels that fit the outputs."""
+        """Raise InputError unless `targets` are labels that fit the outputs: by default finite, and of their shape."""
+        _check_shape(targets, outputs.shape)
+        _check_finite(targets)
 
     @abstractmethod
     def log_density(
@@ -50,41 +63,55 @@ class Likelihood(ABC):
         Raises InputError for targets that do not fit.
         """
 
-    def score(
-        self, outputs: Float[Tensor, "*shape"], targets: Shaped[Tensor, "examples ..."]
-    ) -> Float[Tensor, "*shape"]:
-        """d ln p(targets | outputs) / d outputs. Raises InputError for targets that do not fit."""
-        self.check_targets(outputs, targets)
-        return self._score(outputs, targets)
-
-    @abstractmethod
-    def _score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The score at targets that fit."""
-
     @abstractmethod
     def sample(
         self, outputs: Float[Tensor, "examples ..."], samples: int, generator: torch.Generator | None = None
     ) -> Shaped[Tensor, "samples examples ..."]:
         """Labels drawn from p(y | outputs), on the outputs' device."""
 
+    def score(
+        self, outputs: Float[Tensor, "*shape"], targets: Shaped[Tensor, "examples ..."]
+    ) -> Float[Tensor, "*shape"]:
+        """d ln p(targets | outputs) / d outputs; by default autograd's of `log_density`.
+
+        Raises InputError for targets that do not fit.
+        """
+        self.check_targets(outputs, targets)
+        with torch.enable_grad():
+            variable = outputs.detach().requires_grad_()
+            return torch.autograd.grad(self.log_density(variable, targets).sum(), variable)[0]
+
     def drawn_scores(
         self, outputs: Float[Tensor, "*shape"], samples: int, generator: torch.Generator | None = None
     ) -> Iterator[Float[Tensor, "*shape"]]:
-        """Scores of labels drawn from p(y | outputs), each over √samples: in expectation, columns as `score_factors`.
-
-        They are not checked, which a device would have to be waited for.
-        """
-        return (self._score(outputs, labels) / samples**0.5 for labels in self.sample(outputs, samples, generator))
-
-    @abstractmethod
-    def _factors(self, outputs: Float[Tensor, "examples classes"]) -> Iterator[Float[Tensor, "examples classes"]]:
-        """The columns at one position, one per class."""
+        """Scores of labels drawn from p(y | outputs), over √samples: columns as `score_factors`, in expectation."""
+        return (self.score(outputs, labels) / samples**0.5 for labels in self.sample(outputs, samples, generator))
 
     def score_factors(self, outputs: Float[Tensor, "*shape"]) -> Iterator[Float[Tensor, "*shape"]]:
         """Columns v_c, each of the outputs' shape, with E_y[score scoreᵀ] = sum_c v_c v_cᵀ for every example (F1).
 
-        There are positions × classes columns, position by position: a column is zero at all positions but one.
+        There are positions × classes columns, position by position: a column is zero at all positions but one. Raises
+        InputError for a likelihood that does not have them.
         """
+        raise InputError(
+            f"the likelihood {self.name!r} has no score_factors, which kind 'exact' needs; give it that method, or use "
+            "kind='monte_carlo'."
+        )
+
+
+class _KnownLikelihood(Likelihood):
+    """One whose scores and factors have formulas; drawn labels are not checked, which a device would wait for."""
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        self.check_targets(outputs, targets)
+        return self._score(outputs, targets)
+
+    def drawn_scores(
+        self, outputs: Tensor, samples: int, generator: torch.Generator | None = None
+    ) -> Iterator[Float[Tensor, "*shape"]]:
+        return (self._score(outputs, labels) / samples**0.5 for labels in self.sample(outputs, samples, generator))
+
+    def score_factors(self, outputs: Tensor) -> Iterator[Float[Tensor, "*shape"]]:
         if outputs.ndim == 2:
             yield from self._factors(outputs)
             return
@@ -94,18 +121,50 @@ class Likelihood(ABC):
                 column[:, position] = factor
                 yield column
 
+    @abstractmethod
+    def _score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The score at targets that fit."""
+
+    @abstractmethod
+    def _factors(self, outputs: Float[Tensor, "examples classes"]) -> Iterator[Float[Tensor, "examples classes"]]:
+        """The columns at one position, one per class."""
+
 
 @dataclass(frozen=True)
-class Categorical(Likelihood):
-    """p(y | outputs) = softmax(outputs)_y; targets are integers in [0, classes), one per example or position.
+class Categorical(_KnownLikelihood):
+    """p(y | outputs) = softmax(outputs)_y; targets are integers in [0, classes), one per example or position, or soft
+    labels t of the outputs' shape: probabilities, of which one-hot ones are a case.
 
-    Factor columns: √p_y (e_y − p) for every class y.
+    As `torch.nn.CrossEntropyLoss(weight, label_smoothing=ε)` the loss of a label is −Σ_k w_k t_k ln p_k with
+    t = (1 − ε) e_y + ε/classes, its score is w ⊙ t − (Σ w_k t_k) p, summed over examples without division by their
+    weights. With `class_weights` w (one for each class) or `label_smoothing` ε, which make ln p a loss and no density,
+    E_y[score scoreᵀ] is what F becomes, labels y drawn from p. Factor columns: √p_y score(y) for every class y. Raises
+    InputError unless the weights are finite and not negative, and ε in [0, 1).
     """
+
+    class_weights: Sequence[float] | Tensor | None = None
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.class_weights is not None:
+            weights = torch.as_tensor(self.class_weights, dtype=torch.float64)
+            if weights.ndim != 1 or not weights.isfinite().all() or (weights < 0).any() or not (weights > 0).any():
+                raise InputError("class_weights must be finite numbers, one for each class, none negative, not all 0.")
+            object.__setattr__(self, "class_weights", tuple(weights.tolist()))
+        if isinstance(self.label_smoothing, bool) or not 0 <= self.label_smoothing < 1:
+            raise InputError(f"label_smoothing is {self.label_smoothing}; a number from 0 to below 1 is needed.")
 
     @property
     def name(self) -> str:
-        """The string "categorical"."""
-        return "categorical"
+        """The string "categorical", with class weights and label smoothing where there are any."""
+        parts = ["class weights"] if self.class_weights is not None else []
+        parts += [f"label smoothing {self.label_smoothing:g}"] if self.label_smoothing else []
+        return " with ".join(["categorical", " and ".join(parts)]) if parts else "categorical"
+
+    @property
+    def labels_are_classes(self) -> bool:
+        """True: a label is one of the classes."""
+        return True
 
     @property
     def takes_logits(self) -> bool:
@@ -113,14 +172,34 @@ class Categorical(Likelihood):
         return True
 
     def check_outputs(self, outputs: Tensor) -> None:
-        """Raise InputError unless `outputs` are finite and of two classes or more."""
-        _check_outputs(outputs, self.name, fewest=2)
+        """Raise InputError unless `outputs` are finite and of two classes or more, as many as class weights."""
+        if outputs.ndim in (2, 3) and outputs.shape[-1] == 1 and outputs.numel():
+            raise InputError(
+                f"the model returned outputs of shape {tuple(outputs.shape)}; (examples, classes) or (examples, "
+                "positions, classes) with 2 or more classes is needed for a categorical likelihood; for one logit of "
+                'two classes it is likelihood="bernoulli".'
+            )
+        _check_outputs(outputs, "categorical", fewest=2)
+        if isinstance(self.class_weights, tuple) and len(self.class_weights) != outputs.shape[-1]:
+            raise InputError(f"there are {len(self.class_weights)} class_weights for {outputs.shape[-1]} classes.")
 
     def check_targets(self, outputs: Tensor, targets: Tensor) -> None:
-        """Raise InputError unless `targets` are integers in [0, classes), one per example or position."""
+        """Raise InputError unless `targets` are integers in [0, classes), one per example or position, or
+        probabilities of the outputs' shape."""
+        if targets.shape == outputs.shape:
+            if targets.is_complex() or not (targets >= 0).all():
+                raise InputError(
+                    "targets of the outputs' shape are probabilities of the classes; none may be negative."
+                )
+            if ((targets.to(outputs.dtype).sum(-1) - 1).abs() > _SUM_OF_PROBABILITIES).any():
+                raise InputError("targets of the outputs' shape are probabilities of the classes; they must sum to 1.")
+            return
         _check_shape(targets, outputs.shape[:-1])
         if targets.dtype not in _INTEGERS:
-            raise InputError(f"targets are {targets.dtype}; a categorical likelihood needs integers.")
+            raise InputError(
+                f"targets are {targets.dtype}; a categorical likelihood needs integers, or probabilities of shape "
+                f"{tuple(outputs.shape)}."
+            )
         classes = outputs.shape[-1]
         if ((targets < 0) | (targets >= classes)).any():
             raise InputError(
@@ -128,15 +207,36 @@ class Categorical(Likelihood):
             )
 
     def log_density(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Σ ln softmax(outputs)_target over the positions of every example."""
+        """Σ ln softmax(outputs)_target over the positions of every example; Σ_k w_k t_k ln softmax(outputs)_k."""
         self.check_targets(outputs, targets)
-        chosen = outputs.log_softmax(-1).gather(-1, targets.long()[..., None])
-        return chosen.flatten(1).sum(1)
+        logarithms = outputs.log_softmax(-1)
+        if self._is_plain and targets.shape != outputs.shape:
+            return logarithms.gather(-1, targets.long()[..., None]).flatten(1).sum(1)
+        return (self._weighted(outputs, targets) * logarithms).flatten(1).sum(1)
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.class_weights is None and not self.label_smoothing
+
+    def _weighted(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """w ⊙ t."""
+        if targets.shape == outputs.shape:
+            weighted = targets.to(outputs.dtype)
+        else:
+            index = targets.long()[..., None]
+            weighted = torch.zeros_like(outputs).scatter(-1, index, torch.ones_like(outputs[..., :1]))
+        if self.label_smoothing:
+            weighted = (1 - self.label_smoothing) * weighted + self.label_smoothing / outputs.shape[-1]
+        if self.class_weights is not None:
+            weighted = weighted * torch.as_tensor(self.class_weights, dtype=outputs.dtype, device=outputs.device)
+        return weighted
 
     def _score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         score = -outputs.softmax(-1)
-        index = targets.long()[..., None]
-        return score.scatter_add(-1, index, torch.ones_like(score[..., :1]))
+        if self._is_plain and targets.shape != outputs.shape:
+            return score.scatter_add(-1, targets.long()[..., None], torch.ones_like(score[..., :1]))
+        weighted = self._weighted(outputs, targets)
+        return weighted + weighted.sum(-1, keepdim=True) * score
 
     def sample(self, outputs: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Class numbers with probabilities softmax(outputs), one per sample, example and position."""
@@ -148,14 +248,19 @@ class Categorical(Likelihood):
     def _factors(self, outputs: Tensor) -> Iterator[Tensor]:
         probabilities = outputs.softmax(-1)
         for label, root in enumerate(probabilities.sqrt().unbind(-1)):
-            factor = -root[:, None] * probabilities
-            factor[:, label] += root
+            if self._is_plain:
+                factor = -root[:, None] * probabilities
+                factor[:, label] += root
+            else:
+                labels = torch.full(outputs.shape[:-1], label, device=outputs.device)
+                factor = root[:, None] * self._score(outputs, labels)
             yield factor
 
 
 @dataclass(frozen=True)
-class Bernoulli(Likelihood):
-    """Independent y_k = 1 with probability σ(outputs_k) = 1/(1 + e^−outputs_k); targets 0 or 1, of the outputs' shape.
+class Bernoulli(_KnownLikelihood):
+    """Independent y_k = 1 with probability σ(outputs_k) = 1/(1 + e^−outputs_k); targets from 0 to 1 of the outputs'
+    shape, those in between being probabilities of a 1 (grey levels).
 
     Factor columns: √(p_k (1 − p_k)) e_k for every output k.
     """
@@ -166,32 +271,26 @@ class Bernoulli(Likelihood):
         return "bernoulli"
 
     @property
-    def labels_are_classes(self) -> bool:
-        """False: every output has a label of its own."""
-        return False
-
-    @property
     def takes_logits(self) -> bool:
         """True: σ(outputs) are the probabilities."""
         return True
 
-    def check_outputs(self, outputs: Tensor) -> None:
-        """Raise InputError unless `outputs` are finite and at least one per example."""
-        _check_outputs(outputs, self.name, fewest=1)
-
     def check_targets(self, outputs: Tensor, targets: Tensor) -> None:
-        """Raise InputError unless `targets` are 0 or 1, of the outputs' shape."""
+        """Raise InputError unless `targets` lie in 0 to 1 and have the outputs' shape."""
         _check_shape(targets, outputs.shape)
-        if not ((targets == 0) | (targets == 1)).all():
-            raise InputError("targets of a Bernoulli likelihood must all be 0 or 1.")
+        if targets.is_complex() or not ((targets >= 0) & (targets <= 1)).all():
+            raise InputError("targets of a Bernoulli likelihood must all lie in 0 to 1.")
 
     def log_density(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Σ ln σ(±outputs), with + where the target is 1, over the outputs of every example."""
+        """Σ t ln σ(outputs) + (1 − t) ln σ(−outputs) over the outputs of every example."""
         self.check_targets(outputs, targets)
-        return torch.nn.functional.logsigmoid(torch.where(targets == 1, outputs, -outputs)).flatten(1).sum(1)
+        ones = targets.to(outputs.dtype)
+        logsigmoid = torch.nn.functional.logsigmoid
+        return (ones * logsigmoid(outputs) + (1 - ones) * logsigmoid(-outputs)).flatten(1).sum(1)
 
     def _score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return torch.where(targets == 1, (-outputs).sigmoid(), -outputs.sigmoid())
+        ones = targets.to(outputs.dtype)
+        return ones * (-outputs).sigmoid() - (1 - ones) * outputs.sigmoid()
 
     def sample(self, outputs: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Zeros and ones, in the outputs' dtype, with probabilities σ(outputs) of a one."""
@@ -207,8 +306,8 @@ class Bernoulli(Likelihood):
 
 
 @dataclass(frozen=True)
-class Gaussian(Likelihood):
-    """Independent y_k ~ N(outputs_k, variance); targets real, of the outputs' shape.
+class Gaussian(_KnownLikelihood):
+    """Independent y_k ~ N(outputs_k, variance); targets real, of the outputs' shape, in their dtype or converted to it.
 
     `variance` in squared output units. Factor columns: e_k / √variance for every output k. Raises InputError unless
     `variance` is positive and finite.
@@ -227,33 +326,25 @@ class Gaussian(Likelihood):
         """The string "gaussian with variance …"."""
         return f"gaussian with variance {self.variance:g}"
 
-    @property
-    def labels_are_classes(self) -> bool:
-        """False: every output has a label of its own."""
-        return False
-
     def check_outputs(self, outputs: Tensor) -> None:
         """Raise InputError unless `outputs` are finite and at least one per example."""
         _check_outputs(outputs, "gaussian", fewest=1)
 
     def check_targets(self, outputs: Tensor, targets: Tensor) -> None:
-        """Raise InputError unless `targets` are finite, of the outputs' shape and dtype."""
+        """Raise InputError unless `targets` are finite real numbers, of the outputs' shape."""
         _check_shape(targets, outputs.shape)
-        if targets.dtype != outputs.dtype:
-            raise InputError(
-                f"targets are {targets.dtype}; those of a Gaussian must be {outputs.dtype}, as the outputs."
-            )
-        if not targets.isfinite().all():
-            raise InputError("targets contain NaN or infinity; every number must be finite.")
+        if targets.is_complex():
+            raise InputError(f"targets are {targets.dtype}; those of a Gaussian must be real numbers.")
+        _check_finite(targets)
 
     def log_density(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Σ −½ [(target − output)²/variance + ln 2π variance] over the outputs of every example."""
         self.check_targets(outputs, targets)
-        squares = (targets - outputs).square() / self.variance
+        squares = (targets.to(outputs.dtype) - outputs).square() / self.variance
         return -0.5 * (squares + math.log(2 * math.pi * self.variance)).flatten(1).sum(1)
 
     def _score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (targets - outputs) / self.variance
+        return (targets.to(outputs.dtype) - outputs) / self.variance
 
     def sample(self, outputs: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Normal numbers about the outputs."""
@@ -285,6 +376,7 @@ def as_likelihood(likelihood: Likelihood | str) -> Likelihood:
     return named[likelihood]()
 
 
+_SUM_OF_PROBABILITIES = 1e-3  # how far from 1 probabilities may sum: float16's rounding, of hundreds of classes
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -301,3 +393,8 @@ def _check_outputs(outputs: Tensor, name: str, fewest: int) -> None:
 def _check_shape(targets: Tensor, needed: torch.Size) -> None:
     if targets.shape != needed:
         raise InputError(f"targets have shape {tuple(targets.shape)}; {tuple(needed)} is needed.")
+
+
+def _check_finite(targets: Tensor) -> None:
+    if not targets.isfinite().all():
+        raise InputError("targets contain NaN or infinity; every number must be finite.")

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
+import numpy
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from elutheory.errors import InputError
@@ -39,6 +40,7 @@ from elutheory.numerics.arguments import check_whole
 
 Kind = Literal["exact", "monte_carlo", "empirical"]
 WeightSharing = Literal["exact", "positionwise"]
+Units = Sequence[int] | Tensor | slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +110,19 @@ class LayerScores:
         """The scores of one unit alone: `deltas` (columns, examples, positions, 1), its own group's activations."""
         group = index // self.units_per_group
         return replace(self, incoming=self.incoming[:, group, None], deltas=self.deltas[..., index, None])
+
+    def of_units(self, units: Units) -> "LayerScores":
+        """The scores of some units, a slice or numbers; each with its own group's activations if there are groups.
+
+        Raises InputError for numbers that are no units, and for none.
+        """
+        index = chosen_units(units, self.deltas.shape[-1], self.deltas.device)
+        incoming = self.incoming
+        if incoming.shape[1] > 1:
+            incoming = incoming[
+                :, torch.arange(self.deltas.shape[-1], device=incoming.device)[index] // self.units_per_group
+            ]
+        return replace(self, incoming=incoming, deltas=self.deltas[..., index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,6 +291,20 @@ def model_scores(
         for name, capture in captures.items()
     }
     return ModelScores(scores, {name: refused[name] for name in names if name in refused}, outputs.detach())
+
+
+def chosen_units(units: Units, count: int, device: torch.device) -> slice | Int[Tensor, " chosen"]:
+    """The index of some of `count` units. Raises InputError for numbers that are no units, and for none."""
+    if isinstance(units, slice):
+        numbers: list[Any] = list(range(count))[units]
+    else:
+        numbers = units.tolist() if isinstance(units, Tensor) else [*units]
+    if not numbers or any(isinstance(unit, bool) or not isinstance(unit, int | numpy.integer) for unit in numbers):
+        raise InputError(f"units is {units!r}; a slice or whole numbers, at least one, are needed.")
+    outside = [unit for unit in numbers if not 0 <= unit < count]
+    if outside:
+        raise InputError(f"units has {outside[0]}; the layer's units are 0 to {count - 1}.")
+    return units if isinstance(units, slice) else torch.tensor(numbers, device=device)
 
 
 def _check_choices(kind: str, weight_sharing: str, samples: int) -> None:
@@ -526,6 +555,9 @@ def _labelled(
                 counting = labelled if counting is None else counting.to(labelled.device) & labelled
             if counting is not None:
                 targets = torch.where(counting.to(targets.device), targets, 0)
+        elif counting is not None and targets.shape == outputs.shape:
+            uniform = torch.full_like(targets, 1 / outputs.shape[-1] if chosen.labels_are_classes else 0)
+            targets = torch.where(counting.to(targets.device)[..., None], targets, uniform)
     return (None if counting is None else counting.to(outputs.device, outputs.dtype)[..., None]), targets
 
 
@@ -637,10 +669,26 @@ def _columns(
 ) -> tuple[int, Iterator[Tensor]]:
     """The number of columns in output space, and the columns, each of the outputs' shape."""
     if kind == "exact":
-        return outputs[0].numel(), likelihood.score_factors(outputs)
+        return outputs[0].numel(), _one_per_output(likelihood, outputs)
     if kind == "monte_carlo":
         return samples, likelihood.drawn_scores(outputs, samples, generator)
     return 1, iter([likelihood.score(outputs, cast(Tensor, targets))])
+
+
+def _one_per_output(likelihood: Likelihood, outputs: Tensor) -> Iterator[Tensor]:
+    """A likelihood's score factors. Raises InputError where there are not as many as outputs."""
+    number = 0
+    for number, column in enumerate(likelihood.score_factors(outputs), start=1):
+        if number > outputs[0].numel() or column.shape != outputs.shape:
+            break
+        yield column
+    else:
+        if number == outputs[0].numel():
+            return
+    raise InputError(
+        f"score_factors of the likelihood {likelihood.name!r} must be {outputs[0].numel()} columns, one per position "
+        f"and output, each of the outputs' shape {tuple(outputs.shape)}."
+    )
 
 
 def pull_back(

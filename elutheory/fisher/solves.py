@@ -1,8 +1,12 @@
 """Solves with many positive semi-definite matrices at once: Cholesky, eigendecomposition, Woodbury's identity."""
 
+import scipy.linalg
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.linalg import LinAlgError  # pyright: ignore[reportPrivateImportUsage]
+
+from elutheory.errors import InputError
 
 
 def solve_positive_definite(
@@ -43,12 +47,54 @@ def solve_on_range(
     damping: Float[Tensor, " units"] | None = None,
 ) -> Float[Tensor, "units n"]:
     """Pseudo-inverse of matrix + damping·I times right: eigenvalues up to threshold × the largest count as zero."""
-    eigenvalues, eigenvectors = torch.linalg.eigh(matrix)
+    eigenvalues, eigenvectors = eigensystem(matrix)
     if damping is not None:
         eigenvalues = eigenvalues + damping[:, None]
     inverses = torch.where(eigenvalues > threshold * eigenvalues[:, -1:], 1 / eigenvalues, 0.0)
     inner = torch.einsum("uji,uj->ui", eigenvectors, right)
     return torch.einsum("uij,uj->ui", eigenvectors, inverses * inner)
+
+
+def eigensystem(
+    matrix: Float[Tensor, "units n n"],
+) -> tuple[Float[Tensor, "units n"], Float[Tensor, "units n n"]]:
+    """Eigenvalues, ascending, and eigenvectors, one a column, of symmetric matrices.
+
+    Where divide and conquer does not converge, QR iteration takes its place. Raises InputError for NaN and infinity.
+    """
+    try:
+        eigenvalues, eigenvectors = torch.linalg.eigh(matrix)
+    except LinAlgError:
+        refuse_nonfinite(matrix)
+        parts = [scipy.linalg.eigh(one.cpu().numpy(), driver="ev") for one in matrix]
+        eigenvalues = torch.stack([torch.as_tensor(part[0]) for part in parts]).to(matrix)
+        eigenvectors = torch.stack([torch.as_tensor(part[1]) for part in parts]).to(matrix)
+    return eigenvalues, eigenvectors
+
+
+def eigenvalues_of(matrix: Float[Tensor, "units n n"]) -> Float[Tensor, "units n"]:
+    """Eigenvalues of symmetric matrices, ascending; as `eigensystem`, without the vectors."""
+    try:
+        return torch.linalg.eigvalsh(matrix)
+    except LinAlgError:
+        refuse_nonfinite(matrix)
+        parts = [scipy.linalg.eigvalsh(one.cpu().numpy(), driver="ev") for one in matrix]
+        return torch.stack([torch.as_tensor(part) for part in parts]).to(matrix)
+
+
+def refuse_nonfinite(values: Float[Tensor, "units ..."]) -> None:
+    """Raise InputError if a unit's numbers contain NaN or infinity."""
+    if not values.isfinite().all():
+        broken = (~values.flatten(1).isfinite().all(1)).nonzero()[:, 0].tolist()
+        raise InputError(
+            f"Fisher matrix or gradient of {len(broken)} units (first: {broken[0]}) contain NaN or infinity; scores "
+            f"that overflow {values.dtype} do, so scale the inputs or use float64."
+        )
+
+
+def in_float64(values: Tensor) -> Tensor:
+    """The values in float64, on their device if it has that (Apple's has not)."""
+    return values.to("cpu" if values.device.type == "mps" else values.device, torch.float64)
 
 
 def solve_damped_rows(

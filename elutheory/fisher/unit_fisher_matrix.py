@@ -1,18 +1,26 @@
 """The unit Fisher matrices of a layer (F1, F2 of arXiv 1511.07289), accumulated over batches and processes."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, distributed, nn
 
 from elutheory.errors import InputError
 from elutheory.fisher.factors import UnitFactors, add_scores_to, factors_of, group_of_units, number_of_factors
 from elutheory.fisher.likelihoods import Likelihood
 from elutheory.fisher.outer_products import chunks_of_units, mirror
-from elutheory.fisher.scores import Kind, LayerScores, WeightSharing, layer_scores
-from elutheory.fisher.solves import solve_damped_gram, solve_on_range, solve_positive_definite
+from elutheory.fisher.scores import Kind, LayerScores, Units, WeightSharing, chosen_units, layer_scores
+from elutheory.fisher.solves import (
+    eigenvalues_of,
+    in_float64,
+    refuse_nonfinite,
+    solve_damped_gram,
+    solve_on_range,
+    solve_positive_definite,
+)
 from elutheory.models.batch_layout import Mask, Output, with_mask, without_mask
 from elutheory.models.data import BATCH_SIZE, batches_of
 from elutheory.numerics.arguments import check_damping
@@ -23,6 +31,28 @@ RANK_THRESHOLD = 1e-10
 That is six digits above double precision's rounding, which leaves a zero eigenvalue at about 1e-16 of the largest, and
 far enough below what is solved on the range: a unit with an eigenvalue at the threshold keeps six digits of its step.
 Guarded by `test_definition_in_both_forms` and `test_singular_matrices`.
+"""
+
+
+ROUNDING = 16
+"""Or up to so many times the rounding unit of the scores' dtype, and one more per 512 vectors, if that is more.
+
+F is summed in that dtype and its eigenvalues are taken in float64, so that a zero eigenvalue is left at what the sum
+rounds: measured in float32 at 0.3 to 2 rounding units of the largest for 6 to 784 coordinates and up to 4,000 examples,
+at 76 for 60,000 in 120 batches of 6 coordinates. Guarded by `test_float32_is_refused_only_where_it_is_singular`.
+"""
+
+
+RESIDUAL = 1e-5
+"""A step x is handed out if |g − (F + λI)x| is within this share of |g|; at RANK_THRESHOLD rounding leaves 1e-6."""
+
+
+CANCELLED = 4 / 3
+"""A bias score that is summed over positions to this power of the rounding unit of the sum of squares is no score.
+
+Its size is then the power 2/3, 4e-11 in float64 and 2e-5 in float32, of the sizes summed: what rounding leaves of a sum
+that is zero, also where the summands lost some digits themselves, while sums of that many random signs would need more
+than 1e9 positions. Guarded by `test_no_mean_where_the_bias_scores_cancel`.
 """
 
 
@@ -50,8 +80,12 @@ class UnitFisher:
       without bias (units, fan_in, fan_in). For weights shared over positions: of the summed score, or position by
       position, as `weight_sharing` says;
     - `mean_under_p` (fan_in,), a grouped convolution's (units, fan_in): E_p[a], over inputs and positions;
-    - `mean_under_q` (units, fan_in): E_q[a] = b/c under q = delta² p / E_p[delta²] (F2); NaN for a dead unit (c = 0);
-    - `covariance_under_q` (units, fan_in, fan_in): Var_q(a) = A/c − E_q[a] E_q[a]ᵀ; NaN for a dead unit;
+    - `mean_under_q` (units, fan_in): E_q[a] = b/c under q = delta² p / E_p[delta²] (F2); NaN for the units that
+      `undefined_under_q` names, with the reason. Where scores are summed over positions (`weight_sharing` "exact") b/c
+      is the ratio that Theorems 1 and 2 are about, and may lie outside of the activations' range: the mean over the
+      positions, each weighted by its own delta², is that of `weight_sharing` "positionwise";
+    - `covariance_under_q` (units, fan_in, fan_in): Var_q(a) = A/c − E_q[a] E_q[a]ᵀ; NaN as above;
+    - `dead` (units,): units whose delta is zero at every example: F = 0;
     - `form`: "factors" while a unit has fewer vectors to sum over than coordinates (one per example, or one per example
       and column where scores are summed over positions), else "matrix". Properties and solves have the same values in
       both; with factors they are solved in the space of the vectors (Woodbury), and no matrix is formed unless asked
@@ -80,6 +114,8 @@ class UnitFisher:
         self._batch_axis = batch_axis
         self._reference = _reference(scores)
         self._offsets = torch.zeros_like(self._reference)  # sum of a − reference
+        self._rounding: float = torch.finfo(self._reference.dtype).eps
+        self._summed_sizes = self._reference.new_zeros(self.units)  # of the bias scores, squared: see CANCELLED
         self._points = 0  # examples × positions
         self._factors: UnitFactors | None = None
         self._total: Tensor = self._reference.new_empty(0)  # or scale × sum of outer products of (1, a − reference)
@@ -123,6 +159,9 @@ class UnitFisher:
         else:
             add_scores_to(self._as_matrix(), scores, self._reference, self._scale)
         points = scores.points()
+        if scores.weight_sharing == "exact" and scores.deltas.shape[2] > 1:
+            sizes = sum(column.abs().sum(1).square().sum(0) for column in scores.deltas)
+            self._summed_sizes = self._summed_sizes + sizes
         self._offsets = self._offsets + (points - self._reference).sum(0)
         self._points += len(points)
         self.examples += scores.examples
@@ -151,6 +190,7 @@ class UnitFisher:
                 if not other._mirrored:
                     mirror(chunk)
                 total[units] += _moved_origin(chunk, self._by_unit(offset)[units])
+        self._summed_sizes = self._summed_sizes + other._summed_sizes.to(device)
         self._offsets = self._offsets + other._offsets.to(device) + other._points * offset
         self._points += other._points
         self.examples += other.examples
@@ -191,6 +231,8 @@ class UnitFisher:
             self._scale = 1.0
         offsets = self._offsets + self._points * offset
         distributed.all_reduce(offsets, group=group)
+        self._summed_sizes = self._summed_sizes.clone()
+        distributed.all_reduce(self._summed_sizes, group=group)
         self._reference, self._offsets = reference, offsets
         self.examples = sum(record[2] for record in every)
         self._points = sum(record[3] for record in every)
@@ -240,12 +282,31 @@ class UnitFisher:
 
     @property
     def mean_under_q(self) -> Float[Tensor, "units fan_in"]:
-        """E_q[a] = b/c (F2), damped b/(c + λ); NaN for a dead unit (c = 0), damped 0."""
+        """E_q[a] = b/c (F2), damped b/(c + λ); NaN where `undefined_under_q` says why, damped 0 for a dead unit."""
         row = self._first_row
         if self.damping is None:
-            return self._by_unit(self._reference) + row[:, 1:] / row[:, :1]
-        share = row[:, :1] / (row[:, :1] + self.damping[:, None])
-        return torch.where(share > 0, share * (self._by_unit(self._reference) + row[:, 1:] / row[:, :1]), 0.0)
+            mean = self._by_unit(self._reference) + row[:, 1:] / row[:, :1]
+            return torch.where(self._cancelled[:, None], math.nan, mean)
+        c = row[:, :1] + self.damping[:, None]
+        return torch.where(c > 0, (row[:, 1:] + row[:, :1] * self._by_unit(self._reference)) / c, 0.0)
+
+    @property
+    def dead(self) -> Bool[Tensor, " units"]:
+        """Units whose delta is zero at every example, so that F without damping is zero."""
+        return self._undamped_mean_diagonal == 0
+
+    @property
+    def undefined_under_q(self) -> dict[int, str]:
+        """The units that have no E_q[a] and Var_q(a), by number, with the reason in one sentence."""
+        reasons = dict.fromkeys(
+            (self._cancelled & ~self.dead).nonzero()[:, 0].tolist(),
+            "the bias scores cancel in the sum over positions and c is rounding noise, so that b/c is none of anything "
+            '(as before a normalisation, or in the keys of attention); weight_sharing="positionwise" has a mean.',
+        )
+        no_bias_scores = (self._first_row[:, 0] == 0).nonzero()[:, 0].tolist()
+        dead = "c = 0: the unit is dead, its delta is zero at every example."
+        reasons |= dict.fromkeys(no_bias_scores, dead)
+        return {} if self.damping is not None else dict(sorted(reasons.items()))
 
     @property
     def covariance_under_q(self) -> Float[Tensor, "units fan_in fan_in"]:
@@ -265,7 +326,7 @@ class UnitFisher:
         mean = centred[:, 1:, 0] / c
         covariance = centred[:, 1:, 1:] / c[:, :, None] - mean[:, :, None] * mean[:, None, :]
         if self.damping is None:
-            return covariance
+            return torch.where(self._cancelled[units, None, None], math.nan, covariance)
         # Every term is positive semi-definite: no cancellation.
         damping = self.damping[units, None, None]
         c = c[:, :, None]
@@ -302,20 +363,25 @@ class UnitFisher:
 
     @property
     def eigenvalues(self) -> Float[Tensor, "units coordinates"]:
-        """Eigenvalues of every unit's F, ascending; of factors the Gram matrix's, and zeros."""
-        undamped = self._kept("eigenvalues", lambda: self._in_chunks(self._eigenvalues_of))
-        return undamped if self.damping is None else undamped + self.damping[:, None]
+        """Eigenvalues of every unit's F, ascending, taken in float64; of factors the Gram matrix's, and zeros."""
+        return self._eigenvalues.to(self._reference)
+
+    @property
+    def _eigenvalues(self) -> Float[Tensor, "units coordinates"]:
+        undamped = self._undamped_eigenvalues
+        return undamped if self.damping is None else undamped + self.damping[:, None].to(undamped)
 
     @property
     def rank_threshold(self) -> float:
-        """Eigenvalues up to this share of the largest count as zero: RANK_THRESHOLD or, if larger, coordinates × the
-        dtype's rounding unit."""
-        return max(RANK_THRESHOLD, self.shape[1] * torch.finfo(self._reference.dtype).eps)
+        """Eigenvalues up to this share of the largest count as zero: RANK_THRESHOLD or, if larger, what rounding in the
+        scores' dtype leaves of zero (ROUNDING)."""
+        vectors = self._points if self.weight_sharing == "positionwise" else self.examples
+        return max(RANK_THRESHOLD, (ROUNDING + vectors // 512) * self._rounding)
 
     @property
     def rank(self) -> list[int]:
         """Number of non-zero eigenvalues of every unit's F, by the rule of `rank_threshold`."""
-        return (self.eigenvalues > self.rank_threshold * self.eigenvalues[:, -1:]).sum(1).tolist()
+        return (self._eigenvalues > self.rank_threshold * self._eigenvalues[:, -1:]).sum(1).tolist()
 
     # ----------------------------------------------------------------------------------------------------- solving
 
@@ -340,6 +406,15 @@ class UnitFisher:
         damped._known = {name: value for name, value in self._known.items() if name in _UNDAMPED}
         return damped
 
+    def of_units(self, units: Units) -> "UnitFisher":
+        """The Fisher matrices of some units alone: a slice, or numbers in any order. Later examples do not reach it.
+
+        Raises InputError for numbers that are no units, and for none.
+        """
+        self._normalise()
+        self._handed_out = True
+        return self._of_units(chosen_units(units, self.units, self._reference.device))
+
     def natural_gradient(
         self,
         gradient: Float[Tensor, "units coordinates"],
@@ -347,42 +422,69 @@ class UnitFisher:
         *,
         relative: bool = False,
         singular: Singular = "refuse",
-    ) -> Float[Tensor, "units coordinates"]:
-        """(F + λI)⁻¹ gradient, by Cholesky; the layout of `matrix`, bias first.
+        units: Units | None = None,
+    ) -> Float[Tensor, "chosen coordinates"]:
+        """(F + λI)⁻¹ gradient, in the gradient's dtype and the layout of `matrix`, bias first.
 
-        λ = `damping`, or, relative, `damping` × the unit's `mean_diagonal`. Units whose F + λI is singular by the rule
-        of `rank_threshold`: `singular` "refuse" raises InputError; "range" gives them the pseudo-inverse by
-        eigendecomposition, with the eigenvalues that the rule counts as zero left out (a dead unit's step is 0).
+        λ = `damping`, or, relative, `damping` × the unit's `mean_diagonal`. `units`: only their rows, in their order;
+        the gradient has a row for every unit of this object nonetheless. By Cholesky in float64, whatever the dtype of
+        F, and checked by the residual: |gradient − (F + λI) step| is within RESIDUAL of |gradient|. A float32 F is
+        itself rounded, which moves the step by about 1e-7 × the condition number of F + λI.
+
+        Dead units without damping (F + λI = 0) get a row of NaN. Units whose F + λI is singular by the rule of
+        `rank_threshold`: `singular` "refuse" raises InputError, with a damping that is enough; "range" gives them the
+        pseudo-inverse by eigendecomposition, with the eigenvalues that the rule counts as zero left out, and dead
+        units a step of 0. Raises InputError for NaN and infinity, too.
         """
         self.check_shape(gradient)
         if singular not in ("refuse", "range"):
             raise InputError(f"singular is {singular!r}; 'refuse' and 'range' are available.")
-        if singular == "refuse":
-            self.refuse_singular(damping, relative=relative)
+        if units is not None:
+            index = chosen_units(units, self.units, self._reference.device)
+            return self.of_units(units).natural_gradient(gradient[index], damping, relative=relative, singular=singular)
         check_damping(damping)
+        refuse_nonfinite(torch.cat([gradient, self._undamped_mean_diagonal[:, None].to(gradient)], dim=1))
+        self._normalise()
         total = self._total_damping(damping, relative)
-        regular = self._regular(total)
-        step = torch.empty_like(gradient)
-        for units in self.unit_chunks():
-            of_units = units, gradient[units], total[units], regular[units]
-            step[units] = (
-                self._solve_matrix(*of_units)
-                if self._factors is None
-                else self._solve_factors(self._factors, *of_units)
-            )
+        null = self.dead & (total == 0)
+        regular = self._regular(total, null)
+        if singular == "refuse":
+            self._refuse(regular | null, total, damping, relative, ", or singular='range'")
+        step = torch.full_like(gradient, math.nan if singular == "refuse" else 0.0)
+        for chunk in self.unit_chunks():
+            live = torch.arange(self.units, device=null.device)[chunk][~null[chunk]]
+            if len(live):
+                part = self._of_units(chunk if len(live) == len(null[chunk]) else live).in_float64()
+                right, damped = in_float64(gradient[live]), in_float64(total[live])
+                step[live] = part._solve(right, damped, regular[live].to(right.device), live).to(step)
         return step
 
     def refuse_singular(self, damping: float = 0.0, *, relative: bool = False) -> None:
-        """Raise InputError if any unit's F + λI is singular by the rule of `rank_threshold`, or λ is negative."""
+        """Raise InputError if any unit's F + λI is singular by the rule of `rank_threshold`, or λ is negative.
+
+        Dead units without damping are not refused: their numbers are NaN.
+        """
         check_damping(damping)
-        regular = self._regular(self._total_damping(damping, relative))
-        if not regular.all():
-            singular = (~regular).nonzero()[:, 0].tolist()
-            raise InputError(
-                f"the Fisher matrix with damping {damping:g} is singular for {len(singular)} of {len(regular)} units "
-                f"(first: unit {singular[0]}, rank {self.rank[singular[0]]} of {self.shape[1]}); "
-                "give a larger damping or project the activations on their range."
-            )
+        total = self._total_damping(damping, relative)
+        null = self.dead & (total == 0)
+        self._refuse(self._regular(total, null) | null, total, damping, relative, "")
+
+    def _refuse(self, regular: Tensor, total: Tensor, damping: float, relative: bool, otherwise: str) -> None:
+        if regular.all():
+            return
+        singular = (~regular).nonzero()[:, 0]
+        eigenvalues, threshold = self._undamped_eigenvalues[singular], self.rank_threshold
+        enough = (threshold * eigenvalues[:, -1] - eigenvalues[:, 0]) / (1 - threshold)
+        enough = enough - (0.0 if self.damping is None else self.damping[singular].to(enough))
+        if relative:
+            enough = enough / self.mean_diagonal[singular].to(enough)
+        first = int(singular[0])
+        raise InputError(
+            f"the Fisher matrix with damping {damping:g} is singular for {len(singular)} of {len(regular)} units "
+            f"(first: unit {first}, rank {self.of_units([first]).rank[0]} of {self.shape[1]}); "
+            f"give a larger damping (from {1.1 * float(enough.max()):.1e}{', relative,' * relative} on it is enough)"
+            f"{otherwise}, leave those units out by of_units, or project the activations on their range."
+        )
 
     def check_shape(self, gradient: Tensor) -> None:
         """Raise InputError unless `gradient` has one row per unit and one column per coordinate."""
@@ -408,6 +510,44 @@ class UnitFisher:
         return (slice(start, min(start + size, self.units)) for start in range(0, self.units, size))
 
     # ---------------------------------------------------------------------------------------------------- internals
+
+    def _of_units(self, units: slice | Tensor) -> "UnitFisher":
+        """Some units of an accumulator that is normalised, sharing its memory where they are a slice."""
+        part = object.__new__(UnitFisher)
+        part.__dict__.update(self.__dict__)
+        if len(self._reference) > 1:  # groups of a convolution: every unit is one of its own
+            part._reference, part._offsets = (
+                self._by_unit(values)[units] for values in (self._reference, self._offsets)
+            )
+        part._factors = None if self._factors is None else self._factors.of_units(units)
+        part._total = self._total[units] if self._total.numel() else self._total
+        part._summed_sizes = self._summed_sizes[units]
+        part.damping = None if self.damping is None else self.damping[units]
+        part.units = len(part._summed_sizes)
+        part._known = {name: value[units] for name, value in self._known.items() if name in _UNDAMPED}
+        scores_of = self._scores_of
+        if scores_of is not None:
+            part._scores_of = lambda inputs, targets: scores_of(inputs, targets).of_units(units)
+        return part
+
+    def in_float64(self) -> "UnitFisher":
+        """The same matrices in float64."""
+        if self._reference.dtype == torch.float64:
+            return self
+        part = object.__new__(UnitFisher)
+        part.__dict__.update(self.__dict__)
+        part._reference, part._offsets = in_float64(self._reference), in_float64(self._offsets)
+        part._factors = None if self._factors is None else _precise(self._factors)
+        part._total, part._summed_sizes = in_float64(self._total), in_float64(self._summed_sizes)
+        part.damping = None if self.damping is None else in_float64(self.damping)
+        part._known = {}
+        return part
+
+    @property
+    def _cancelled(self) -> Bool[Tensor, " units"]:
+        """Whether the bias scores cancel over the positions: see CANCELLED."""
+        sizes = self._summed_sizes / self.examples
+        return self._first_row[:, 0] < self._rounding**CANCELLED * sizes
 
     @property
     def _coordinates(self) -> int:
@@ -510,8 +650,9 @@ class UnitFisher:
 
     def _eigenvalues_of(self, units: slice) -> Float[Tensor, "units coordinates"]:
         if self._factors is None:
-            return torch.linalg.eigvalsh(self._undamped_of(units))
-        nonzero = torch.linalg.eigvalsh(self._factors.gram(units, self.has_bias) / self.examples)
+            return eigenvalues_of(in_float64(self._undamped_of(units)))
+        gram = _precise(self._factors.of_units(units)).gram(slice(None), self.has_bias)
+        nonzero = eigenvalues_of(gram / self.examples)
         padding = nonzero.new_zeros(len(nonzero), max(0, self.shape[1] - nonzero.shape[1]))
         # A layer without bias can have as many vectors as coordinates: then none is padded.
         return torch.cat([padding, nonzero[:, max(0, nonzero.shape[1] - self.shape[1]) :]], dim=1)
@@ -525,49 +666,91 @@ class UnitFisher:
         more = self._damping_by_unit(damping, relative)
         return more if self.damping is None else self.damping + more
 
-    def _regular(self, damping: Float[Tensor, " units"]) -> Tensor:
+    @property
+    def _undamped_eigenvalues(self) -> Float[Tensor, "units coordinates"]:
+        return self._kept("eigenvalues", lambda: self._in_chunks(self._eigenvalues_of))
+
+    def _regular(self, damping: Float[Tensor, " units"], null: Bool[Tensor, " units"]) -> Bool[Tensor, " units"]:
         """Whether every unit's F + λI is regular by the rule of `rank_threshold`; λ includes this one's own damping.
 
-        The largest eigenvalue is at most the trace: enough damping needs no eigenvalue.
+        The largest eigenvalue is at most the trace: enough damping needs no eigenvalue, and neither does a null matrix.
         """
         threshold = self.rank_threshold
-        if "eigenvalues" not in self._known and (damping > 0).all():
+        if "eigenvalues" not in self._known:
             enough = damping > threshold * (self._undamped_mean_diagonal * self.shape[1] + damping)
-            if enough.all():
+            if (enough | null).all():
                 return enough
-        undamped = self._kept("eigenvalues", lambda: self._in_chunks(self._eigenvalues_of))
-        return undamped[:, 0] + damping > threshold * (undamped[:, -1] + damping)
+        undamped, damping = self._undamped_eigenvalues, damping.to(self._undamped_eigenvalues)
+        return (undamped[:, 0] + damping > threshold * (undamped[:, -1] + damping)).to(null.device)
 
-    def _solve_matrix(self, units: slice, gradient: Tensor, damping: Tensor, regular: Tensor) -> Tensor:
-        matrix = self._undamped_of(units)
-        step = torch.empty_like(gradient)
-        if not regular.all():
-            singular = ~regular
-            step[singular] = solve_on_range(
-                matrix[singular], gradient[singular], self.rank_threshold, damping[singular]
+    def _solve(self, gradient: Tensor, damping: Tensor, regular: Tensor, numbers: Tensor) -> Tensor:
+        """The step of some units, whose `numbers` a refusal names; refined once where the residual asks for it."""
+        of = damping, regular
+        solve = self._matrix_solver(*of) if self._factors is None else self._factor_solver(self._factors, *of)
+        step = solve(gradient)
+        size = gradient.norm(dim=1)
+        share = self._residual(gradient, step, damping).norm(dim=1) / size
+        if not (share <= RESIDUAL)[regular & (size > 0)].all():
+            step = step + torch.where(regular[:, None], solve(self._residual(gradient, step, damping)), 0.0)
+            share = self._residual(gradient, step, damping).norm(dim=1) / size
+        large = regular & (size > 0) & ~(share <= RESIDUAL)
+        if large.any():
+            first = int(numbers[large.to(numbers.device)][0])
+            raise InputError(
+                f"the Fisher matrix of {int(large.sum())} units (first: unit {first}) is too near to singular: the "
+                f"residual of what is found is {float(share[large].max()):.1e} of the gradient; give a larger damping, "
+                "or leave those units out by of_units."
             )
-        if regular.any():
-            matrix, damping = (matrix, damping) if regular.all() else (matrix[regular], damping[regular])
-            matrix.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
-            step[regular] = solve_positive_definite(matrix, gradient[regular])
         return step
 
-    def _solve_factors(
-        self, factors: UnitFactors, units: slice, gradient: Tensor, damping: Tensor, regular: Tensor
-    ) -> Tensor:
+    def _residual(self, gradient: Tensor, step: Tensor, damping: Tensor) -> Float[Tensor, "units coordinates"]:
+        return gradient - self._product(step) - damping[:, None] * step
+
+    def _product(self, step: Float[Tensor, "units coordinates"]) -> Float[Tensor, "units coordinates"]:
+        """F step without damping."""
+        if self._factors is None:
+            return torch.einsum("uij,uj->ui", self._undamped_of(slice(None)), step)
+        rows = self._rows(self._factors)
+        return torch.einsum("umi,um->ui", rows, torch.einsum("umi,ui->um", rows, step))
+
+    def _rows(self, factors: UnitFactors) -> Float[Tensor, "units vectors coordinates"]:
+        """Vectors whose outer products sum up to F, without the bias coordinate where the layer has no bias."""
+        return factors.rows(slice(None))[:, :, 0 if self.has_bias else 1 :] * self.examples**-0.5
+
+    def _matrix_solver(self, damping: Tensor, regular: Tensor) -> Callable[[Tensor], Tensor]:
+        matrix = self._undamped_of(slice(None))
+
+        def solve(gradient: Tensor) -> Tensor:
+            step = torch.empty_like(gradient)
+            if not regular.all():
+                some = ~regular
+                step[some] = solve_on_range(matrix[some], gradient[some], self.rank_threshold, damping[some])
+            if regular.any():
+                damped = matrix[regular]
+                damped.diagonal(dim1=-2, dim2=-1).add_(damping[regular, None])
+                step[regular] = solve_positive_definite(damped, gradient[regular])
+            return step
+
+        return solve
+
+    def _factor_solver(self, factors: UnitFactors, damping: Tensor, regular: Tensor) -> Callable[[Tensor], Tensor]:
         """Woodbury's identity; for the singular ones Vᵀ(VVᵀ)⁺(VVᵀ + λI)⁺Vg, which stays on the range of Vᵀ."""
-        rows = factors.rows(units)[:, :, 0 if self.has_bias else 1 :] * self.examples**-0.5
-        gram = factors.gram(units, self.has_bias) / self.examples
-        step = torch.empty_like(gradient)
-        if not regular.all():
-            singular = ~regular
-            inner = torch.einsum("umi,ui->um", rows[singular], gradient[singular])
-            inside = solve_on_range(gram[singular], inner, self.rank_threshold)
-            inside = solve_on_range(gram[singular], inside, self.rank_threshold, damping[singular])
-            step[singular] = torch.einsum("umi,um->ui", rows[singular], inside)
-        if regular.any():
-            step[regular] = solve_damped_gram(rows[regular], gram[regular], damping[regular], gradient[regular])
-        return step
+        rows = self._rows(factors)
+        gram = factors.gram(slice(None), self.has_bias) / self.examples
+
+        def solve(gradient: Tensor) -> Tensor:
+            step = torch.empty_like(gradient)
+            if not regular.all():
+                some = ~regular
+                inner = torch.einsum("umi,ui->um", rows[some], gradient[some])
+                inside = solve_on_range(gram[some], inner, self.rank_threshold)
+                inside = solve_on_range(gram[some], inside, self.rank_threshold, damping[some])
+                step[some] = torch.einsum("umi,um->ui", rows[some], inside)
+            if regular.any():
+                step[regular] = solve_damped_gram(rows[regular], gram[regular], damping[regular], gradient[regular])
+            return step
+
+        return solve
 
 
 def unit_fisher(
@@ -586,6 +769,7 @@ def unit_fisher(
     batch_axis: int = 0,
     class_axis: int | None = None,
     output: Output = None,
+    units: Units | None = None,
 ) -> UnitFisher:
     """Unit Fisher matrices of the `Linear` or `Conv1d/2d/3d` layer named `layer` (F1, arXiv 1511.07289).
 
@@ -598,14 +782,15 @@ def unit_fisher(
     - `weight_sharing`: "exact" (an example's score is the sum over its positions) or "positionwise".
 
     - `mask`, `batch_axis`, `class_axis`, `output`: which positions count, and where examples, classes and outputs are,
-      as in `model_scores`; a tensor `mask` is of all the data.
+      as in `model_scores`; a tensor `mask` is of all the data;
+    - `units`: those whose matrices are wanted, a slice or numbers; None: all. Memory and time are theirs alone.
 
     Memory: the result and a batch's backward passes. Raises InputError for whatever `layer_scores` refuses.
     """
 
     def scores_of(batch: Any, batch_targets: Any) -> LayerScores:
         batch_targets, batch_mask = without_mask(batch_targets, None if isinstance(mask, Tensor) else mask)
-        return layer_scores(
+        found = layer_scores(
             model,
             batch,
             layer,
@@ -620,6 +805,7 @@ def unit_fisher(
             class_axis=class_axis,
             output=output,
         )
+        return found if units is None else found.of_units(units)
 
     inputs, labels = with_mask(inputs, targets, mask)
     batches = batches_of(inputs, labels, batch_size, batch_axis)
@@ -627,6 +813,12 @@ def unit_fisher(
     for batch in batches:
         fisher.add_scores(scores_of(*batch))
     return fisher
+
+
+def _precise(factors: UnitFactors) -> UnitFactors:
+    """In float64, where a device that lacks it does not hold them."""
+    device = in_float64(factors.rows(slice(0, 1))[:, :0]).device
+    return factors.to(device).to(torch.float64)
 
 
 def _reference(scores: LayerScores) -> Float[Tensor, "groups fan_in"]:

@@ -152,13 +152,20 @@ def canonical(values: Tensor, batch_axis: int, class_axis: int) -> Tensor:
 def canonical_targets(targets: Tensor, outputs: torch.Size, batch_axis: int, class_axis: int, by_class: bool) -> Tensor:
     """Targets in the layout of `canonical` outputs: classes are numbers (`by_class`), or every output has its own.
 
-    As they are if they have another shape, which the likelihood then refuses.
+    Classes that are not numbers but probabilities have the outputs' shape. One output per example or position may come
+    with targets that have no axis for it, or one more. As they are if they have another shape, which the likelihood
+    then refuses.
     """
     place = class_axis % len(outputs)
     if not by_class:
         if targets.shape == outputs[:-1] and outputs[-1] == 1 and place == len(outputs) - 1:
             targets = targets[..., None]
-        return canonical(targets, batch_axis, class_axis) if targets.shape == outputs else targets
+        if len(outputs) == 1:
+            return targets.reshape(-1, 1) if targets.shape in (outputs, (*outputs, 1)) else targets
+    if targets.shape == outputs:
+        return canonical(targets, batch_axis, class_axis)
+    if not by_class:
+        return targets
     without = torch.Size(length for axis, length in enumerate(outputs) if axis != place)
     if targets.shape != without:
         return targets

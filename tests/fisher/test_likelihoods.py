@@ -136,12 +136,10 @@ REFUSED_TARGETS = {
     "range": (Categorical(), torch.tensor([0, 1, 2, 3]), "targets run from 0 to 3; they must lie in 0 to 2"),
     "padding": (Categorical(), torch.tensor([0, 1, 2, -100]), "targets run from -100 to 2"),
     "bernoulli shape": (Bernoulli(), torch.zeros(4), r"targets have shape \(4,\); \(4, 3\) is needed"),
-    "soft": (Bernoulli(), torch.full((4, 3), 0.5), "must all be 0 or 1"),
-    "gaussian dtype": (
-        Gaussian(),
-        torch.zeros(4, 3),
-        "those of a Gaussian must be torch.float64",
-    ),
+    "beyond 1": (Bernoulli(), torch.full((4, 3), 1.5), "must all lie in 0 to 1"),
+    "negative": (Categorical(), torch.tensor([[-0.5, 1.0, 0.5]] * 4), "none may be negative"),
+    "no probabilities": (Categorical(), torch.full((4, 3), 0.5), "must sum to 1"),
+    "complex": (Gaussian(), torch.zeros(4, 3, dtype=torch.complex64), "must be real numbers"),
     "NaN": (Gaussian(), torch.full((4, 3), math.nan, dtype=torch.float64), "targets contain NaN or infinity"),
 }
 

@@ -197,7 +197,7 @@ def test_rank_threshold_follows_the_dtype() -> None:
     scores = random_scores()
     assert UnitFisher.from_scores(scores).rank_threshold == 1e-10
     single = replace(scores, incoming=scores.incoming.float(), deltas=scores.deltas.float())
-    assert UnitFisher.from_scores(single).rank_threshold == 7 * 2.0**-23
+    assert UnitFisher.from_scores(single).rank_threshold == 16 * 2.0**-23
     assert UnitFisher.from_scores(single).matrix.dtype == torch.float32
 
 
