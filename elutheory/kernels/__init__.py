@@ -1,7 +1,8 @@
 """K1–K3: E f(U)f(V), E f'(U)f'(V) and Cov(f(U), f(V)) of an activation function at two correlated Gaussian variables.
 
 One integral over U of f(U) times the conditional mean of f(V), which is a closed form for the activations of M2; for
-two half-lines with both means at their kink the arc-cosine formula; for GELU and erf with centred means the arc-sine.
+two half-lines with both means at their kink the arc-cosine formula; for ELU, CELU and SELU at moderate standard
+deviations bivariate normal probabilities; for GELU and erf with centred means the arc-sine.
 For other analytic functions Mehler's series (K4), or trapezoidal rules where it is too long; for all others one
 integral inside the other.
 
@@ -12,6 +13,7 @@ integral inside the other.
 * `rises`: how much f and its conditional mean rise, without cancellation.
 * `quadrature`: the sums over the panels, with the conditional mean in closed form or nested.
 * `arc_cosine`: the closed form of two half-lines.
+* `exponential_half_lines`: that of a straight and an exponential one, ELU's, where it loses few digits.
 * `arc_sine`: that of GELU, erf and their like, for means at the centre.
 * `sinusoids`: that of sin and cos.
 * `analytic`: a folder of its own, for analytic f without a closed form.

@@ -1,7 +1,8 @@
 """K1–K3 in floating point: E f(U)f(V), E f'(U)f'(V) and Cov(f(U), f(V)) of Gaussian pairs, numpy and torch.
 
 One integral over U with the conditional mean of f'(V) in closed form where `elutheory.moments.closed_forms` knows the
-activation as one of pieces; arc-sine formulas of centred pairs for GELU and erf, elementary ones for sin and cos. Else,
+activation as one of pieces, or bivariate normal probabilities where that is accurate; arc-sine formulas of centred
+pairs for GELU and erf, elementary ones for sin and cos. Else,
 for analytic f, Mehler's series (K4), or trapezoidal rules in graded variables where that is too long; and nested
 quadrature for what neither holds. `method` says which, with an estimate of its error.
 """

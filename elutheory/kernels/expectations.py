@@ -24,11 +24,13 @@ from elutheory.kernels.analytic.lattice import lattice_expectation
 from elutheory.kernels.analytic.mehler import mehler_expectation
 from elutheory.kernels.arc_cosine import applies, arc_cosine
 from elutheory.kernels.arc_sine import arc_sine, is_centred
+from elutheory.kernels.exponential_half_lines import half_lines, within_reach
 from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.quadrature import closed_rule, nested_rule
 from elutheory.kernels.sinusoids import sinusoid_pairs
 from elutheory.moments.closed_forms import ClosedForm, PiecewiseForm, closed_form
 from elutheory.moments.closed_forms.error_function import ErrorFunction
+from elutheory.moments.closed_forms.exponential_linear import ExponentialLinear
 from elutheory.moments.closed_forms.sinusoid import Sinusoid
 from elutheory.numerics.arrays import Array, indices, library
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 1e-8  # what nested quadrature must reach, relative to the size of the integrand
 _ONE_DIMENSIONAL = "one-dimensional Gauss-Legendre quadrature, conditional mean in closed form"
+_QUADRANTS = "closed form (bivariate normal probabilities)"
 _ARC_COSINE = "closed form (arc-cosine)"
 _ARC_SINE = "closed form (arc-sine)"
 _ELEMENTARY = "closed form (elementary)"
@@ -114,7 +117,7 @@ def _closed(
         return [formula(quantity, pair) for quantity in quantities], name
     inside, outside = indices(exact), indices(~exact)
     if isinstance(form, PiecewiseForm):
-        results, method = closed_rule(form, quantities, pair[outside]), _ONE_DIMENSIONAL
+        results, method = _pieces(form, quantities, pair[outside])
     else:
         results, method = _without_closed_form(activation, quantities, pair[outside])
     if not len(inside):
@@ -124,6 +127,28 @@ def _closed(
         output[outside] = result
         output[inside] = formula(quantity, pair[inside])
     return outputs, f"{name} where both means are {where}, else {method}"
+
+
+def _pieces(
+    form: PiecewiseForm, quantities: tuple[str, ...], pair: PairArguments
+) -> tuple[list[Float[Array, " pairs"]], str]:
+    """For ELU's form quadrants of a bivariate normal law, where they lose few digits; else the integral."""
+    if not isinstance(form, ExponentialLinear):
+        return closed_rule(form, quantities, pair), _ONE_DIMENSIONAL
+    xp = library(pair.mean_u)
+    outputs = [xp.empty_like(pair.mean_u) for _ in quantities]
+    inside = indices(within_reach(form, pair))
+    found = half_lines(form, quantities, pair[inside])
+    methods = set()
+    for output, quantity, (value, accurate) in zip(outputs, quantities, found, strict=True):
+        known = xp.zeros_like(pair.mean_u) > 0
+        good = inside[indices(accurate)]
+        output[good], known[good] = value[indices(accurate)], True
+        rest = indices(~known)
+        if len(rest):
+            (output[rest],) = closed_rule(form, (quantity,), pair[rest])
+        methods |= {name for name, members in ((_QUADRANTS, good), (_ONE_DIMENSIONAL, rest)) if len(members)}
+    return outputs, "; else ".join(sorted(methods))
 
 
 def _without_closed_form(

@@ -4,6 +4,7 @@
 - `arguments`: what the package takes from its callers, checked once: numbers, arrays, tensors;
 - `quadrature`: Gauss–Legendre nodes, panels, antiderivatives;
 - `normal_tails`: Mills' ratio and the overshoot of a standard normal beyond a threshold;
+- `normal_quadrants`: the four quadrants of two correlated ones;
 - `working_precision`: Arb's and mpmath's, which belong to the whole process: one thread at a time;
 - `chebyshev`: Chebyshev series and functions in pieces;
 - `tiles`: work on a large matrix tile by tile, on every core.

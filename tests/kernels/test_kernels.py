@@ -19,7 +19,12 @@ import elutheory as et
 from elutheory.errors import InputError
 from elutheory.kernels import DualKernel, dual_covariance, dual_kernel, dual_kernel_derivative
 from elutheory.kernels.expectations import pair_expectation
+from elutheory.kernels.exponential_half_lines import half_lines, within_reach
+from elutheory.kernels.pairs import PairArguments
+from elutheory.kernels.quadrature import closed_rule
 from elutheory.moments import gaussian_moments
+from elutheory.moments.closed_forms import closed_form
+from elutheory.moments.closed_forms.exponential_linear import ExponentialLinear
 from tests.references import oracle, pair_oracle, pair_records
 from tests.references.pair_oracle import Pair
 from tests.references.pair_records import (
@@ -84,6 +89,57 @@ def test_records_are_what_the_oracle_says(point_set: str) -> None:
 def test_certified_on_other_random_pairs(case: Case, quantity: str, draw: Callable[[int, int], list[Pair]]) -> None:
     f, activation = oracle.pieces(case[0], **case[1]), et.activation(case[0], **case[1])
     pairs = draw(1 + sum(map(ord, identify(case) + quantity)), 8)
+    for pair, got in zip(pairs, evaluate(activation, quantity, pairs), strict=True):
+        want = float(pair_oracle.certified(f, quantity, pair).mid())
+        error, bound = abs(float(got) - want), pair_records.tolerance(activation, quantity, [*pair.arguments], want)
+        if error > bound:
+            bound += 4 * EPS * float(pair_oracle.allowance(f, quantity, pair).mid())
+        assert error <= bound, (pair, float(got), want)
+
+
+def half_line_pairs(count: int, seed: int) -> PairArguments:
+    """Standard deviations from 0.03 to 8, means up to 8 of them away, 1 − |correlation| from 1e-14 to 1."""
+    rng = np.random.default_rng(seed)
+    std_u, std_v = 10.0 ** rng.uniform(-1.5, 0.9, (2, count))
+    mean_u, mean_v = rng.uniform(-1, 1, (2, count)) * rng.choice([0.0, 1.0, 3.0, 8.0], (2, count))
+    gap = np.where(rng.random(count) < 0.5, rng.uniform(0, 1, count), 10.0 ** rng.uniform(-14, 0, count))
+    cosine = rng.choice([-1.0, 1.0], count) * (1.0 - gap)
+    return PairArguments(mean_u * std_u, mean_v * std_v, std_u, std_v, cosine, np.sqrt(gap * (2.0 - gap)))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "elu" in case[0] and "relu" not in case[0]], ids=identify)
+def test_quadrants_and_the_integral_agree(case: Case) -> None:
+    """Two routes that share no sum; of many pairs the first is accurate, and says so."""
+    form = closed_form(et.activation(case[0], **case[1]))
+    assert isinstance(form, ExponentialLinear)
+    pairs = half_line_pairs(2000, 5)
+    pairs = pairs[np.flatnonzero(within_reach(form, pairs))]
+    found = half_lines(form, tuple(FUNCTIONS), pairs)
+    for quantity, (value, accurate), integral in zip(
+        FUNCTIONS, found, closed_rule(form, tuple(FUNCTIONS), pairs), strict=True
+    ):
+        assert accurate.mean() > 0.3, quantity
+        size = abs(integral)
+        if quantity == "value":
+            roots = [
+                np.sqrt(form.moments(mean, std)[1])
+                for mean, std in ((pairs.mean_u, pairs.std_u), (pairs.mean_v, pairs.std_v))
+            ]
+            size = roots[0] * roots[1]
+        error = (abs(value - integral) / size)[accurate].max()
+        assert error <= (1e-12 if quantity == "covariance" else 1e-13), (quantity, error)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("quantity", FUNCTIONS)
+@pytest.mark.parametrize("case", [("elu", {}), ("selu", {}), ("elu", {"alpha": 0.3})], ids=identify)
+def test_quadrants_are_certified(case: Case, quantity: str) -> None:
+    f, activation = oracle.pieces(case[0], **case[1]), et.activation(case[0], **case[1])
+    columns = half_line_pairs(24, 11).columns
+    mean_u, mean_v, std_u, std_v, cosine, _ = (np.float64(np.float32(column)) for column in columns)
+    pairs = [
+        Pair(*map(float, row)) for row in zip(std_u**2, std_v**2, cosine * (std_u * std_v), mean_u, mean_v, strict=True)
+    ]
     for pair, got in zip(pairs, evaluate(activation, quantity, pairs), strict=True):
         want = float(pair_oracle.certified(f, quantity, pair).mid())
         error, bound = abs(float(got) - want), pair_records.tolerance(activation, quantity, [*pair.arguments], want)
