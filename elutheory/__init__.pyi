@@ -21,6 +21,7 @@ from .derivations.kernels.dual_kernels import dual_kernel_closed_form as dual_ke
 from .derivations.kernels.dual_kernels import dual_kernel_derivative_closed_form as dual_kernel_derivative_closed_form
 from .derivations.kernels.formulas import DualKernelFormulas as DualKernelFormulas
 from .derivations.kernels.formulas import dual_kernel_formulas as dual_kernel_formulas
+from .derivations.kernels.identities import bivariate_normal as bivariate_normal
 from .derivations.kernels.identities import bivariate_tilting as bivariate_tilting
 from .derivations.kernels.identities import price_theorem as price_theorem
 from .derivations.kernels.mehler import mehler_series as mehler_series
