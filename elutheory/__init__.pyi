@@ -52,6 +52,12 @@ from .derivations.propagation.gram_matrices import gram_matrix_recursion as gram
 from .derivations.propagation.gram_matrices import tangent_kernel_recursion as tangent_kernel_recursion
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
+from .dynamics import EmpiricalTrainingKernel as EmpiricalTrainingKernel
+from .dynamics import TrainingKernel as TrainingKernel
+from .dynamics import TrainingPrediction as TrainingPrediction
+from .dynamics import empirical_training_kernel as empirical_training_kernel
+from .dynamics import predict_training as predict_training
+from .dynamics import training_kernel as training_kernel
 from .errors import InputError as InputError
 from .fisher import Bernoulli as Bernoulli
 from .fisher import BiasShiftCorrection as BiasShiftCorrection

@@ -48,7 +48,7 @@ class PropagatedGram:
         """E[f(U) f(V)] of the layer's activations: ΦΦᵀ/n of n units as n → ∞, the K/n of B5; like `gram`."""
         identity = LayerRule(1.0, 0.0)
         arguments = gram_arguments(self.gram, None if self.symmetric else self.second_moments)
-        pairs = _advanced(self.activation, arguments, identity, [(identity, 1)], batch_norm=self.batch_norm)
+        pairs = pairs_behind(self.activation, arguments, identity, [(identity, 1)], batch_norm=self.batch_norm)
         return arguments.returned(pairs.gram)
 
 
@@ -90,13 +90,13 @@ def propagate_gram(
     Accuracy: 1e-12 of √(K(x,x) K(y,y)), at any depth where the layers do not amplify the rounding of `gram` itself.
     torch results are differentiable. Raises InputError: an entry that is no second moment, named; overflow.
     """
-    f = _activation(activation)
+    f = numeric_activation(activation)
     layers = count("depth", depth) - 1
     rule = _rule(weight_variance, bias_variance, residual)
     arguments = gram_arguments(gram, second_moments)
     if batch_norm and not arguments.symmetric:
         raise InputError("batch_norm needs the square Gram matrix of the whole batch, not second_moments.")
-    pairs = _advanced(f, arguments, rule, [(rule, layers)], batch_norm=batch_norm)
+    pairs = pairs_behind(f, arguments, rule, [(rule, layers)], batch_norm=batch_norm)
     gram, left, right = (arguments.returned(values) for values in (pairs.gram, pairs.left, pairs.right))
     return PropagatedGram(f, gram, (left, right), pairs.method, pairs.error, batch_norm, arguments.symmetric)
 
@@ -121,18 +121,18 @@ def tangent_kernel(
     depend on all others.
     Raises InputError, too, where f jumps: its f' has no second moment.
     """
-    f = _activation(activation)
+    f = numeric_activation(activation)
     layers = count("depth", depth)
     rule, read_out = (_rule(weight_variance, bias_variance, links) for links in (residual, False))
     if not is_continuous(f):
         raise InputError(f"{f} jumps: its derivative has no second moment, and the net no tangent kernel.")
     arguments = gram_arguments(gram, second_moments)
     segments = [(rule, layers - 1), (read_out, 1)] if residual else [(rule, layers)]
-    pairs = _advanced(f, arguments, rule, segments, with_tangent=True)
+    pairs = pairs_behind(f, arguments, rule, segments, with_tangent=True)
     return TangentKernel(arguments.returned(pairs.tangent), arguments.returned(pairs.gram), pairs.method, pairs.error)
 
 
-def _activation(activation: "Activation | str") -> "Activation":
+def numeric_activation(activation: "Activation | str") -> "Activation":
     """The activation, with numbers for all parameters."""
     f = as_activation(activation)
     f.refuse_symbolic()
@@ -145,7 +145,7 @@ def _rule(weight_variance: Any, bias_variance: Any, residual: bool) -> LayerRule
     )
 
 
-def _advanced(
+def pairs_behind(
     f: "Activation",
     arguments: GramArguments,
     first: LayerRule,

@@ -35,24 +35,25 @@ class DifferentiablePairs:
 
     @classmethod
     def of_layer_one(cls, arguments: "GramArguments", rule: LayerRule, with_tangent: bool) -> "DifferentiablePairs":
-        """Layer one, σ_w² gram + σ_b², which is its tangent kernel as well."""
+        """Layer one, σ_w² gram + σ_b², and its own part as the tangent kernel, in P5 the same."""
         gram = rule.block(arguments.gram)
         if arguments.symmetric:
             left = right = torch.diagonal(gram)
         else:
             left, right = (place_like(rule.block(values), gram) for values in (arguments.left, arguments.right))
-        return cls(gram, left, right, arguments.symmetric, gram if with_tangent else None)
+        return cls(gram, left, right, arguments.symmetric, rule.own_part(arguments.gram) if with_tangent else None)
 
     def behind_layer(self, activation: "Activation", rule: LayerRule, batch_norm: bool) -> "DifferentiablePairs":
         """The pairs one layer further (P4, P5); with `batch_norm` that layer is W f(BN(h)) + b."""
         gram, left, right = self._normalised() if batch_norm else (self.gram, self.left, self.right)
         rows = gaussian_moments(activation, torch.zeros_like(left), left.sqrt())
         columns = rows if self.symmetric else gaussian_moments(activation, torch.zeros_like(right), right.sqrt())
-        block = rule.block(self._pairwise(dual_kernel, activation, gram, left, right, rows.second_moment))
+        products = self._pairwise(dual_kernel, activation, gram, left, right, rows.second_moment)
+        block = rule.block(products)
         tangent = None
         if self.tangent is not None:
             slopes = self._pairwise(dual_kernel_derivative, activation, gram, left, right, rows.slope_second_moment)
-            tangent = rule.next_tangent(self.tangent, slopes, block)
+            tangent = rule.next_tangent(self.tangent, slopes, products)
         return DifferentiablePairs(
             block + self.gram if rule.residual else block,
             rule.next(self.left, rows.second_moment),

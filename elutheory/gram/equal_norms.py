@@ -114,9 +114,9 @@ def _propagated(layers: Sequence[EqualNormLayer], rule: LayerRule, theta: Any, w
     for layer in layers:
         distance = v * layer.mean_slopes(theta)
         if with_tangent:
-            block = rule.block(layer.activation_second_moment - distance)
+            own = rule.own_part(layer.activation_second_moment - distance)
             slope = rule.weight_variance * layer.slopes(theta) + float(rule.residual)
-            gain, offset = slope * gain, slope * offset + block
+            gain, offset = slope * gain, slope * offset + own
         v = rule.weight_variance * distance + (v if rule.residual else 0.0)
         q = rule.next(q, layer.activation_second_moment)
         ratio = numpy.clip(v / (2.0 * q), 0.0, 1.0) if q > 0.0 else numpy.zeros_like(v)
@@ -192,10 +192,10 @@ def all_layers_at_once(activation: "Activation", pairs: Pairs, rule: LayerRule, 
 
     # No inputs that differ have a correlation above the limit; the same input's, over a rounded norm, may be below 1.
     threshold = min(SAME_CORRELATION, float(numpy.cos(interval[0])))
-    gram, tangent, (weight, bias) = pairs.gram, pairs.tangent, (1.0, 0.0)
+    gram, tangent, (weight, bias), own = pairs.gram, pairs.tangent, (1.0, 0.0), (1.0, 0.0)
     if pairs.extent is Extent.INPUTS:
         gram = tangent = pairs.gram
-        weight, bias = pairs.first.weight_variance, pairs.first.bias_variance
+        weight, bias, own = pairs.first.weight_variance, pairs.first.bias_variance, pairs.first.own_factors
         pairs.gram = library(gram).empty_like(gram)
         pairs.tangent = library(gram).empty_like(gram) if pairs.with_tangent else None
 
@@ -215,7 +215,7 @@ def all_layers_at_once(activation: "Activation", pairs: Pairs, rule: LayerRule, 
             return
         gain, offset = of_angle(deep.gain, 1.0), of_angle(deep.offset, 1.0)
         gain *= deep.gain_scale
-        gain *= affine(tangent[rows, columns], weight, bias)
+        gain *= affine(tangent[rows, columns], *own)
         offset *= deep.offset_scale
         gain += offset
         pairs.store(pairs.tangent, rows, columns, gain)

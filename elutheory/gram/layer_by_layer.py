@@ -226,11 +226,12 @@ def _one_layer(
     def work(i: slice, j: slice) -> None:
         gram = pairs.gram[i, j]
         theta, same = angles_of(gram * inverse_left[i, None] * inverse_right[j])
-        block = rule.block(expectation(i, j, 0, theta, same))
+        products = expectation(i, j, 0, theta, same)
+        block = rule.block(products)
         if pairs.tangent is not None:
             slopes = expectation(i, j, 1, theta, same)
             with numpy.errstate(over="ignore", invalid="ignore"):
-                tangent = rule.next_tangent(pairs.tangent[i, j], slopes, block)
+                tangent = rule.next_tangent(pairs.tangent[i, j], slopes, products)
             refuse_overflow(tangent)
             pairs.tangent[i, j] = tangent
         if rule.residual:

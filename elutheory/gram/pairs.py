@@ -20,11 +20,16 @@ EQUAL = 32 * 2.0**-52
 
 @dataclass(frozen=True)
 class LayerRule:
-    """From E f f to the next net input's second moments: σ_w² E f f + σ_b² (P1), plus the present ones if residual."""
+    """From E f f to the next net input's second moments: σ_w² E f f + σ_b² (P1), plus the present ones if residual.
+
+    `own`: what the layer's own weights and biases add to the tangent kernel, factors (weight, bias) in
+    weight · E f f + bias. None: (σ_w², σ_b²), P5's parametrisation; (n, 1) above n units is that of training (T1).
+    """
 
     weight_variance: float
     bias_variance: float
     residual: bool = False
+    own: tuple[float, float] | None = None
 
     def block(self, expectation: Any) -> Any:
         """Second moments of W f(h) + b from E f f (numbers or arrays)."""
@@ -34,17 +39,28 @@ class LayerRule:
         """Second moments of the next net input from those of the present one and E f f."""
         return self.block(expectation) + present if self.residual else self.block(expectation)
 
-    def next_tangent(self, present: Any, slopes: Any, block: Any) -> Any:
-        """P5: the next tangent kernel from the present one, E f'f', and the second moments of W f(h) + b."""
-        following = block + self.weight_variance * slopes * present
+    @property
+    def own_factors(self) -> tuple[float, float]:
+        """The factor of E f f and the constant in the layer's own part of the tangent kernel."""
+        return (self.weight_variance, self.bias_variance) if self.own is None else self.own
+
+    def own_part(self, expectation: Any) -> Any:
+        """The layer's own part of the tangent kernel from E f f."""
+        weight, bias = self.own_factors
+        return weight * expectation + bias
+
+    def next_tangent(self, present: Any, slopes: Any, expectation: Any) -> Any:
+        """P5, T1: the next tangent kernel from the present one, E f'f' and E f f."""
+        following = self.own_part(expectation) + self.weight_variance * slopes * present
         return following + present if self.residual else following
 
 
 class Extent(Enum):
     """How much of the matrices is there.
 
-    - INPUTS: `gram` is the caller's, of the inputs, and is not written to; layer one is `first.block` of it, there and
-      in the tangent kernel, but is not formed: one pass over the matrix less where all layers are one map.
+    - INPUTS: `gram` is the caller's, of the inputs, and is not written to; layer one is `first.block` of it, and
+      `first.own_part` in the tangent kernel, but is not formed: one pass over the matrix less where all layers are one
+      map.
     - UPPER: the matrices are our own; of symmetric ones only the tiles on and above the diagonal count.
     - WHOLE: all entries count, and the diagonal is exactly the second moments.
     """
@@ -84,7 +100,7 @@ class Pairs:
 
     @classmethod
     def of_layer_one(cls, arguments: GramArguments, rule: LayerRule, with_tangent: bool) -> "Pairs":
-        """Layer one, σ_w² gram + σ_b², which is its tangent kernel as well."""
+        """Layer one, σ_w² gram + σ_b², and its own part as the tangent kernel, in P5 the same."""
         left, right = (rule.block(values) for values in (arguments.left, arguments.right))
         limits = None
         if equal_norms(left, right) and left[0] > 0.0 and equal_norms(arguments.left, arguments.right):
@@ -107,13 +123,15 @@ class Pairs:
         if self.extent is not Extent.INPUTS:
             return
         inputs, self.gram = self.gram, library(self.gram).empty_like(self.gram)
+        tangent = self.tangent = library(self.gram).empty_like(self.gram) if self.with_tangent else None
 
         def work(rows: slice, columns: slice) -> None:
             weight, bias = self.first.weight_variance, self.first.bias_variance
             self.gram[rows, columns] = affine(inputs[rows, columns], weight, bias)
+            if tangent is not None:
+                tangent[rows, columns] = affine(inputs[rows, columns], *self.first.own_factors)
 
         over_tiles(self.gram, self.symmetric, work)
-        self.tangent = 1.0 * self.gram if self.with_tangent else None
         self.extent = Extent.UPPER
 
     def complete(self) -> None:

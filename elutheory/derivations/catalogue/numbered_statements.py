@@ -40,7 +40,10 @@ _MOMENTS = ("tests/moments/test_moments.py", "tests/moments/test_certified.py")
 _KERNELS = ("tests/kernels/test_kernels.py", "tests/derivations/test_kernels.py")
 _PROPAGATION = ("tests/derivations/test_propagation.py", "tests/propagation/test_propagation.py")
 _SIMULATION = "tests/propagation/test_simulation.py"
-_DYNAMICS = ("tests/derivations/test_dynamics.py",)
+_DYNAMICS = "tests/derivations/test_dynamics.py"
+_TRAINING_KERNEL = "tests/dynamics/test_training_kernel.py"
+_PREDICTION = "tests/dynamics/test_prediction.py"
+_MEASURED = "tests/dynamics/test_measured_networks.py"
 
 PARTS: dict[str, tuple[NumberedStatement, ...]] = {
     "The unit Fisher matrix": (
@@ -282,40 +285,52 @@ PARTS: dict[str, tuple[NumberedStatement, ...]] = {
             "The tangent kernel of a network as it is trained, one learning rate for all weights and biases: a layer "
             "above n units adds n times their dual kernel, and 1 for the bias.",
             (("training-kernel-recursion", ("layer", "recursion")),),
-            (),
-            _DYNAMICS,
+            ("training_kernel", "empirical_training_kernel"),
+            (_DYNAMICS, _TRAINING_KERNEL, _MEASURED),
         ),
         NumberedStatement(
             "T2",
             "A step of gradient descent on the mean loss over n inputs, to first order in the change of parameters, "
             "moves the outputs by the kernel times the loss's gradient by them.",
             (("linearised-descent", ("outputs", "cross-entropy")),),
-            (),
-            _DYNAMICS,
+            ("predict_training",),
+            (_DYNAMICS, _PREDICTION),
         ),
         NumberedStatement(
             "T3",
             "With squared error each eigenvector of Θ/n shrinks by a factor of its own in every step; the largest "
             "stable rate is 2/λ₁, and the expected loss follows from the covariance of the outputs at initialisation.",
             (("training-modes", ("mode", "stability", "expected loss")),),
-            (),
-            _DYNAMICS,
+            ("predict_training", "TrainingPrediction.modes", "TrainingPrediction.largest_stable_rate"),
+            (_DYNAMICS, _PREDICTION),
         ),
         NumberedStatement(
             "T4",
             "A kernel's size acts as a learning rate does: at the best rate only the ratios of the eigenvalues to the "
             "largest are left.",
             (("training-modes", ("size", "shape")),),
-            (),
-            _DYNAMICS,
+            ("TrainingPrediction.modes", "TrainingKernel.diagonal_mean"),
+            (_DYNAMICS, _PREDICTION),
         ),
         NumberedStatement(
             "T5",
             "The constant direction holds the mean activations' part of the kernel. Centring a layer's activations "
             "removes it from their overlaps, and nothing else; the bias's part stays.",
             (("centred-training-kernel", ("constant direction", "removed", "kept")),),
+            ("TrainingKernel.centred", "TrainingKernel.constant_share"),
+            (_DYNAMICS, _TRAINING_KERNEL),
+        ),
+        NumberedStatement(
+            "T6",
+            "The kernel of a finite network varies between initialisations: relative to its mean, its variance is of "
+            "the order of depth over width, the sum of 1/width over the hidden layers; in training it moves.",
             (),
-            _DYNAMICS,
+            ("empirical_training_kernel", "TrainingPrediction.depth_over_width"),
+            (_MEASURED,),
+            Quoted(
+                r"\operatorname{Var} \Theta(x, x) = (\mathbb{E}\, \Theta(x, x))^2\, O\Big(\sum_l \frac{1}{n_l}\Big)",
+                "Hanin and Nica, arXiv 1909.05989, for ReLU",
+            ),
         ),
     ),
 }

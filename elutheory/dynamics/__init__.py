@@ -1,0 +1,20 @@
+"""T: how fast a network learns, predicted from its tangent kernel at initialisation, with nothing fitted.
+
+Networks as they are trained: standard parameterisation, one learning rate for all weights and biases. Start with
+`infinite_width` and `prediction`; in the order of an answer:
+
+- `infinite_width` (T1, T5): `training_kernel`, the kernel of wide networks from the inputs' Gram matrix; centring;
+- `measured_networks` (T1, T6): `empirical_training_kernel`, that of a torch model as it is;
+- `spectra`: size, largest eigenvalue and the constant direction's share of a kernel;
+- `prediction` (T2–T4): `predict_training`, the table of losses, the modes, the largest stable rate;
+- `targets`: what is learned, from the caller's; `initial_functions`: F_0, drawn from its Gaussian;
+- `descent` (T2): step by step, with `losses` and the order of `minibatches`;
+- `eigenmodes` (T3): squared error without steps, the expected loss without sampling.
+"""
+
+from elutheory.dynamics.infinite_width import TrainingKernel as TrainingKernel
+from elutheory.dynamics.infinite_width import training_kernel as training_kernel
+from elutheory.dynamics.measured_networks import EmpiricalTrainingKernel as EmpiricalTrainingKernel
+from elutheory.dynamics.measured_networks import empirical_training_kernel as empirical_training_kernel
+from elutheory.dynamics.prediction import TrainingPrediction as TrainingPrediction
+from elutheory.dynamics.prediction import predict_training as predict_training
