@@ -243,23 +243,18 @@ class _Gradients:
     def _by_func(self, inputs: Any, parameters: dict[str, nn.Parameter]) -> tuple[list[_Dense], Tensor]:
         values = {name: p.detach() for name, p in parameters.items()}
 
-        def outputs(values: dict[str, Tensor], example: Any) -> tuple[Tensor, Tensor]:
-            alone = (
-                {key: v[None] if isinstance(v, Tensor) else v for key, v in example.items()}
-                if isinstance(example, Mapping)
-                else example[None]
-            )
-            returned = torch.func.functional_call(self.model, values, *_call(alone))
-            found = self.layout.selected(returned)[0]
-            return found.flatten(), found
+        def of_one(example: Any) -> tuple[list[dict[str, Tensor]], Tensor]:
+            def outputs(values: dict[str, Tensor]) -> Tensor:
+                alone = {key: value[None] for key, value in example.items()}
+                given = ((), alone) if isinstance(inputs, Mapping) else (tuple(alone.values()), {})
+                return self.layout.selected(torch.func.functional_call(self.model, values, *given))[0]
 
-        def of_one(example: Any) -> tuple[dict[str, Tensor], Tensor]:
-            return torch.func.jacrev(outputs, has_aux=True)(values, example)
+            differentiated: Any = torch.func.vjp(outputs, values)
+            found, pull = differentiated
+            rows = torch.eye(found.numel(), dtype=found.dtype, device=found.device).unflatten(1, found.shape or (1,))
+            # Output by output: under a second vmap over them torch's gradient of PReLU is another.
+            return [pull(row if found.ndim else row[0])[0] for row in rows], found
 
-        with torch.no_grad():  # of what is outside of jacrev: parameters that are not its arguments
-            gradients, found = torch.func.vmap(of_one)(inputs)
-        return [_Dense(gradient.reshape(*gradient.shape[:2], -1)) for gradient in gradients.values()], found
-
-
-def _call(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return ((), dict(inputs)) if isinstance(inputs, Mapping) else ((inputs,), {})
+        with torch.no_grad():  # of what is outside of vjp: parameters that are not its arguments
+            rows, found = torch.func.vmap(of_one)(inputs if isinstance(inputs, Mapping) else {"": inputs})
+        return [_Dense(torch.stack([row[name].reshape(len(found), -1) for row in rows], 1)) for name in values], found
