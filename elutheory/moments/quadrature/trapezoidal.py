@@ -15,16 +15,16 @@ import numpy
 from elutheory.moments.quadrature.features import highest_frequency, parity
 from elutheory.numerics.normal_tails import DENSITY_AT_ZERO
 
-_CORE = 9.2  # standard deviations, where the density is 1e-19
+_CORE = 9.6  # standard deviations, where the density times x² is 1e-19
 _REACH = 10.0  # closer transitions and kinks count
 _SMOOTH = 4.0  # standard deviations over which a transition is none
-_EXPONENT = 27.0  # the rule of twice the step errs by e^-27 = 2e-12, times what poles of f and its powers weigh
+_EXPONENT = 29.0  # the rule of twice the step errs by e^-29 = 3e-13, times what poles of f and its powers weigh
 _WIDEST_STEP = math.pi**2 / (2.0 * _EXPONENT) * 0.9
 _AT = numpy.arange(0.0, 7.3, 0.5)  # standard deviations from the mean where the density's own error is bounded
 _NODES_AT_ONCE = 16_000
 _CLASS = 16  # counts of nodes are multiples of it
 _MOST_NODES = 320
-_SETTLED = 1e-8  # distance of the rule from that of twice the step, relative
+_SETTLED = 3e-8  # distance of the rule from that of twice the step, relative
 _SQUARED = 20.0  # times its square is left
 _ACCEPTED = 1e-13  # relative; what loses more digits is left to panels, which lose fewer
 _LEANING = 0.25  # |mean|/std up to which an odd function's halves are added before
@@ -95,32 +95,38 @@ def _moments(
     integrand: Any, mean: Any, std: Any, place: Any, length: Any, low: Any, high: Any, nodes: int
 ) -> tuple[Any, Any, Any]:
     step = (high - low) / (nodes - 1)
-    s = numpy.sinh(low[:, None] + step[:, None] * numpy.arange(nodes))
-    shift = length[:, None] * s
+    growing = numpy.exp(low[:, None] + step[:, None] * numpy.arange(nodes))
+    falling = 1.0 / growing
+    shift = (0.5 * length)[:, None] * (growing - falling)  # length sinh(w)
     x = place[:, None] + shift
     t = (shift - (mean - place)[:, None]) / std[:, None]
-    weight = numpy.exp(-0.5 * t * t) * numpy.sqrt(1.0 + s * s) * (DENSITY_AT_ZERO * length / std * step)[:, None]
+    weight = numpy.exp(-0.5 * t * t) * (growing + falling)
+    weight *= (0.5 * DENSITY_AT_ZERO * length / std * step)[:, None]
     value, slope, logarithm = integrand(x)
-    values = [value, value * value, slope, slope * slope] + ([] if logarithm is None else [logarithm])
+    values = [(value, None), (value, value), (slope, None), (slope, slope)]
+    values += [] if logarithm is None else [(logarithm, None)]
     symmetry = parity(integrand.activation)
     odd = None if symmetry == 0 else 0 if symmetry < 0 else 2
     leaning = (numpy.abs(mean) <= _LEANING * std) & (odd is not None)
     sums, errors = [], []
     settled, at_ends = numpy.zeros(mean.size), numpy.zeros(mean.size)
-    for index, g in enumerate(values):
-        total, distance, size, ends = _sum(weight, g)
+    for index, (g, factor) in enumerate(values):
+        total, distance, size, ends = _sum(weight, g, factor)
         if index == odd and leaning.any():
-            # E g = ½ E[g(X) (1 − e^{−2 mean X/std²})] for odd g
-            halves = weight * (-0.5 * numpy.expm1(-2.0 * (mean / std)[:, None] * (x / std[:, None])))
-            alone, apart, _, _ = _sum(halves, g)
-            total, distance = numpy.where(leaning, alone, total), numpy.where(leaning, apart, distance)
-            size = numpy.where(leaning, numpy.abs(alone), size)
+            # E g = ½ E[g(X) (1 − e^{−2 mean X/std²})] for odd g, 0 at mean 0
+            total[leaning], distance[leaning], size[leaning] = 0.0, 0.0, 0.0
+            rows = numpy.flatnonzero(leaning & (mean != 0.0))
+            if rows.size:
+                tilt = -2.0 * (mean[rows] / std[rows] / std[rows])[:, None]
+                halves = weight[rows] * (-0.5 * numpy.expm1(tilt * x[rows]))
+                total[rows], distance[rows], _, _ = _sum(halves, g[rows])
+                size[rows] = numpy.abs(total[rows])
         settled = numpy.fmax(settled, numpy.where(size > 0, distance / size, 0.0))
         at_ends = numpy.fmax(at_ends, numpy.where(size > 0, ends / size, 0.0))
         sums.append(total)
         errors.append(numpy.where(size > 0, size / numpy.abs(total), 0.0))
     deviations = value - sums[0][:, None]
-    variance = numpy.einsum("nk,nk,nk->n", weight, deviations, deviations)
+    variance = numpy.einsum("nk,nk->n", weight * deviations, deviations)
     # t is rounded like (mean − place)/std, which moves the density by t times that
     away = numpy.minimum(numpy.abs(mean - place) / std, _CORE)
     left = _SQUARED * settled * settled + _EPS * away * (1.0 + away)
@@ -135,10 +141,13 @@ def _moments(
     return found, relative, right & (relative <= _ACCEPTED).all(0)
 
 
-def _sum(weight: Any, g: Any) -> tuple[Any, Any, Any, Any]:
-    """Σ w g; its distance from the rule of twice the step; Σ w |g|; the terms at both ends."""
+def _sum(weight: Any, g: Any, factor: Any = None) -> tuple[Any, Any, Any, Any]:
+    """Σ w g, or Σ w g² for `factor` g; how far the rule of twice the step is; Σ w |g|; the terms at both ends."""
     terms = weight * g
+    if factor is not None:
+        terms *= factor
     total = terms.sum(1)
-    size = numpy.abs(terms).sum(1)
+    distance = numpy.abs(total - 2.0 * terms[:, ::2].sum(1))
     ends = numpy.abs(terms[:, 0]) + numpy.abs(terms[:, -1])
-    return total, numpy.abs(total - 2.0 * terms[:, ::2].sum(1)), size, ends
+    size = total if factor is not None else numpy.abs(terms, out=terms).sum(1)
+    return total, distance, size.copy(), ends
