@@ -24,6 +24,7 @@ from analyses.data.datasets import Split
 from analyses.networks import checkpoints
 from analyses.networks.architectures import initialise
 from analyses.networks.stacked import Loss, MakeOptimizer, Networks, SeparateNetworks, StackedNetworks
+from elutheory.dynamics.minibatches import batch_order as batch_order
 from elutheory.errors import InputError
 
 if TYPE_CHECKING:
@@ -138,12 +139,6 @@ def fabric_on(device: str = "cpu", precision: Any = "32-true") -> "Fabric":
     chosen = torch.device(device)
     devices: Any = 1 if chosen.type == "cpu" else [chosen.index or 0]
     return Fabric(accelerator=chosen.type, devices=devices, precision=precision)
-
-
-def batch_order(seed: int, epoch: int, examples: int) -> Tensor:
-    """The order of the training examples in this epoch, counted from 0: a permutation, the same on every device."""
-    mixed = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0]
-    return torch.randperm(examples, generator=torch.Generator().manual_seed(int(mixed >> 1)))
 
 
 def gathered(split: Split, indices: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ Networks as they are trained: standard parameterisation, one learning rate for a
 - `spectra`: size, largest eigenvalue and the constant direction's share of a kernel;
 - `prediction` (T2–T4): `predict_training`, the table of losses, the modes, the largest stable rate;
 - `targets`: what is learned, from the caller's; `initial_functions`: F_0, drawn from its Gaussian;
+- `finite_networks` (T6): networks of the kernel's widths and their own kernels, drawn from the Gram matrix;
 - `descent` (T2): step by step, with `losses` and the order of `minibatches`;
 - `eigenmodes` (T3): squared error without steps, the expected loss without sampling.
 """

@@ -96,7 +96,7 @@ class TrainingKernel:
     def layers(self) -> tuple[Float[Array, "inputs inputs"], ...]:
         """The parts of layers 1 … L + 1, the output's last: their sum is `matrix`. The layers are run through again."""
         arguments = gram_arguments(self.gram, None)
-        weights = _averaging(self.centred_over, arguments)
+        weights = averaging(self.centred_over, arguments)
         parts = []
         for own, slopes in _own_parts_and_slopes(self.network, arguments, weights):
             parts = [part * slopes for part in parts] if slopes is not None else []
@@ -111,7 +111,7 @@ class TrainingKernel:
         """
         arguments = gram_arguments(self.gram, None)
         chosen = numpy.arange(len(self.gram)) if over is None else chosen_inputs("over", over, len(self.gram))
-        weights = _averaging(chosen, arguments)
+        weights = averaging(chosen, arguments)
         matrix: Any = None
         for own, slopes in _own_parts_and_slopes(self.network, arguments, weights):
             matrix = own if matrix is None else own + slopes * matrix
@@ -199,7 +199,7 @@ def _own_parts_and_slopes(
     """
 
     def own(overlaps: Any) -> Any:
-        return (overlaps if weights is None else _moved_to_mean(overlaps, weights)) + float(network.bias)
+        return (overlaps if weights is None else moved_to_mean(overlaps, weights)) + float(network.bias)
 
     variance, constant = network.weight_variance, network.bias_variance
     yield own(network.features * arguments.gram), None
@@ -218,7 +218,7 @@ def _own_parts_and_slopes(
         yield own((pairs.gram - constant) * (width / variance)), pairs.tangent
 
 
-def _moved_to_mean(overlaps: Any, weights: Any) -> Any:
+def moved_to_mean(overlaps: Any, weights: Any) -> Any:
     """⟨a − m, a' − m⟩ from ⟨a, a'⟩, m the mean of the a with these weights; 0 on 𝟏 where they are all alike."""
     with_mean = overlaps @ weights
     moved = overlaps - with_mean[:, None] - with_mean[None, :] + weights @ with_mean
@@ -226,7 +226,7 @@ def _moved_to_mean(overlaps: Any, weights: Any) -> Any:
     return moved
 
 
-def _averaging(chosen: Any, arguments: GramArguments) -> Any:
+def averaging(chosen: Any, arguments: GramArguments) -> Any:
     """The weights of the mean over these inputs, None for none."""
     if chosen is None:
         return None

@@ -1,7 +1,7 @@
 """T2–T4, T6: how the loss of a wide network falls in training, predicted from its kernel; nothing is fitted."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,11 @@ from jaxtyping import Float
 
 from elutheory.dynamics.descent import Curves, Descent, Task, descend
 from elutheory.dynamics.eigenmodes import Eigenmodes, descend_by_modes, expected_losses
+from elutheory.dynamics.finite_networks import finite_network
 from elutheory.dynamics.infinite_width import TrainingKernel, chosen_inputs
 from elutheory.dynamics.initial_functions import InitialFunctions
 from elutheory.dynamics.losses import LOSSES
+from elutheory.dynamics.measured_networks import EmpiricalTrainingKernel
 from elutheory.dynamics.spectra import top_eigenvalue
 from elutheory.dynamics.targets import task_of
 from elutheory.errors import InputError
@@ -38,6 +40,7 @@ class TrainingPrediction:
       the expected loss, by eigenmodes, without sampling (accuracies are medians there, too);
     - `losses` (functions, recorded steps): the trained inputs' loss, function by function;
     - `outputs` (functions, inputs, classes): after the last step, in the library and place of the kernel;
+    - `finite_losses` (networks, recorded steps): the same of finite networks, None without;
     - `depth_over_width`: the relative size of what finite width adds (T6), nan for kernels of measured networks.
     """
 
@@ -45,6 +48,7 @@ class TrainingPrediction:
     method: str
     losses: Float[numpy.ndarray, "functions recorded"]
     outputs: Float[Array, "functions inputs classes"]
+    finite_losses: Float[numpy.ndarray, "networks recorded"] | None
     depth_over_width: float
     descent: Descent
     task: Task
@@ -115,6 +119,7 @@ def predict_training(
     draws: Any = 8,
     seed: Any = 0,
     batch_seed: Any = 0,
+    finite_networks: Any = 0,
     record_every: Any = 1,
 ) -> TrainingPrediction:
     """T2, T3: SGD on the mean loss, predicted for networks so wide that they follow their linearisation.
@@ -122,7 +127,8 @@ def predict_training(
     Initial functions are drawn from their Gaussian, covariance K^{L+1} in every output, and descended by the kernel;
     squared error (½ |F − Y|²) with full batches has its expected loss by eigenmodes instead, exactly.
 
-    - `theta`: of `training_kernel`, centred or not;
+    - `theta`: of `training_kernel`, centred or not; or of `empirical_training_kernel`, whose one initial function is
+      what the model returned: with its blocks the linearised network exactly, else as if its outputs were not coupled;
     - `targets`: of all its inputs. Integers (inputs,) are classes, of which there are `classes` or the largest + 1;
       floats (inputs, classes) are distributions for cross-entropy, and for squared error (also (inputs,)) values;
     - `trained`: indices, mask or slice of the inputs that are trained on, all if None; of the others, losses and
@@ -131,7 +137,9 @@ def predict_training(
     - `learning_rate` η >= 0, `steps` >= 1, `momentum` as in torch.optim.SGD; `batch_size`: None for full batches, else
       epochs in the order of `analyses.networks.training` for the seed `batch_seed`, the last batch smaller;
     - `weight_decay` has to be 0: what decay does to the outputs does not follow from the kernel;
-    - `draws` initial functions by `seed`, the first ones the same whatever their number; `record_every` so many steps.
+    - `draws` initial functions by `seed`, the first ones the same whatever their number; `record_every` so many steps;
+    - `finite_networks`: so many networks of the kernel's widths, each with its own kernel and initial function (T6),
+      predicted beside; their kernels are of all outputs, (inputs × classes)² numbers.
 
     Results are computed in float64, with the kernel's library, on its device. Raises InputError for arguments outside
     their domain, targets of another length or kind.
@@ -140,8 +148,9 @@ def predict_training(
         d = et.predict_training(theta, labels, learning_rate=0.01, steps=2000)
         d.table, d.steps_to(0.5), d.largest_stable_rate, d.modes
     """
-    if not isinstance(theta, TrainingKernel):
-        raise InputError(f"theta must be a training kernel, of training_kernel, not a {type(theta).__name__}.")
+    if not isinstance(theta, TrainingKernel | EmpiricalTrainingKernel):
+        kind = type(theta).__name__
+        raise InputError(f"theta must be of training_kernel or empirical_training_kernel, not a {kind}.")
     if loss not in LOSSES:
         raise InputError(f"loss is {loss!r}; {' and '.join(LOSSES)} are available.")
     if real_number("weight_decay", weight_decay):
@@ -158,52 +167,88 @@ def predict_training(
         whole_number("batch_seed", batch_seed),
         count("record_every", record_every),
     )
-    kernel = _in_float64(theta.matrix)
-    inputs = len(kernel)
-    task = task_of(
-        targets, inputs, loss, classes, numpy.arange(inputs) if trained is None else _trained(trained, inputs)
-    )
-    initial = InitialFunctions(numpy.zeros_like(task.targets), on_host(theta.output_covariance))
-    functions = initial.draws(count("draws", draws), whole_number("seed", seed))
+    inputs = len(theta.matrix)
+    chosen = numpy.arange(inputs) if trained is None else chosen_inputs("trained", trained, inputs)
+    task = task_of(targets, inputs, loss, classes, chosen)
+    number, seed = count("draws", draws), whole_number("seed", seed)
+    networks = whole_number("finite_networks", finite_networks)
+    if isinstance(theta, EmpiricalTrainingKernel):
+        if networks:
+            raise InputError("finite_networks are drawn for a kernel of training_kernel; this one is of a network.")
+        if theta.outputs.shape[1] != len(task.targets):
+            raise InputError(f"targets have {len(task.targets)} classes, the model {theta.outputs.shape[1]} outputs.")
+        initial = InitialFunctions(on_host(theta.outputs).T.copy(), None)
+        kernel = theta.matrix if theta.blocks is None else theta.blocks.permute(1, 0, 3, 2)
+    else:
+        initial = InitialFunctions(numpy.zeros_like(task.targets), on_host(theta.output_covariance))
+        kernel = theta.matrix
+    functions = initial.draws(number, seed)
+    kernel = _in_float64(kernel)
+    table = pandas.DataFrame({"step": descent.recorded})
     with numpy.errstate(over="ignore", invalid="ignore"):
-        return _predicted(kernel, functions, initial, task, descent, theta.network.depth_over_width)
+        curves, centres, method = _curves(kernel, functions, initial, task, descent)
+        columns = _columns(curves, centres)
+        finite = [_of_finite_network(theta, task, descent, kernel, (seed, place)) for place in range(networks)]
+        if finite:
+            columns |= {f"finite_{name}": values for name, values in _columns(_joined(finite), {}).items()}
+        gradient = LOSSES[loss](functions[..., task.trained], task.targets[:, task.trained]).gradient
+    for name, values in columns.items():
+        table[name] = values
+    return TrainingPrediction(
+        table,
+        method,
+        curves.loss,
+        curves.outputs.swapaxes(1, 2),
+        _joined(finite).loss if finite else None,
+        theta.network.depth_over_width if isinstance(theta, TrainingKernel) else math.nan,
+        descent,
+        task,
+        _trained_kernel(theta.matrix, task),
+        gradient,
+    )
 
 
-def _predicted(
+def _curves(
     kernel: Any,
     functions: Float[numpy.ndarray, "functions classes inputs"],
     initial: InitialFunctions,
     task: Task,
     descent: Descent,
-    depth_over_width: float,
-) -> TrainingPrediction:
-    on_kernel = (
-        kernel[task.trained][:, task.trained] if is_torch(kernel) else kernel[numpy.ix_(task.trained, task.trained)]
-    )
-    trained_kernel = on_host(on_kernel)
-    table = pandas.DataFrame({"step": descent.recorded})
-    if descent.loss == "squared_error" and descent.batch_size is None:
-        whole, modes = on_host(kernel), Eigenmodes.of(trained_kernel)
+) -> tuple[Curves, dict[str, Any], str]:
+    """Every function's, what stands in place of their medians, and how it was computed."""
+    if descent.loss == "squared_error" and descent.batch_size is None and kernel.ndim == 2:
+        whole, modes = on_host(kernel), Eigenmodes.of(_trained_kernel(kernel, task))
         curves = descend_by_modes(whole, modes, functions, task, descent)
         expected = expected_losses(whole, modes, initial, task, descent)
+        curves = replace(curves, outputs=_placed(curves.outputs, kernel))
         centres = {"loss": expected.loss, "test_loss": expected.test_loss}
-        method = "expected loss by eigenmodes, over all initial functions"
-    else:
-        start = (
-            functions
-            if isinstance(kernel, numpy.ndarray)
-            else namespace(kernel).asarray(functions, device=kernel.device)
-        )
-        curves, centres = descend(kernel, start, task, descent), {}
-        method = f"medians of {len(functions)} initial functions, step by step"
-    for name, values in _columns(curves, centres).items():
-        table[name] = values
-    gradient = LOSSES[descent.loss](functions[..., task.trained], task.targets[:, task.trained]).gradient
-    outputs = curves.outputs
-    outputs = outputs.transpose(0, 2, 1) if isinstance(outputs, numpy.ndarray) else outputs.transpose(1, 2)
-    return TrainingPrediction(
-        table, method, curves.loss, outputs, depth_over_width, descent, task, trained_kernel, gradient
-    )
+        over = "of the model's outputs" if initial.covariance is None else "over all initial functions"
+        return curves, centres, f"expected loss by eigenmodes, {over}"
+    what = f"medians of {len(functions)} initial functions" if len(functions) > 1 else "one initial function"
+    return descend(kernel, _placed(functions, kernel), task, descent), {}, f"{what}, step by step"
+
+
+def _of_finite_network(theta: Any, task: Task, descent: Descent, like: Any, seed: tuple[int, ...]) -> Curves:
+    network = finite_network(theta, len(task.targets), seed)
+    return descend(_placed(network.blocks, like), _placed(network.outputs[None], like), task, descent)
+
+
+def _joined(curves: list[Curves]) -> Curves:
+    """Those of several networks as of several functions."""
+
+    def rows(name: str) -> Any:
+        found = [getattr(one, name) for one in curves]
+        return None if found[0] is None else namespace(found[0]).concat(found)
+
+    return Curves(*(rows(field.name) for field in fields(Curves)))
+
+
+def _trained_kernel(matrix: Any, task: Task) -> Any:
+    return on_host(matrix)[numpy.ix_(task.trained, task.trained)]
+
+
+def _placed(values: Any, like: Any) -> Any:
+    return values if isinstance(like, numpy.ndarray) else namespace(like).asarray(values, device=like.device)
 
 
 def _columns(curves: Curves, centres: dict[str, Any]) -> dict[str, Any]:
@@ -224,10 +269,6 @@ def _in_float64(matrix: Any) -> Any:
     matrix = matrix.detach() if is_torch(matrix) else matrix
     xp = namespace(matrix)
     return xp.astype(matrix, xp.float64, copy=False)
-
-
-def _trained(trained: Any, inputs: int) -> numpy.ndarray:
-    return chosen_inputs("trained", trained, inputs)
 
 
 def whole_number(name: str, value: Any) -> int:

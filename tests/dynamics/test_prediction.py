@@ -11,6 +11,7 @@ from torch import nn
 
 import elutheory as et
 from analyses.networks.training import batch_order
+from elutheory.dynamics.finite_networks import finite_network
 from elutheory.dynamics.initial_functions import covariance_root
 
 INPUTS, CLASSES, PARAMETERS = 12, 3, 7
@@ -177,10 +178,109 @@ def test_inputs_that_are_alike_have_outputs_that_are() -> None:
     assert root @ root.T == pytest.approx(covariance)
 
 
+# --- T2 and T6: finite networks ---------------------------------------------------------------------------------------
+
+
+def small_network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 6), nn.ELU(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, CLASSES)).double()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # of torch itself, by jvp
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"batch_size": 5, "batch_seed": 3, "momentum": 0.5}])
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_the_linearised_network_is_trained_as_predicted(loss: str, options: dict[str, Any]) -> None:
+    """Plain autograd through torch.func.jvp of the network at its first parameters, all outputs coupled."""
+    model = small_network()
+    inputs = torch.randn(INPUTS, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    chosen, steps, rate = np.array([7, 0, 1, 2, 4, 9, 11, 5, 3]), 40, 0.2
+    theta = et.empirical_training_kernel(model, inputs, blocks=True)
+    d = et.predict_training(theta, LABELS, learning_rate=rate, steps=steps, loss=loss, trained=chosen, **options)
+    start = {name: p.detach() for name, p in model.named_parameters()}
+    change = {name: torch.zeros_like(p, requires_grad=True) for name, p in start.items()}
+    optimizer = torch.optim.SGD(change.values(), rate, momentum=options.get("momentum", 0.0))
+    labels = torch.tensor(LABELS)
+    one_hot = nn.functional.one_hot(labels, CLASSES).double()
+
+    def value(index: Any) -> torch.Tensor:
+        part = inputs[index]
+        primal, moved = torch.func.jvp(lambda p: torch.func.functional_call(model, p, (part,)), (start,), (change,))
+        if loss == "cross_entropy":
+            return nn.functional.cross_entropy(primal + moved, labels[index])
+        return (primal + moved - one_hot[index]).square().sum(1).mean() / 2
+
+    size = options.get("batch_size", len(chosen))
+    orders = [batch_order(3, epoch, len(chosen)).numpy() for epoch in range(steps)]
+    batches = [chosen[part] for order in orders for part in np.split(order, range(size, len(chosen), size))]
+    rest = np.setdiff1d(np.arange(INPUTS), chosen)
+    for step in range(steps + 1):
+        assert d.table["loss"][step] == pytest.approx(value(chosen).item(), rel=1e-10)
+        assert d.table["test_loss"][step] == pytest.approx(value(rest).item(), rel=1e-10)
+        optimizer.zero_grad()
+        value(batches[step % len(batches)] if "batch_size" in options else chosen).backward()
+        optimizer.step()
+    assert d.method == "one initial function, step by step"
+
+
+def test_a_measured_kernel_without_blocks_trains_every_output_by_itself() -> None:
+    inputs = torch.randn(INPUTS, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    theta = et.empirical_training_kernel(small_network(), inputs)
+    for loss in ("cross_entropy", "squared_error"):
+        found = et.predict_training(theta, LABELS, learning_rate=0.2, steps=20, loss=loss)
+        alone = torch.einsum("ij,cd->icjd", theta.matrix, torch.eye(CLASSES, dtype=torch.float64))
+        same = et.predict_training(replace(theta, blocks=alone), LABELS, learning_rate=0.2, steps=20, loss=loss)
+        assert found.table["loss"].to_numpy() == pytest.approx(same.table["loss"].to_numpy(), rel=1e-11)
+        assert found.outputs.numpy() == pytest.approx(same.outputs.numpy(), rel=1e-10)
+    with pytest.raises(et.InputError, match="finite_networks are drawn for"):
+        et.predict_training(theta, LABELS, learning_rate=0.2, steps=2, finite_networks=1)
+    with pytest.raises(et.InputError, match="targets have 4 classes, the model 3 outputs"):
+        et.predict_training(theta, LABELS, learning_rate=0.2, steps=2, classes=4)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_finite_networks_have_the_kernels_of_torch_models_in_the_mean(centred: bool) -> None:
+    """Their mean kernel and mean squared outputs are those of T1 and P4, their blocks symmetric and positive."""
+    inputs = np.random.default_rng(0).standard_normal((4, 6))
+    gram, widths = inputs @ inputs.T / 6, (60, 50)
+    variances = {"weight_variance": 1.6, "bias_variance": 0.1}
+    theta = et.training_kernel("elu", gram, depth=2, width=widths, features=6, **variances)
+    theta = theta.centred([0, 1, 3]) if centred else theta
+    drawn = [finite_network(theta, 2, (0, seed)) for seed in range(100)]
+    blocks = np.stack([one.blocks for one in drawn])
+    outputs = np.stack([one.outputs for one in drawn])
+    for c, d in ((0, 0), (1, 1), (0, 1)):
+        mean, error = blocks[:, c, :, d].mean(0), blocks[:, c, :, d].std(0) / np.sqrt(100)
+        bias = 0.1 * np.abs(theta.matrix).max()  # of order 1/width: T6
+        assert (np.abs(mean - theta.matrix * (c == d)) <= 4 * error + bias).all()
+    second = np.einsum("kci,kcj->kij", outputs, outputs) / 2
+    assert (np.abs(second.mean(0) - theta.output_covariance) <= 4 * second.std(0) / np.sqrt(100)).all()
+    flat = drawn[0].blocks.reshape(8, 8)
+    assert flat == pytest.approx(flat.T)
+    assert np.linalg.eigvalsh(flat).min() >= -1e-10 * flat.max()
+
+
+def test_finite_networks_stand_beside_the_prediction() -> None:
+    inputs = np.random.default_rng(0).standard_normal((INPUTS, 6))
+    gram = inputs @ inputs.T / 6
+    theta = et.training_kernel("elu", gram, depth=2, width=400, features=6, weight_variance=1.6)
+    d = et.predict_training(theta, LABELS, learning_rate=0.01, steps=30, draws=200, finite_networks=12, seed=4)
+    assert d.finite_losses is not None
+    assert d.finite_losses.shape == (12, 31)
+    assert {"finite_loss", "finite_loss_low", "finite_loss_high", "finite_accuracy"} <= set(d.table)
+    ratio = d.table["finite_loss"] / d.table["loss"]
+    assert ratio.iloc[:15].between(0.6, 1.6).all()
+    assert d.depth_over_width == pytest.approx(2 / 400)
+    with pytest.raises(et.InputError, match=r"takes 3\.0 GiB"):
+        finite_network(theta, 1667, (0,))
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"theta": np.eye(INPUTS)}, "theta must be a training kernel"),
+        ({"theta": np.eye(INPUTS)}, "theta must be of training_kernel"),
         ({"loss": "hinge"}, "cross_entropy and squared_error are available"),
         ({"weight_decay": 0.1}, "weight_decay must be 0"),
         ({"momentum": 1.0}, "momentum must be below 1"),
