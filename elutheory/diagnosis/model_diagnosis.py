@@ -4,18 +4,18 @@ Run as `python -m elutheory.diagnosis package.module:factory --data digits`.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas
 import torch
 from torch import Tensor, nn
 
-from elutheory.diagnosis.layer import COLUMNS, LayerSums
+from elutheory.diagnosis.layer import COLUMNS, ERROR, GROUPS, SAMPLED, Drawing, LayerSums
 from elutheory.diagnosis.results import Diagnosis
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Likelihood, as_likelihood
-from elutheory.fisher.scores import Kind, ModelScores, model_scores
+from elutheory.fisher.scores import Kind, LayerScores, ModelScores, model_scores
 from elutheory.models.batch_layout import (
     BatchLayout,
     Mask,
@@ -30,10 +30,20 @@ from elutheory.models.layers import KINDS_OF_LAYER, layer_names
 from elutheory.models.observers import observing
 from elutheory.numerics.arguments import check_damping, check_whole
 
-EXACT_OUTPUTS = 64
-"""Without a choice of `kind` the Fisher matrices are exact for models of up to so many outputs per example.
+EXACT_OPERATIONS = 2e11
+"""Without a choice of `kind` the Fisher matrices are exact if that takes so many operations at most, by an estimate.
 
-Exact ones take a backward pass per output: with 64 of them, over 512 examples, as much as one pass over 30,000."""
+That is about ten seconds of one core, for 512 examples, 16 units a layer and ten classes a network of 20 layers, 3 ×
+3 × 256 channels on 16 × 16 positions. Beyond, labels are drawn, as many per example as take the same, one at least and
+MOST_SAMPLES at most. Guarded by `test_exact_where_that_is_affordable`."""
+
+
+MOST_SAMPLES = 32
+
+_OPERATIONS_OF_A_CALL = 2e7  # what a backward pass through one layer takes at least: half a millisecond
+
+FISHER_BYTES = 2**30
+"""Memory for the Fisher matrices of all layers; fewer units per layer are measured where they would take more."""
 
 
 BATCH_BYTES = 2**28
@@ -67,10 +77,10 @@ def diagnose(
     - the means and the gradient are over all these examples and units. The gradient is that of the mean negative
       log-density of the targets; without targets, of labels drawn from the model;
     - the Fisher matrices are of the first `fisher_examples` of them and of `units` units per layer, drawn at random
-      (fewer where they would take more than `elutheory.diagnosis.layer.FISHER_BYTES`): their columns are medians over
-      these units;
-    - `kind` "exact", "monte_carlo" (one drawn label per example), or "empirical"; None: exact for models with up to
-      EXACT_OUTPUTS outputs per example and no weights shared over positions, otherwise monte_carlo;
+      among those that live (fewer where they would take more than FISHER_BYTES, which the column `cut` says): their
+      columns are medians over these units, with a standard error each for whatever was drawn;
+    - `kind` "exact", "monte_carlo" (drawn labels), or "empirical"; None: exact wherever an estimate of its cost allows
+      it (EXACT_OPERATIONS), else monte_carlo with as many labels per example as that cost allows;
     - `damping` λ relative to the mean diagonal of each unit's F, and of S in B5: with fewer examples than coordinates
       F is singular, and what is called the strength of the correction grows like 1/λ;
     - `mask`, `batch_axis`, `class_axis`, `output`: which positions count (by default those of a batch's
@@ -89,7 +99,7 @@ def diagnose(
     check_inputs(first_inputs)
     generator = torch.Generator().manual_seed(seed)
 
-    def scores_of(inputs: Any, labels: Any, layers: list[str], of_kind: Kind) -> ModelScores:
+    def scores_of(inputs: Any, labels: Any, layers: list[str], of_kind: Kind, samples: int = 1) -> ModelScores:
         labels, own_mask = without_mask(labels, None if isinstance(mask, Tensor) else mask)
         return model_scores(
             model,
@@ -98,6 +108,7 @@ def diagnose(
             of_kind,
             chosen,
             targets=labels,
+            samples=samples,
             generator=generator,
             mask=own_mask,
             batch_axis=batch_axis,
@@ -109,45 +120,69 @@ def diagnose(
     some = _first_that_counts(first_inputs, first_targets, mask, batch_axis)
     probe = scores_of(*some, names, "monte_carlo")
     columns = probe.outputs[0].numel()
-    kind = _kind(probe, columns) if kind is None else kind
+    kind, samples = _kind(probe, columns, fisher_examples, units, chosen) if kind is None else (kind, 1)
     if kind == "empirical" and not has_labels:
         raise InputError("kind 'empirical' takes the scores at the data's labels; give targets.")
-    drawn = kind != "exact"
-    size, fisher_size = _batch_size(probe, 1), _batch_size(probe, 1 if drawn else columns)
-    vectors = fisher_examples * (1 if drawn or not _shares_weights(probe) else columns)
+    columns = columns if kind == "exact" else samples
+    size, fisher_size = _batch_size(probe, 1), _batch_size(probe, columns)
     modules = dict(model.named_modules())
     sums = {
-        name: LayerSums(name, modules[name], scores, units, vectors, seed + number)
+        name: LayerSums(name, modules[name], scores, seed + number)
         for number, (name, scores) in enumerate(probe.layers.items())
     }
     refused: dict[str, str] = {}
     _drop(sums, refused, probe)
+    label_kind: Kind = "empirical" if has_labels else "monte_carlo"
+
+    def add(found: ModelScores, take: Callable[[LayerSums, LayerScores], None]) -> None:
+        _drop(sums, refused, found)
+        for name, scores in found.layers.items():
+            take(sums[name], scores)
+
+    def add_fishers(held: list[tuple[Any, Any]], count: int) -> None:
+        """Now that it is known which units live: the gradient and the Fisher matrices of the first examples."""
+        affordable = _affordable_units(sums, probe, columns, fisher_examples, units)
+        for name, one in sums.items():
+            one.choose(units, affordable[name])
+        for inputs, labels in held:
+            add(scores_of(inputs, labels, list(sums), label_kind), LayerSums.add_gradient)
+            for part, part_labels in _cut(inputs, labels, fisher_size, batch_axis):
+                found = scores_of(part, part_labels, list(sums), kind, samples)
+                add(found, lambda one, scores: one.add_fisher(scores, scores.examples / count))
 
     examples = 0
+    held: list[tuple[Any, Any]] | None = []
     with observing(model, {name: modules[name] for name in sums}) as observer:
         for batch, batch_targets in _all(first_inputs, first_targets, stream):
             if (_labels(batch, batch_targets) is not None) != has_labels:
                 raise InputError("some batches have targets and some have none; give all of them targets, or none.")
-            label_kind: Kind = "empirical" if has_labels else "monte_carlo"
             for inputs, labels in _counted(_cut(batch, batch_targets, size, batch_axis), mask, batch_axis):
                 observer.watch_next(BatchLayout(batch_axis, mask=without_mask(labels, mask)[1]).masks(inputs))
                 found = scores_of(inputs, labels, list(sums), label_kind)
-                _drop(sums, refused, found)
-                for name, scores in found.layers.items():
-                    sums[name].add(scores)
-                for part, part_labels in _first(inputs, labels, fisher_examples - examples, fisher_size, batch_axis):
-                    found = scores_of(part, part_labels, list(sums), kind)
-                    _drop(sums, refused, found)
-                    for name, scores in found.layers.items():
-                        sums[name].add_fisher(scores, scores.examples / fisher_examples)
-                examples += number_of_examples(inputs, batch_axis)
-    rows = [layer_sums.row(damping, observer.records.get(name)) for name, layer_sums in sums.items()]
+                add(found, LayerSums.add)
+                here = number_of_examples(inputs, batch_axis)
+                if held is None:
+                    add(found, LayerSums.add_gradient)
+                else:
+                    held += _first(inputs, labels, fisher_examples - examples, size, batch_axis)
+                    if examples + here >= fisher_examples:
+                        add_fishers(held, fisher_examples)
+                        held = None
+                        for rest in _rest(inputs, labels, fisher_examples - examples, batch_axis):
+                            add(scores_of(*rest, list(sums), label_kind), LayerSums.add_gradient)
+                examples += here
+        if held is not None:
+            add_fishers(held, examples)
+    measured = min(examples, fisher_examples)
+    drawing = Drawing(kind == "monte_carlo", not has_labels, measured / examples, damping)
+    rows = [layer_sums.row(drawing, observer.records.get(name)) for name, layer_sums in sums.items()]
     return Diagnosis(
         _table(rows),
         _uncovered(model, sums, refused),
         examples,
-        min(examples, fisher_examples),
+        measured,
         kind,
+        samples if kind == "monte_carlo" else 0,
         chosen.name,
         damping,
         "targets" if has_labels else "sampled",
@@ -203,6 +238,13 @@ def _first(inputs: Any, targets: Any, count: int | float, size: int, axis: int) 
         yield from _cut(rows_of(inputs, part, axis), rows_of(targets, part, axis), size, axis)
 
 
+def _rest(inputs: Any, targets: Any, count: int, axis: int) -> Iterator[tuple[Any, Any]]:
+    """The examples after the first `count`, if there are any."""
+    if number_of_examples(inputs, axis) > count:
+        part = slice(count, None)
+        yield rows_of(inputs, part, axis), rows_of(targets, part, axis)
+
+
 def _labels(inputs: Any, targets: Any) -> Any:
     """The targets of a batch, or its own labels; None if it has none."""
     own = without_mask(targets, None)[0]
@@ -232,12 +274,49 @@ def _first_that_counts(inputs: Any, targets: Any, mask: Mask, axis: int) -> tupl
 # --- sizes ----------------------------------------------------------------------------------------------------------
 
 
-def _shares_weights(probe: ModelScores) -> bool:
-    return any(scores.deltas.shape[2] > 1 for scores in probe.layers.values())
+def _kind(probe: ModelScores, columns: int, examples: int, units: int, likelihood: Likelihood) -> tuple[Kind, int]:
+    """Exact if the estimated operations allow it, else the number of labels per example that they allow."""
+    of_columns, of_examples = _operations(probe, examples, units, _batch_size(probe, columns))
+    left = EXACT_OPERATIONS - of_examples
+    if likelihood.has_factors and columns * of_columns <= left:
+        return "exact", 1
+    return "monte_carlo", int(max(1, min(MOST_SAMPLES, left / of_columns)))
 
 
-def _kind(probe: ModelScores, columns: int) -> Kind:
-    return "exact" if columns <= EXACT_OUTPUTS and not _shares_weights(probe) else "monte_carlo"
+def _operations(probe: ModelScores, examples: int, units: int, batch: int) -> tuple[float, float]:
+    """What the Fisher matrices take per column, and what they take besides, in floating-point operations."""
+    of_columns = of_examples = 0.0
+    for scores in probe.layers.values():
+        positions, fan_in = scores.incoming.shape[2:]
+        all_units = scores.deltas.shape[-1]
+        of_columns += 4.0 * examples * positions * fan_in * all_units + _OPERATIONS_OF_A_CALL * -(-examples // batch)
+        chosen, outer = min(units, all_units), 2.0 * (fan_in + 1) ** 2
+        if positions == 1:
+            of_examples += examples * chosen * outer
+        else:
+            of_columns += examples * chosen * (2.0 * positions * fan_in + outer)
+    return of_columns, of_examples
+
+
+def _affordable_units(
+    sums: Mapping[str, LayerSums], probe: ModelScores, columns: int, examples: int, units: int
+) -> dict[str, int]:
+    """How many units of every layer FISHER_BYTES are enough for; layers that need little leave more to the others."""
+    bytes_per_unit = {}
+    for name in sums:
+        positions, fan_in = probe.layers[name].incoming.shape[2:]
+        groups = probe.layers[name].incoming.shape[1]
+        vectors = examples * (1 if positions == 1 else columns)
+        if positions == 1 and groups == 1 and vectors < fan_in + 1:
+            bytes_per_unit[name] = 8 * vectors  # activations that all units share
+        else:
+            bytes_per_unit[name] = 8 * (fan_in + 1) * min(vectors, GROUPS * (fan_in + 1))
+    affordable, left = {}, float(FISHER_BYTES)
+    for number, name in enumerate(sorted(sums, key=lambda name: bytes_per_unit[name])):
+        share = left / (len(sums) - number)
+        affordable[name] = max(1, min(units, int(share // bytes_per_unit[name])))
+        left -= affordable[name] * bytes_per_unit[name]
+    return affordable
 
 
 def _batch_size(probe: ModelScores, columns: int) -> int:
@@ -259,10 +338,11 @@ def _drop(sums: dict[str, LayerSums], refused: dict[str, str], found: ModelScore
 
 
 def _table(rows: list[dict[str, Any]]) -> pandas.DataFrame:
-    table = pandas.DataFrame(rows, columns=list(COLUMNS))
-    texts = ("layer", "kind", "activation")
+    columns = [name for column in COLUMNS for name in ([column, column + ERROR] if column in SAMPLED else [column])]
+    table = pandas.DataFrame(rows, columns=columns)
+    texts = ("layer", "kind", "bias", "cut", "activation")
     whole = ("units", "fan_in", "measured_units", "dead_units")
-    numbers = [column for column in COLUMNS if column not in (*texts, *whole)]
+    numbers = [column for column in columns if column not in (*texts, *whole)]
     return table.astype(dict.fromkeys(numbers, float))
 
 

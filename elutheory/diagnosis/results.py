@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from elutheory.diagnosis.layer import COLUMNS
+from elutheory.diagnosis.layer import COLUMNS, ERROR
 from elutheory.fisher.scores import Kind
 from elutheory.output.document import STATEMENTS, Heading, Table, html_page, shortened
 
@@ -21,9 +21,11 @@ class Diagnosis:
     """What `diagnose` found.
 
     - `table`: one row per layer in the model's order, columns as described in `elutheory.diagnosis.layer.COLUMNS`;
+      after every column of `elutheory.diagnosis.layer.SAMPLED` its standard error, as `k_error`;
     - `uncovered`: for every parameter that no row covers, by name, the reason;
     - `examples`: how many the means and the gradient are over; `fisher_examples`: those the Fisher matrices are of;
-    - `kind`: of the Fisher matrices; `likelihood`: its name; `damping`: relative to the mean diagonal;
+    - `kind`: of the Fisher matrices; `samples`: labels drawn per example, 0 if none were; `likelihood`: its name;
+      `damping`: relative to the mean diagonal;
     - `gradient_labels`: "targets", or "sampled" if the gradient's labels were drawn from the model;
     - `order`: "random" (examples in a seeded random order) or "as given" (data given as batches).
     """
@@ -33,6 +35,7 @@ class Diagnosis:
     examples: int
     fisher_examples: int
     kind: Kind
+    samples: int
     likelihood: str
     damping: float
     gradient_labels: str
@@ -56,7 +59,7 @@ class Diagnosis:
 _PARTS = (
     (
         "Incoming activations",
-        ("kind", "units", "fan_in", "mean_under_p", "mean_under_q", "mean_size", "mean_share"),
+        ("kind", "units", "fan_in", "bias", "mean_under_p", "mean_under_q", "mean_size", "mean_share"),
     ),
     (
         "Size of the mean against the spread, and strength of the correction",
@@ -65,7 +68,7 @@ _PARTS = (
     ("Bias shift and gradients", ("shift_without", "shift_with", "cosine")),
     (
         "Fisher matrix and units",
-        ("rank", "condition_number", "top_eigenvalue_share", "measured_units", "dead_units"),
+        ("rank", "condition_number", "top_eigenvalue_share", "measured_units", "dead_units", "cut"),
     ),
     (
         "Outgoing activations",
@@ -114,17 +117,26 @@ def _settings(diagnosis: "Diagnosis") -> list[str]:
         "sampled": "of labels drawn from the model, as the data have no targets",
     }[diagnosis.gradient_labels]
     order = {"random": "in random order", "as given": "in the order given"}[diagnosis.order]
+    drawn = f"{diagnosis.samples} label{'s' * (diagnosis.samples > 1)} drawn per example, " * (diagnosis.samples > 0)
     return [
         f"Means and gradient over {diagnosis.examples:,} examples {order}; the gradient is {labels}.",
-        f"Fisher matrices: {diagnosis.kind}, likelihood {diagnosis.likelihood}, over the first "
+        f"Fisher matrices: {diagnosis.kind}, {drawn}likelihood {diagnosis.likelihood}, over the first "
         f"{diagnosis.fisher_examples:,} of them; medians over the units measured; damping {diagnosis.damping:g} × the "
-        "mean diagonal.",
+        "mean diagonal; ± standard error where units, examples or labels were drawn.",
     ]
 
 
 def _part(diagnosis: "Diagnosis", columns: Sequence[str]) -> Table:
-    rows = diagnosis.table[["layer", *columns]].itertuples(index=False)
-    return Table(["layer", *columns], [[_cell(value) for value in row] for row in rows])
+    names = ("layer", *columns)
+    rows = diagnosis.table.to_dict("records")
+    return Table([*names], [[_cell_with_error(row[name], row.get(name + ERROR)) for name in names] for row in rows])
+
+
+def _cell_with_error(value: Any, error: float | None) -> str:
+    text = _cell(value)
+    if not error or math.isnan(error):
+        return text
+    return f"{text} ± {shortened(error, '.1g', '.1g', between=(0.0, math.inf))}"
 
 
 def _cell(value: Any) -> str:

@@ -102,6 +102,11 @@ class LayerScores:
             return weights
         return torch.cat([-self.deltas.sum((0, 1, 2))[:, None] / self.examples, weights], dim=1)
 
+    def of_examples(self, examples: slice) -> "LayerScores":
+        """The scores of some examples; columns keep their weights, so that F is the mean over these examples."""
+        mask = None if self.mask is None else self.mask[examples]
+        return replace(self, incoming=self.incoming[examples], deltas=self.deltas[:, examples], mask=mask)
+
     def project(self, basis: Float[Tensor, "fan_in rank"]) -> "LayerScores":
         """These scores with the incoming activations in the coordinates `incoming @ basis` (orthonormal columns)."""
         return replace(self, incoming=self.incoming @ basis)

@@ -4,7 +4,7 @@ import scipy.linalg
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.linalg import LinAlgError  # pyright: ignore[reportPrivateImportUsage]
+from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue]
 
 from elutheory.errors import InputError
 

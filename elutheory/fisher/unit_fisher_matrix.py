@@ -415,6 +415,25 @@ class UnitFisher:
         self._handed_out = True
         return self._of_units(chosen_units(units, self.units, self._reference.device))
 
+    def with_virtual_bias(self) -> "UnitFisher":
+        """For a layer without bias: F with the coordinate of one that is 0, whose score is delta; else this one.
+
+        It has blocks b and c, and Theorems 1 and 2 hold for it. Where batch normalisation follows the layer its shift
+        plays that part, up to the scale. Later examples do not reach it.
+        """
+        return self if self.has_bias else self._with_bias(True)
+
+    def without_bias(self) -> "UnitFisher":
+        """F of the weights alone. Later examples do not reach it."""
+        return self._with_bias(False) if self.has_bias else self
+
+    def _with_bias(self, has_bias: bool) -> "UnitFisher":
+        """The accumulator has the bias coordinate in any case."""
+        self._refuse_damped()
+        part = self.of_units(slice(None))
+        part.has_bias, part._known, part._scores_of = has_bias, {}, None
+        return part
+
     def natural_gradient(
         self,
         gradient: Float[Tensor, "units coordinates"],
@@ -486,6 +505,15 @@ class UnitFisher:
             f"{otherwise}, leave those units out by of_units, or project the activations on their range."
         )
 
+    def product(self, vectors: Float[Tensor, "units coordinates"]) -> Float[Tensor, "units coordinates"]:
+        """(F + λI) times a vector of every unit, λ this one's own damping."""
+        if self._factors is None:
+            product = torch.einsum("uij,uj->ui", self._undamped_of(slice(None)), vectors)
+        else:
+            rows = self._rows(self._factors)
+            product = torch.einsum("umi,um->ui", rows, torch.einsum("umi,ui->um", rows, vectors))
+        return product if self.damping is None else product + self.damping[:, None] * vectors
+
     def check_shape(self, gradient: Tensor) -> None:
         """Raise InputError unless `gradient` has one row per unit and one column per coordinate."""
         if gradient.shape != self.shape:
@@ -497,7 +525,9 @@ class UnitFisher:
     def require_bias(self) -> None:
         """Raise InputError for a layer without bias."""
         if not self.has_bias:
-            raise InputError("the layer has no bias, so its Fisher matrix has no blocks b and c; a bias is needed.")
+            raise InputError(
+                "the layer has no bias, so its Fisher matrix has no blocks b and c; with_virtual_bias() adds one of 0."
+            )
 
     def rows_of(self, units: slice) -> Float[Tensor, "units vectors coordinates"] | None:
         """Vectors v of some units with F = sum v vᵀ, undamped, the bias coordinate first; None for form "matrix"."""
@@ -704,14 +734,8 @@ class UnitFisher:
         return step
 
     def _residual(self, gradient: Tensor, step: Tensor, damping: Tensor) -> Float[Tensor, "units coordinates"]:
-        return gradient - self._product(step) - damping[:, None] * step
-
-    def _product(self, step: Float[Tensor, "units coordinates"]) -> Float[Tensor, "units coordinates"]:
-        """F step without damping."""
-        if self._factors is None:
-            return torch.einsum("uij,uj->ui", self._undamped_of(slice(None)), step)
-        rows = self._rows(self._factors)
-        return torch.einsum("umi,um->ui", rows, torch.einsum("umi,ui->um", rows, step))
+        own = 0.0 if self.damping is None else self.damping[:, None]  # part of `damping`, too
+        return gradient - self.product(step) - (damping[:, None] - own) * step
 
     def _rows(self, factors: UnitFactors) -> Float[Tensor, "units vectors coordinates"]:
         """Vectors whose outer products sum up to F, without the bias coordinate where the layer has no bias."""

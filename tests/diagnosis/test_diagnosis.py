@@ -12,8 +12,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from elutheory.diagnosis import Diagnosis, diagnose
-from elutheory.diagnosis.layer import COLUMNS, correction_strength
+import elutheory as et
+from elutheory.diagnosis import Diagnosis, diagnose, model_diagnosis
+from elutheory.diagnosis.layer import COLUMNS, ERROR, SAMPLED, correction_strength
 from elutheory.errors import InputError
 from elutheory.fisher import Gaussian
 from elutheory.moments import gaussian_moments
@@ -183,7 +184,7 @@ def test_batches_add_up_to_the_tensor() -> None:
     batched = diagnose(model, parts, units=100)
     assert (whole.order, batched.order) == ("random", "as given")
     assert batched.examples == EXAMPLES
-    numbers = [column for column in COLUMNS if column not in ("layer", "kind", "activation")]
+    numbers = list(whole.table.select_dtypes("number"))
     numpy.testing.assert_allclose(batched.table[numbers], whole.table[numbers], rtol=1e-6)
 
 
@@ -328,7 +329,7 @@ def test_models_never_seen(make: Callable[[], nn.Module], inputs: object, covere
     frozen = next(model.parameters()).requires_grad_(False)
     diagnosis = diagnose(model, inputs, units=4)
     assert list(diagnosis.table["layer"]) == covered
-    assert diagnosis.kind == "monte_carlo"
+    assert diagnosis.kind == "exact"
     parameters = {name for name, _ in model.named_parameters()}
     of_covered = {name for name in parameters if name.rpartition(".")[0] in covered}
     assert diagnosis.uncovered.keys() == parameters - of_covered
@@ -350,11 +351,84 @@ def test_reasons_name_the_kind_of_module_and_the_use_without_a_call() -> None:
     assert only.uncovered["0.weight"] == "layer '0' was not asked for."
 
 
-def test_a_layer_without_bias_has_no_correction() -> None:
+def test_a_layer_without_bias_has_that_of_one_that_is_zero() -> None:
+    inputs, targets = data(EXAMPLES, 5, classes=3)
     model = classifier(nn.Linear(5, 6, bias=False), nn.ELU(), nn.Linear(6, 3))
-    found = row(diagnose(model, data(EXAMPLES, 5, classes=3)), "0")
-    assert math.isnan(found["s_times_c"])
-    assert math.isfinite(found["mean_under_q"])
+    found = diagnose(model, (inputs, targets), units=9, damping=DAMPING)
+    twin = classifier(nn.Linear(5, 6), nn.ELU(), nn.Linear(6, 3))
+    twin.load_state_dict({**model.state_dict(), "0.bias": torch.zeros(6)}, strict=True)
+    expected = diagnose(twin, (inputs, targets), units=9, damping=DAMPING)
+    assert (row(found, "0")["bias"], row(expected, "0")["bias"]) == ("virtual", "own")
+    for column in ("s_times_c", "k", "shift_without", "shift_with", "mean_under_q"):
+        assert row(found, "0")[column] == pytest.approx(row(expected, "0")[column], rel=1e-10)
+    assert row(found, "0")["rank"] == row(expected, "0")["rank"] - 1  # of the weights alone
+    assert row(found, "0")["cosine"] != pytest.approx(row(expected, "0")["cosine"], rel=1e-3)
+    fisher, own = et.unit_fisher(model, inputs, "0"), et.unit_fisher(twin, inputs, "0")
+    torch.testing.assert_close(fisher.with_virtual_bias().matrix, own.matrix)
+    torch.testing.assert_close(fisher.with_virtual_bias().without_bias().matrix, fisher.matrix)
+    with pytest.raises(InputError, match=r"has no bias.*with_virtual_bias\(\) adds one"):
+        _ = fisher.c
+
+
+# --- what is drawn --------------------------------------------------------------------------------------------------
+
+
+def small_network() -> nn.Sequential:
+    return classifier(nn.Conv2d(1, 6, 3), nn.ELU(), nn.Flatten(), nn.Linear(6 * 9, 24), nn.ReLU(), nn.Linear(24, 4))
+
+
+def test_nothing_drawn_has_no_error() -> None:
+    found = diagnose(perceptron(), data(EXAMPLES, 5), units=100).table
+    assert (found[[column + ERROR for column in SAMPLED]] == 0).all(axis=None)
+    assert (found["cut"] == "none").all()
+
+
+@pytest.mark.parametrize("options", [{"units": 6}, {"fisher_examples": 80}, {"kind": "monte_carlo"}])
+def test_errors_cover_the_truth(options: dict[str, object]) -> None:
+    # The truth: nothing drawn. Differences over stated errors, of all columns and layers on some seeds.
+    inputs, targets = data(200, 1, 5, 5)
+    every = {"units": 99, "fisher_examples": 200, "damping": 0.1, "layers": ["0", "3"]}
+    truth = diagnose(small_network(), (inputs, targets), **every).table
+    ratios, columns = [], [column for column in SAMPLED if column not in ("rank", "condition_number", "strength")]
+    for seed in range(3):
+        found = diagnose(small_network(), (inputs, targets), **(every | options), seed=seed).table
+        for column in columns:
+            drawn = found[column + ERROR] > 0
+            ratios += list((found[column] - truth[column])[drawn] / found[column + ERROR][drawn])
+    assert len(ratios) > 20
+    assert numpy.median(numpy.abs(ratios)) < 1.5  # 0.67 if errors were Gaussian and known
+    assert numpy.quantile(numpy.abs(ratios), 0.9) < 4
+
+
+def test_exact_where_that_is_affordable(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs = small_network(), data(80, 1, 5, 5)
+    found = diagnose(model, inputs)
+    assert (found.kind, found.samples) == ("exact", 0)
+    monkeypatch.setattr(model_diagnosis, "EXACT_OPERATIONS", 2e8)
+    some = diagnose(model, inputs)
+    assert some.kind == "monte_carlo"
+    assert 1 < some.samples < model_diagnosis.MOST_SAMPLES
+    assert f"monte_carlo, {some.samples} labels drawn per example" in some.to_text()
+    monkeypatch.setattr(model_diagnosis, "EXACT_OPERATIONS", 1.0)
+    assert diagnose(model, inputs).samples == 1
+
+
+def test_units_are_drawn_among_the_live_ones() -> None:
+    model = small_network()
+    with torch.no_grad():
+        model[3].bias[2:] = -1e3
+    found = row(diagnose(model, data(80, 1, 5, 5), units=2), "3")
+    assert (found["measured_units"], found["dead_units"], found["k_error"]) == (2, 22, 0.0)
+
+
+def test_what_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_diagnosis, "FISHER_BYTES", 2**19)
+    found = diagnose(small_network(), data(80, 1, 5, 5))
+    assert 1 <= row(found, "3")["measured_units"] < 16
+    assert row(found, "3")["cut"] == f"{row(found, '3')['measured_units']} of 16 units"
+    assert row(found, "5")["cut"] == "none"
+    assert row(found, "3")["cut"] in found.to_text()
+    assert " ± " in found.to_text()
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
@@ -468,5 +542,7 @@ def test_text_has_every_column_and_fits_the_width(diagnosed: Diagnosis) -> None:
 
 
 def test_table_has_the_documented_columns(diagnosed: Diagnosis) -> None:
-    assert list(diagnosed.table.columns) == list(COLUMNS)
+    errors = [column + ERROR for column in SAMPLED]
+    assert [column for column in diagnosed.table.columns if column not in errors] == list(COLUMNS)
+    assert set(errors) <= set(diagnosed.table.columns)
     assert list(diagnosed.table["layer"]) == ["0", "2", "4"]
