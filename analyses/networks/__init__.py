@@ -8,6 +8,7 @@ activation and the optimizer.
 - `classifiers.py`: the classifiers that the learning experiments share.
 - `stacked.py`: networks under training, stacked by `torch.func` or each with an optimizer of its own.
 - `checkpoints.py`: the state of a training on disk.
+- `origins.py`: the origin of the incoming activations, moved without changing the function (B4).
 - `random.py`: deep random networks at initialisation, whose statistics P1–P6 predict.
 - `corrections.py`: what the unit natural gradient would change for each hidden unit (B1–B4).
 """

@@ -9,7 +9,7 @@ whatever the activation, learning rate and optimizer.
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -64,6 +64,8 @@ DIVERGED = 1e6
 """A loss above this many times the one before training, or not finite, has diverged."""
 _EVALUATED_AT_ONCE = 1000
 Measure = Callable[[Networks], Mapping[str, Tensor]]
+Initialise = Callable[[Any, int], nn.Module]
+"""Draws a network's weights, in place, from a seed; returns the network."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +160,12 @@ def train(
     *,
     fabric: "Fabric | None" = None,
     make_optimizer: MakeOptimizer | None = None,
+    initialise: Initialise = initialise,
     measure: Measure | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
 ) -> Trained:
-    """Train one network per seed and learning rate; `build` makes it, its weights are then drawn by `initialise`.
+    """Train one network per seed and learning rate; `build` makes it, `initialise(network, seed)` draws its weights.
 
     All networks are updated at once by SGD, each as it would be alone. With `make_optimizer(network, learning_rate)`
     each has that optimizer instead, and they take turns.
@@ -177,7 +180,8 @@ def train(
     """
     fabric = fabric_on() if fabric is None else fabric
     with torch.random.fork_rng(_cuda_devices(fabric)):
-        session = _Session(build, data, training, fabric, make_optimizer, measure, checkpoint, checkpoint_seconds)
+        networks = _initialised(build, initialise, training, fabric)
+        session = _Session(networks, data, training, fabric, make_optimizer, measure, checkpoint, checkpoint_seconds)
         torch.manual_seed(training.seeds[0])  # for dropout
         return session.run()
 
@@ -187,7 +191,7 @@ class _Session:
 
     def __init__(
         self,
-        build: Callable[[], nn.Module],
+        built: list[nn.Module],
         data: Data,
         training: Training,
         fabric: "Fabric",
@@ -200,7 +204,6 @@ class _Session:
         self.path, self.seconds = checkpoint, checkpoint_seconds
         with fabric.init_module():
             dtype = torch.get_default_dtype()
-            built = [initialise(build(), seed) for seed, _ in training.runs]
         examples = len(data.train)
         self.batches = -(-examples // training.batch_size)
         self.last = examples - (self.batches - 1) * training.batch_size
@@ -221,7 +224,7 @@ class _Session:
                 raise InputError("momentum and weight_decay are those of SGD; give them to the optimizer made.")
             separate = SeparateNetworks(built, rates, self.loss, fabric, make_optimizer)
             self.networks, optimizer = separate, repr(separate.optimizers[0])
-        self.identity = {} if checkpoint is None else self._identity(built[0], optimizer, dtype)
+        self.identity = {} if checkpoint is None else self._identity(built, optimizer, dtype)
 
         self.epoch, self.batch = 0, 0
         self.losses = torch.zeros(self.batches, len(built), dtype=dtype, device=fabric.device)
@@ -338,11 +341,12 @@ class _Session:
 
     # -------------------------------------------------------------------------------------------------- checkpoints
 
-    def _identity(self, network: nn.Module, optimizer: str, dtype: torch.dtype) -> dict[str, Any]:
+    def _identity(self, built: list[nn.Module], optimizer: str, dtype: torch.dtype) -> dict[str, Any]:
         measured = self.measure and f"{self.measure.__module__}.{self.measure.__qualname__}"
         return {
             **dataclasses.asdict(self.training),
-            "network": str(network),
+            "network": str(built[0]),
+            "initial": _digest_of(tensor for network in built for tensor in network.state_dict().values()),
             "optimizer": optimizer,
             "measure": measured,
             "data": {name: _digest(split) for name, split in self.data.items()},
@@ -381,6 +385,13 @@ class _Session:
             torch.cuda.set_rng_state(held, index)
 
 
+def _initialised(
+    build: Callable[[], nn.Module], initialise: Initialise, training: Training, fabric: "Fabric"
+) -> list[nn.Module]:
+    with fabric.init_module():
+        return [initialise(build(), seed) for seed, _ in training.runs]
+
+
 def _check(networks: list[nn.Module], fabric: "Fabric", last_batch: int) -> None:
     dropout = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in networks[0].modules())
     coupled = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in networks[0].modules())
@@ -406,8 +417,12 @@ def _on_device(split: Split, device: torch.device, dtype: torch.dtype) -> Split:
 
 
 def _digest(split: Split) -> str:
+    return _digest_of((split.inputs, split.targets))
+
+
+def _digest_of(tensors: Iterable[Tensor]) -> str:
     digest = hashlib.sha256()
-    for tensor in (split.inputs, split.targets):
+    for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode())
         digest.update(checkpoints.bytes_of(tensor))
     return digest.hexdigest()

@@ -1,0 +1,72 @@
+"""The figure, from the table alone."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from scipy.special import stdtrit
+
+from analyses.experiments.dose_response.settings import DECIDING, setting_of
+from analyses.experiments.dose_response.verdicts import outcomes
+from elutheory.output.figures import look_of, style
+
+
+def draw(table: Any) -> Figure:
+    """Updates to the deciding loss over the dose, (a) at tuned rates, (b) at the fixed one; (c) over the mean share."""
+    names = table["activation"].unique().tolist()
+    rate = table[table["role"] == "fixed"]["learning_rate"].iloc[0]
+    with style():
+        figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+        panels: Any = figure.subplots(1, 3, sharey=True)
+        for order, name in enumerate(names):
+            shift = 0.03 * (order - (len(names) - 1) / 2)
+            for panel, role in zip(panels, ("tuned", "fixed"), strict=False):
+                _draw_doses(panel, outcomes(table, role)[name], name, shift)
+            _draw_shares(panels[2], table, name)
+        panels[0].set_yscale("log")
+        panels[0].yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 3, 5)))
+        panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        panels[0].yaxis.set_minor_locator(NullLocator())
+        panels[0].set_ylabel(f"updates to a training\nloss of {DECIDING:g} nats")
+        titles = ("(a) each dose at its tuned rate", f"(b) all at rate {rate:g}", "(c) tuned, over the mean share")
+        for panel, title in zip(panels, titles, strict=True):
+            panel.set_title(title)
+        for panel in panels[:2]:
+            panel.set_xticks(sorted(table["dose"].unique()))
+            panel.set_xlabel("dose c:\nlayers receive a − c·mean")
+        panels[2].set_xlabel("mean share of what layers\nreceive at initialisation")
+        figure.legend(
+            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names), frameon=False
+        )
+        figure.suptitle(f"{setting_of(table)}\ngeometric means with 95 % intervals (t, over networks)", fontsize=8)
+    return figure
+
+
+def _draw_doses(panel: Any, found: Any, name: str, shift: float) -> None:
+    """Geometric means over seeds with 95 % intervals, t of the seeds' ln updates."""
+    middle, low, high = _intervals(found)
+    look = look_of(name)
+    shown: Any = {"color": look.colour, "linestyle": look.line, "marker": look.marker, "markersize": 4, "linewidth": 1}
+    panel.errorbar(
+        found.columns.to_numpy(float) + shift, middle, [middle - low, high - middle], label=look.label, **shown
+    )
+
+
+def _draw_shares(panel: Any, table: Any, name: str) -> None:
+    found = outcomes(table, "tuned")[name]
+    rows = table[(table["role"] == "tuned") & (table["activation"] == name)]
+    shares = rows.groupby("dose")["mean_share"].mean()
+    middle, *_ = _intervals(found)
+    look = look_of(name)
+    shown: Any = {"color": look.colour, "linestyle": look.line, "marker": look.marker, "markersize": 4, "linewidth": 1}
+    panel.plot([shares[dose] for dose in found.columns], middle, **shown)
+
+
+def _intervals(found: Any) -> tuple[Any, Any, Any]:
+    values = found.to_numpy(float)
+    middle = values.mean(0)
+    if len(values) < 2:
+        return np.exp(middle), np.exp(middle), np.exp(middle)
+    reach = stdtrit(len(values) - 1, 0.975) * values.std(0, ddof=1) / np.sqrt(len(values))
+    return np.exp(middle), np.exp(middle - reach), np.exp(middle + reach)
