@@ -23,6 +23,7 @@ from elutheory.kernels.analytic.mehler import mehler_grid
 from elutheory.kernels.expectations import centred_pair_expectation
 from elutheory.moments.closed_forms import PiecewiseForm, piecewise_form
 from elutheory.moments.floating_point import gaussian_moments
+from elutheory.moments.quadrature.features import parity
 from elutheory.numerics.arrays import library
 from elutheory.numerics.chebyshev import clenshaw, coefficients, horner, kept, monomial_coefficients, nodes
 from elutheory.numerics.quadrature import integrals_from, nodes_and_weights
@@ -193,6 +194,7 @@ def _monomials(table: Any) -> Any | None:
 
 _REACH = 9.0  # of the normal density: 1e-19 lies beyond
 _DEGREE = 16
+_SAME_ANGLE = 1e-15  # two roundings of π
 _SERIES_TOLERANCE = 5e-14  # of the root mean squares; else pair by pair
 _FIXED = (0.0, 2.0, 4.5, _REACH)
 _TRANSITION = (2.5, 6.0, 9.5, 14.0)  # of M', in its own width tan θ
@@ -210,6 +212,16 @@ def grid_expectation(activation: "Activation", order: int, std_u: Any, std_v: An
 
     Order 0 or 1. Accuracy: rounding of √(E f^(order)(U)² E f^(order)(V)²).
     """
+    symmetry = parity(activation) * (-1) ** order
+    opposite = len(angle) // 2
+    if not symmetry or not numpy.allclose(angle, numpy.pi - angle[::-1], rtol=0.0, atol=_SAME_ANGLE):
+        return _grid(activation, order, std_u, std_v, angle)
+    # for even and odd functions the sign of V does not matter but for a sign
+    values = _grid(activation, order, std_u, std_v, angle[opposite:])
+    return numpy.concatenate([symmetry * values[:, :, : -opposite - 1 : -1], values], -1)
+
+
+def _grid(activation: "Activation", order: int, std_u: Any, std_v: Any, angle: Any) -> Any:
     form = piecewise_form(activation)
     if form is not None and form.tilt > 0.0:
         sine = numpy.clip(numpy.sin(angle), 0.0, None)

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
 
 _STEPS = tuple(0.45 * 2.0 ** (-k / 2) for k in range(13))  # of x and of y; twice 0.45 resolves x² φ to 3e-9
+_FINER = (0, 1)  # steps by which both are shorter than what features ask for: the second where the first is no number
 _REACH = 9.2  # of (x, y): φ is 4e-19 of its peak there; what g makes of it is checked at the rim
-_MOST_NODES = 1 << 15
+_MOST_NODES = 1 << 16
 _AT_ONCE = 1 << 18  # numbers an array
 _AGREEMENT = 3e-8  # of the sums by all nodes and by every second: its square is the error
 _NEGLIGIBLE = 1e-17  # of the mean square, at the ends
@@ -52,16 +53,19 @@ def lattice_expectation(
     steps = [numpy.asarray(largest_steps(activation, on_host(m), on_host(s))) for m, s in ((m1, s1), (m2, s2))]
     step = numpy.minimum(*steps)
     levels = numpy.stack([_levels(step, on_host(part)) for part in (half_sum, half_difference)], -1)
-    for level in sorted(set(map(tuple, levels.tolist()))):
-        lattice = _lattice(*level)
-        if lattice is None:
-            continue
-        own = numpy.flatnonzero((levels == level).all(-1))
-        size = max(1, _AT_ONCE // len(lattice.x))
-        for start in range(0, len(own), size):
-            places = own[start : start + size] if xp is numpy else xp.as_tensor(own[start : start + size])
-            columns = (column[places][:, None] for column in (m1, m2, s1, s2, half_sum, half_difference))
-            value[places], error[places] = _pairs(function, lattice, *columns)
+    left = numpy.arange(len(step))
+    for finer in _FINER:
+        for level in sorted(set(map(tuple, levels[left].tolist()))):
+            lattice = _lattice(level[0] + finer, level[1] + finer)
+            if lattice is None:
+                continue
+            own = left[(levels[left] == level).all(-1)]
+            size = max(1, _AT_ONCE // len(lattice.x))
+            for start in range(0, len(own), size):
+                places = own[start : start + size] if xp is numpy else xp.as_tensor(own[start : start + size])
+                columns = (column[places][:, None] for column in (m1, m2, s1, s2, half_sum, half_difference))
+                value[places], error[places] = _pairs(function, lattice, *columns)
+        left = numpy.flatnonzero(~numpy.isfinite(on_host(error)))
     return value, error
 
 
@@ -78,25 +82,18 @@ def lattice_grid(
     step = largest_steps(activation, numpy.zeros_like(stds), stds).min()
     shape = (len(std_u), len(std_v))
     value, error = numpy.zeros((*shape, len(cosine))), numpy.full((*shape, len(cosine)), numpy.inf)
+    first = 0
     for place, (half_sum, half_difference) in enumerate(zip(*half_angles(cosine, sine), strict=True)):
         level = [int(_levels(numpy.array([step]), numpy.array([part]))[0]) for part in (half_sum, half_difference)]
-        lattice = _lattice(*level)
-        if lattice is None:
-            continue
-        u = function(std_u[:, None] * (half_sum * lattice.x + half_difference * lattice.y))
-        v = function(std_v[:, None] * (half_sum * lattice.x - half_difference * lattice.y))
-        mean_squares = [(side * side) @ lattice.weight for side in (u, v)]
-        ends = [abs(side * side * lattice.weight)[:, lattice.rim].max(1) for side in (u, v)]
-        root = numpy.sqrt(numpy.outer(*mean_squares))
-        weighted = u * lattice.weight
-        fine = weighted @ v.T
-        difference = numpy.zeros(shape)
-        for half in lattice.halves:
-            difference = numpy.maximum(difference, abs(2.0 * (weighted[:, half] @ v[:, half].T) - fine))
-        seen = numpy.logical_and.outer(
-            *(end <= _NEGLIGIBLE * mean for end, mean in zip(ends, mean_squares, strict=True))
-        )
-        value[:, :, place], error[:, :, place] = fine, _error(numpy, difference, root, seen)
+        for finer in _FINER[first:]:
+            lattice = _lattice(level[0] + finer, level[1] + finer)
+            if lattice is not None:
+                value[:, :, place], error[:, :, place] = _products(
+                    function, lattice, std_u[:, None], std_v[:, None], half_sum, half_difference
+                )
+                if numpy.isfinite(error[:, :, place]).all():
+                    break
+                first = len(_FINER) - 1  # at further angles, too
     return value, error
 
 
@@ -110,13 +107,17 @@ def half_angles(cosine: Any, sine: Any) -> tuple[Any, Any]:
 
 @dataclass(frozen=True, eq=False)
 class _Lattice:
-    """Nodes (x, y) in one row, step² φ(x) φ(y), those at the rim, and those of every second x and every second y."""
+    """Nodes (x, y) in one row, step² φ(x) φ(y), those at the rim, and those of every second x and every second y.
+
+    `mirrored`: where (x, −y) is.
+    """
 
     x: Any
     y: Any
     weight: Any
     rim: Any
     halves: tuple[Any, Any]
+    mirrored: Any
 
 
 @lru_cache(maxsize=64)
@@ -134,7 +135,8 @@ def _lattice(level_x: int, level_y: int) -> _Lattice | None:
     weight = steps[0] * steps[1] / (2.0 * math.pi) * numpy.exp(-0.5 * radius * radius)
     rim = numpy.flatnonzero(radius > _REACH - min(steps))
     halves = numpy.flatnonzero(i % 2 == 0), numpy.flatnonzero(j % 2 == 0)
-    return _Lattice(steps[0] * i, steps[1] * j, weight, rim, halves)
+    mirrored = numpy.lexsort((-j, i))  # they lie in the order of i, and then of j
+    return _Lattice(steps[0] * i, steps[1] * j, weight, rim, halves, mirrored)
 
 
 def _levels(step: Any, share: Any) -> Any:
@@ -165,6 +167,27 @@ def _pairs(
     for half in lattice.halves:
         difference = xp.maximum(difference, abs(2.0 * (products[:, half] @ weight[half]) - fine))
     return fine, _error(xp, difference, root, seen)
+
+
+def _products(
+    function: Any, lattice: _Lattice, std_u: Any, std_v: Any, half_sum: float, half_difference: float
+) -> tuple[Any, Any]:
+    """Of centred pairs at one angle, all of one column of standard deviations with all of another."""
+    u = function(std_u * (half_sum * lattice.x + half_difference * lattice.y))
+    if numpy.array_equal(std_u, std_v):
+        v = u[:, lattice.mirrored]
+    else:
+        v = function(std_v * (half_sum * lattice.x - half_difference * lattice.y))
+    mean_squares = [(side * side) @ lattice.weight for side in (u, v)]
+    ends = [abs(side * side * lattice.weight)[:, lattice.rim].max(1) for side in (u, v)]
+    root = numpy.sqrt(numpy.outer(*mean_squares))
+    weighted = u * lattice.weight
+    fine = weighted @ v.T
+    difference = numpy.zeros_like(fine)
+    for half in lattice.halves:
+        difference = numpy.maximum(difference, abs(2.0 * (weighted[:, half] @ v[:, half].T) - fine))
+    seen = numpy.logical_and.outer(*(end <= _NEGLIGIBLE * mean for end, mean in zip(ends, mean_squares, strict=True)))
+    return fine, _error(numpy, difference, root, seen)
 
 
 def _error(xp: Any, difference: Any, root: Any, seen: Any) -> Any:
