@@ -17,12 +17,12 @@ E_y[score scoreᵀ] = Σ v vᵀ. For eight examples and ten classes:
 - `Conv2d(2, 4, 3, groups=2)` on images (8, 2, 6, 6): a (8, 2, 16, 9), deltas (10, 8, 16, 4), F (4, 10, 10).
 
 - `likelihoods.py`: densities, scores, samples and the columns v, of categorical, Bernoulli and Gaussian labels;
-- `scores.py`: activations and deltas of a batch; `training_scores.py`: those of an ordinary training loop;
+- `scores.py`: activations and deltas of a batch;
 - `unit_fisher_matrix.py`: F of all units of a layer, accumulated over batches and processes, and solves with it;
 - `factors.py`, `outer_products.py`, `solves.py`: how F is kept, summed and solved;
 - `correction.py`: Theorems 1 and 2 evaluated on a measured F;
 - `theorem_checks.py`: the theorems against direct solves, unit by unit;
-- `natural_gradient.py`: the unit natural gradient as a torch optimizer, and the centring that does part of its work.
+- `training/`: the unit natural gradient as a torch optimizer.
 
 Start reading with `LayerScores` in `scores.py`, then `UnitFisher`.
 """
@@ -33,10 +33,10 @@ from elutheory.fisher.likelihoods import Bernoulli as Bernoulli
 from elutheory.fisher.likelihoods import Categorical as Categorical
 from elutheory.fisher.likelihoods import Gaussian as Gaussian
 from elutheory.fisher.likelihoods import Likelihood as Likelihood
-from elutheory.fisher.natural_gradient import UnitNaturalGradient as UnitNaturalGradient
 from elutheory.fisher.scores import LayerScores as LayerScores
 from elutheory.fisher.scores import ModelScores as ModelScores
 from elutheory.fisher.scores import layer_scores as layer_scores
 from elutheory.fisher.scores import model_scores as model_scores
+from elutheory.fisher.training import UnitNaturalGradient as UnitNaturalGradient
 from elutheory.fisher.unit_fisher_matrix import UnitFisher as UnitFisher
 from elutheory.fisher.unit_fisher_matrix import unit_fisher as unit_fisher

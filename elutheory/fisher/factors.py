@@ -36,6 +36,14 @@ class UnitFactors(ABC):
         """Inner products of some units' vectors, without bias those of the other coordinates."""
 
     @abstractmethod
+    def inner_products(self, rows: Float[Tensor, "units n"], has_bias: bool) -> Float[Tensor, "units count"]:
+        """Inner products of every unit's vectors with its row, without bias of the other coordinates."""
+
+    @abstractmethod
+    def combination(self, weights: Float[Tensor, "units count"], has_bias: bool) -> Float[Tensor, "units n"]:
+        """Sum of every unit's vectors times their weights, without bias of the other coordinates."""
+
+    @abstractmethod
     def extended(self, other: "UnitFactors") -> "UnitFactors":
         """These vectors and the other's."""
 
@@ -90,10 +98,28 @@ class WeightedActivations(UnitFactors):
     def gram(self, units: slice, has_bias: bool) -> Float[Tensor, "units count count"]:
         """√w √wᵀ times the activations' Gram matrix, which all units of a group share."""
         points = self.activations.transpose(0, 1)
-        shared = points @ points.mT + (1.0 if has_bias else 0.0)
+        shared = points @ points.mT
+        if has_bias:
+            shared += 1.0
         roots = self.weights[:, units].sqrt().T
         groups = group_of_units(self.weights.shape[1], len(points), points.device)
-        return roots[:, :, None] * shared[groups[units]] * roots[:, None, :]
+        gram = roots[:, :, None] * roots[:, None, :]
+        return gram.mul_(shared if len(shared) == 1 else shared[groups[units]])
+
+    def inner_products(self, rows: Float[Tensor, "units n"], has_bias: bool) -> Float[Tensor, "units count"]:
+        """√weights times what all units of a group get by one matrix product."""
+        by_group = rows[:, 1 if has_bias else 0 :].unflatten(0, (self.activations.shape[1], -1))
+        products = (by_group @ self.activations.permute(1, 2, 0)).flatten(0, 1)
+        if has_bias:
+            products += rows[:, :1]
+        return products.mul_(self.weights.sqrt().T)
+
+    def combination(self, weights: Float[Tensor, "units count"], has_bias: bool) -> Float[Tensor, "units n"]:
+        """Σ_n √weights[n, u] weights[u, n] (1, activations[n, group of u]) of every unit."""
+        together = weights * self.weights.sqrt().T
+        by_group = together.unflatten(0, (self.activations.shape[1], -1))
+        sums = (by_group @ self.activations.transpose(0, 1)).flatten(0, 1)
+        return torch.cat([together.sum(1, keepdim=True), sums], dim=1) if has_bias else sums
 
     def extended(self, other: "UnitFactors") -> "UnitFactors":
         """Shared activations while both have them, else vectors of every unit's own."""
@@ -152,6 +178,14 @@ class SummedScores(UnitFactors):
         """Inner products of some units' scores."""
         rows = self.rows(units)[:, :, 0 if has_bias else 1 :]
         return rows @ rows.mT
+
+    def inner_products(self, rows: Float[Tensor, "units n"], has_bias: bool) -> Float[Tensor, "units count"]:
+        """Inner products of every unit's scores with its row."""
+        return torch.einsum("mui,ui->um", self.scores[:, :, 0 if has_bias else 1 :], rows)
+
+    def combination(self, weights: Float[Tensor, "units count"], has_bias: bool) -> Float[Tensor, "units n"]:
+        """Σ_m weights[u, m] scores[m, u]."""
+        return torch.einsum("um,mui->ui", weights, self.scores[:, :, 0 if has_bias else 1 :])
 
     def extended(self, other: "UnitFactors") -> "UnitFactors":
         """These scores and, as scores, the other's vectors."""

@@ -11,6 +11,13 @@ from torch import Tensor
 
 from elutheory.errors import InputError
 
+_DRAWN = 64
+"""Labels drawn for the divergence of a likelihood that has neither a formula nor factors.
+
+They give an example's to a sixth and a batch's to less. Guarded by
+`test_a_likelihood_of_a_users_own_is_limited_by_its_columns`.
+"""
+
 
 class Likelihood(ABC):
     """p(y | outputs) for outputs of shape (examples, classes) or (examples, positions, classes).
@@ -86,6 +93,21 @@ class Likelihood(ABC):
     ) -> Iterator[Float[Tensor, "*shape"]]:
         """Scores of labels drawn from p(y | outputs), over √samples: columns as `score_factors`, in expectation."""
         return (self.score(outputs, labels) / samples**0.5 for labels in self.sample(outputs, samples, generator))
+
+    def divergence(
+        self, outputs: Float[Tensor, "examples ..."], others: Float[Tensor, "examples ..."]
+    ) -> Float[Tensor, "examples ..."]:
+        """The Kullback–Leibler divergence of p(y | others) from p(y | outputs) in nats, of every example and position.
+
+        Without a formula of its own a likelihood has the quadratic one, ½ Σ_c (v_c · (others − outputs))², with the
+        columns v_c of `score_factors`, or, without these, of `drawn_scores` for _DRAWN labels, the same ones each time.
+        """
+        drawn = torch.Generator(outputs.device).manual_seed(0)
+        columns = self.score_factors(outputs) if self.has_factors else self.drawn_scores(outputs, _DRAWN, drawn)
+        moved, total = others - outputs, torch.zeros_like(outputs[..., 0])
+        for column in columns:
+            total += (column * moved).sum(-1).square()
+        return 0.5 * total
 
     def score_factors(self, outputs: Float[Tensor, "*shape"]) -> Iterator[Float[Tensor, "*shape"]]:
         """Columns v_c, each of the outputs' shape, with E_y[score scoreᵀ] = sum_c v_c v_cᵀ for every example (F1).
@@ -245,6 +267,11 @@ class Categorical(_KnownLikelihood):
         drawn = torch.multinomial(probabilities, samples, replacement=True, generator=generator)
         return drawn.T.reshape(samples, *outputs.shape[:-1]).to(outputs.device)
 
+    def divergence(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """Σ_y p_y (ln p_y − ln p'_y) of every example and position."""
+        logarithms = outputs.log_softmax(-1)
+        return (logarithms.exp() * (logarithms - others.log_softmax(-1))).sum(-1)
+
     def _factors(self, outputs: Tensor) -> Iterator[Tensor]:
         probabilities = outputs.softmax(-1)
         for label, root in enumerate(probabilities.sqrt().unbind(-1)):
@@ -297,6 +324,12 @@ class Bernoulli(_KnownLikelihood):
         device = outputs.device if generator is None else generator.device
         probabilities = outputs.sigmoid().to(device).expand(samples, *outputs.shape)
         return torch.bernoulli(probabilities, generator=generator).to(outputs.device)
+
+    def divergence(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """Σ_k [p_k (ln p_k − ln p'_k) + (1 − p_k)(ln(1 − p_k) − ln(1 − p'_k))] of every example and position."""
+        logsigmoid = torch.nn.functional.logsigmoid
+        of_ones = outputs.sigmoid() * (logsigmoid(outputs) - logsigmoid(others))
+        return (of_ones + (-outputs).sigmoid() * (logsigmoid(-outputs) - logsigmoid(-others))).sum(-1)
 
     def _factors(self, outputs: Tensor) -> Iterator[Tensor]:
         for index, net in enumerate(outputs.unbind(-1)):
@@ -352,6 +385,10 @@ class Gaussian(_KnownLikelihood):
         shape = (samples, *outputs.shape)
         noise = torch.randn(shape, generator=generator, dtype=outputs.dtype, device=device).to(outputs.device)
         return outputs + math.sqrt(self.variance) * noise
+
+    def divergence(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """Σ_k (output_k − output'_k)² / (2 variance) of every example and position."""
+        return (outputs - others).square().sum(-1) / (2 * self.variance)
 
     def _factors(self, outputs: Tensor) -> Iterator[Tensor]:
         for index in range(outputs.shape[-1]):

@@ -593,8 +593,9 @@ def masks_of_layers(
     return found, refused
 
 
-def refusal_of_calls(name: str, capture: Capture, examples: int) -> str | None:
-    """Why a layer's calls have no scores: examples not where they should be, or not the weights' dtype; else None."""
+def refusal_of_calls(name: str, capture: Capture, examples: int, dtypes: Sequence[torch.dtype] = ()) -> str | None:
+    """Why a layer's calls have no scores: examples not where they should be, or outputs neither of the weights' dtype
+    nor one of `dtypes`; else None."""
     linear = isinstance(capture.layer, nn.Linear)
     axes = 2 if linear else capture.layer.weight.ndim
     for call, (incoming, net) in enumerate(zip(capture.incoming, capture.nets, strict=True)):
@@ -607,7 +608,7 @@ def refusal_of_calls(name: str, capture: Capture, examples: int) -> str | None:
                 f"layer {name!r} receives activations of shape {tuple(incoming.shape)} for {examples} example"
                 f"{'s' * (examples > 1)}; the examples must be the first of {axes}{' or more' * linear} axes."
             )
-        if net.dtype != capture.layer.weight.dtype:
+        if net.dtype not in (capture.layer.weight.dtype, *dtypes):
             return (
                 f"layer {name!r} has weights of {capture.layer.weight.dtype} but returned {net.dtype}; leave the "
                 "autocast context."

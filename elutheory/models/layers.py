@@ -1,5 +1,6 @@
 """The layers of a torch model whose units can be studied, and why a layer or a whole model cannot be."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -68,8 +69,13 @@ def own_parameters(layer: nn.Module) -> dict[str, nn.Parameter]:
 # --- why not --------------------------------------------------------------------------------------------------------
 
 
-def refusal_of_layer(model: nn.Module, name: str, layer: nn.Module) -> str | None:
-    """Why the layer's scores cannot be had, in one sentence, as far as can be told before a forward pass; else None."""
+def refusal_of_layer(
+    model: nn.Module, name: str, layer: nn.Module, dtypes: Sequence[torch.dtype] = (torch.float32, torch.float64)
+) -> str | None:
+    """Why the layer's scores cannot be had, in one sentence, as far as can be told before a forward pass; else None.
+
+    `dtypes`: those that its weights may have.
+    """
     base = next(kind for kind in KINDS_OF_LAYER if isinstance(layer, kind))
     if nn.utils.parametrize.is_parametrized(layer) or not {"weight", "bias"} <= layer._parameters.keys():
         return (
@@ -81,8 +87,8 @@ def refusal_of_layer(model: nn.Module, name: str, layer: nn.Module) -> str | Non
             f"layer {name!r} is a {type(layer).__name__} with a forward pass of its own; {base.__name__}'s is needed."
         )
     weight = cast(nn.Parameter, layer._parameters["weight"])
-    if weight.dtype not in (torch.float32, torch.float64):
-        return f"layer {name!r} has weights of {weight.dtype}; torch.float32 or torch.float64 is needed."
+    if weight.dtype not in dtypes:
+        return f"layer {name!r} has weights of {weight.dtype}; {' or '.join(map(str, dtypes))} is needed."
     own = {id(parameter): key for key, parameter in own_parameters(layer).items()}
     for other_name, other in model.named_modules():
         if other is layer:

@@ -175,6 +175,9 @@ class _Backend(_DummyBackendModule):
     def get_rng_state(self, device: Any = NAME) -> Tensor:
         return torch.random.get_rng_state()
 
+    def set_rng_state(self, state: Tensor, device: Any = NAME) -> None:
+        torch.random.set_rng_state(state)
+
 
 def register() -> None:
     """Makes the device known to torch, for good."""

@@ -102,11 +102,12 @@ def waits_of_a_step(options: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_training_step_waits_at_most_thrice(name: str, simulated: Run) -> None:
-    """For finite outputs, for whether Cholesky's factorisations broke down, and to draw on the generator's device.
+    """For finite outputs, for the divergence together with whether Cholesky's factorisations broke down, and to draw on
+    the generator's device.
 
     Without damping every layer's eigendecomposition waits as well: there are three.
     """
-    allowed = {"monte carlo": 3, "undamped": 4, "centred under p": 1, "centred under q": 1}.get(name, 2)
+    allowed = {"monte carlo": 3, "undamped": 5}.get(name, 2)
     assert len(simulated(waits_of_a_step, OPTIMIZERS[name])) == allowed
 
 
@@ -144,6 +145,7 @@ def test_a_broken_factorisation_is_found_after_all_layers() -> None:
     (first, *_), layer = optimizer.param_groups[0]["params"], model[0]
     optimizer.state[first]["fisher"].fill_(4.0)
     optimizer.state[first]["estimate_weight"] = 1.0
+    optimizer.load_state_dict(optimizer.state_dict())  # which forgets the factorisation
     before = layer.weight.detach().clone(), layer.bias.detach().clone()
     step()
     expected = (layer.weight.grad.sum(1) + layer.bias.grad) / (4 * 6**2)

@@ -23,6 +23,8 @@ from elutheory.fisher.scores import (
     refusal_of_calls,
     refuse_probabilities,
 )
+from elutheory.fisher.training.low_precision import LOW_PRECISION, without_autocast, working_dtype
+from elutheory.fisher.training.step_divergence import Circumstances, NotedPass
 from elutheory.models.batch_layout import (
     BatchLayout,
     axis_of_classes,
@@ -66,7 +68,9 @@ class TrainingScores:
     is left whole for the loop's own backward pass. "empirical" listens to that backward pass instead. What was gathered
     is kept, in the size of the activations, until `clear`.
 
-    - `due`: whether passes are gathered;
+    - `due`: whether passes' scores are gathered;
+    - `noting`: whether passes are noted, to be run again; `noted`: those since `forget`;
+    - `loss_scale`: what the loss was multiplied with, by which the gradients heard by "empirical" are divided;
     - `refused`: layers whose scores turned out not to be available, with the reason; they are gathered no more.
     """
 
@@ -74,6 +78,9 @@ class TrainingScores:
         self, model: nn.Module, layers: dict[str, WeightLayer], choices: ScoreChoices, generator: torch.Generator
     ) -> None:
         self.due = True
+        self.noting = False
+        self.noted: list[NotedPass] = []
+        self.loss_scale: Tensor | float = 1.0
         self.refused: dict[str, str] = {}
         self._layers = dict(layers)
         self._choices = choices
@@ -81,11 +88,15 @@ class TrainingScores:
         self._checked: set[str] = set()
         self._calls: dict[str, list[tuple[Tensor, Tensor]]] | None = None
         self._inputs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+        self._circumstances: Circumstances | None = None
         self._class_axis: dict[int, int] = {}  # by the number of the outputs' axes
         self._axes = UnitAxes()
         self._passes: list[_Pass] = []
-        placed = ExitStack()
+        placed, self._following = ExitStack(), ExitStack()
         placed.enter_context(hooked(_hooks(weakref.ref(self), model, layers)))
+        placed.enter_context(self._following)
+        self._following.enter_context(hooked(self.axis_hooks(model)))
+        placed.enter_context(hooked(_last_hook(weakref.ref(self), model)))
         self.close = weakref.finalize(self, placed.close)
 
     @property
@@ -100,10 +111,11 @@ class TrainingScores:
             capture = one.captures.get(name)
             if capture is None:
                 continue
-            incoming = capture.activations()
+            incoming = capture.activations().to(working_dtype(capture.layer.weight.dtype))
             choices = self._choices
             if choices.deltas and choices.kind == "empirical":
-                deltas = _deltas_of_gradients(capture, one.gradients.get(name, {}), examples)
+                deltas = _deltas_of_gradients(capture, one.gradients.get(name, {}), examples).to(incoming.dtype)
+                deltas /= self.loss_scale
             else:
                 units = capture.layer.weight.shape[0]
                 deltas = one.deltas.get(name, incoming.new_empty(0, *incoming.shape[::2], units))
@@ -111,9 +123,18 @@ class TrainingScores:
                 incoming, deltas, True, choices.kind, choices.likelihood, choices.weight_sharing, one.masks[name]
             )
 
+    @property
+    def passes(self) -> int:
+        """The number of passes gathered."""
+        return len(self._complete_passes())
+
     def clear(self) -> None:
-        """Forgets what was gathered."""
+        """Forgets the scores that were gathered."""
         self._passes = []
+
+    def forget(self) -> None:
+        """Forgets the passes that were noted."""
+        self.noted = []
 
     def _complete_passes(self) -> list[_Pass]:
         if self._choices.kind != "empirical" or not self._choices.deltas:
@@ -129,8 +150,10 @@ class TrainingScores:
 
     def start(self, model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Before a forward pass: from here on calls are noted, if the pass counts."""
-        counts = self.due and model.training and torch.is_grad_enabled() and not is_captured(model)
-        self._calls = {} if counts else None
+        counts = model.training and torch.is_grad_enabled() and not is_captured(model)
+        self._calls = {} if counts and self.due else None
+        self._circumstances = Circumstances.now(model) if counts and self.noting else None
+        counts = self._calls is not None or self._circumstances is not None
         self._inputs = (arguments, keywords) if counts else ((), {})
         self._axes.enabled = counts and not self._class_axis
 
@@ -138,18 +161,46 @@ class TrainingScores:
         """One call of a layer: its net input if the call is noted, else None."""
         if self._calls is None or name in self.refused or not self._layers[name].weight.requires_grad:
             return None
-        self._calls.setdefault(name, []).append((incoming.detach(), net))
+        incoming = incoming.detach()
+        if incoming.is_floating_point() and not incoming.is_nested:
+            incoming = incoming.to(net.dtype)  # as autocast does, too
+        self._calls.setdefault(name, []).append((incoming, net))
         return net
 
     def finish(self, model: nn.Module, returned: Any) -> None:
         """After a forward pass: checks what the model returned and its layers' calls, and gathers their scores."""
         calls, self._calls = self._calls, None  # closed first: a checkpointed model calls its layers again from here
-        if not calls:
-            return
-        layout, likelihood = self._choices.layout, self._choices.likelihood
-        found = layout.selected(returned)
+        circumstances, self._circumstances = self._circumstances, None
         inputs, self._inputs = self._inputs, ((), {})
+        if not calls and circumstances is None:
+            return
+        layout = self._choices.layout
+        found = layout.selected(returned)
         example_axis = layout.batch_axis if found.ndim > layout.batch_axis + 1 else 0
+        place = self._place_of_classes(model, inputs, found, example_axis)
+        outputs = _canonical(found, example_axis, place)
+        given = inputs[1] or (inputs[0][0] if inputs[0] else None)
+        masks = layout.masks(given)
+        positions = [n for axis, n in enumerate(found.shape) if axis not in (example_axis, place % found.ndim)]
+        counting = mask_of_positions(masks, tuple(positions) if found.ndim > 2 else ())
+        if isinstance(counting, str):
+            raise InputError(f"the model's output {counting}; give mask= (False: all of them count).")
+        if circumstances is not None:
+            before = outputs.detach()
+            read = partial(_read, layout, example_axis, place)
+            one = NotedPass(inputs[0], inputs[1], circumstances, before, before._version, read, counting)
+            self.noted.append(one)
+        if calls:
+            with without_autocast(outputs.device):
+                self._gather_calls(model, calls, outputs, masks, counting)
+        if circumstances is not None and found.requires_grad:
+            found.register_hook(self.noted[-1].reached)
+
+    def _place_of_classes(
+        self, model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]], found: Tensor, example_axis: int
+    ) -> int:
+        """The axis of the outputs' classes, checked where it is not known yet."""
+        layout, likelihood = self._choices.layout, self._choices.likelihood
         if found.ndim not in self._class_axis:
             place = layout.class_axis
             if place is None and (found.ndim < 2 or not likelihood.labels_are_classes):
@@ -161,23 +212,30 @@ class TrainingScores:
                 _check_examples(model, *inputs, found, layout, example_axis)
             refuse_probabilities(likelihood, found, canonical(found, example_axis, place) if found.ndim > 1 else found)
             self._class_axis[found.ndim] = place
-        place = self._class_axis[found.ndim]
-        outputs = canonical(found if found.ndim > 1 else found[:, None], example_axis, place)
-        likelihood.check_outputs(outputs.detach())
+            self._following.close()  # as long as the outputs keep their number of axes
+        return self._class_axis[found.ndim]
+
+    def _gather_calls(
+        self,
+        model: nn.Module,
+        calls: dict[str, list[tuple[Tensor, Tensor]]],
+        outputs: Tensor,
+        masks: list[Tensor],
+        counting: Tensor | None,
+    ) -> None:
+        self._choices.likelihood.check_outputs(outputs.detach())
         if self._choices.deltas and self._choices.kind == "exact":
             _refuse_batch_statistics(model)
-        given = inputs[1] or (inputs[0][0] if inputs[0] else None)
-        masks = layout.masks(given)
-        positions = [n for axis, n in enumerate(found.shape) if axis not in (example_axis, place % found.ndim)]
-        counting = mask_of_positions(masks, tuple(positions) if found.ndim > 2 else ())
-        if isinstance(counting, str):
-            raise InputError(f"the model's output {counting}; give mask= (False: all of them count).")
         captures, of_layers = {}, {}
         for name, noted in calls.items():
             capture = Capture.of_calls(self._layers[name], noted)
-            axes = tuple(_batch_axis(incoming, layout.batch_axis, len(outputs)) for incoming in capture.incoming)
+            axes = tuple(
+                _batch_axis(incoming, self._choices.layout.batch_axis, len(outputs)) for incoming in capture.incoming
+            )
             capture = replace(capture, batch_axes=axes)
-            why = _refusal_without_gradients(name, capture) or refusal_of_calls(name, capture, len(outputs))
+            why = _refusal_without_gradients(name, capture) or refusal_of_calls(
+                name, capture, len(outputs), LOW_PRECISION
+            )
             if why is None and name not in self._checked:
                 why = _refusal_of_gradient(name, capture, outputs)
                 self._checked.add(name)
@@ -205,10 +263,11 @@ class TrainingScores:
                 _listen(captures, one)
             else:
                 unsummed = self._choices.weight_sharing == "positionwise"
-                columns = self._columns(outputs.detach())
+                columns = self._columns(outputs.detach().to(working_dtype(outputs.dtype)))
                 if counting is not None:
                     weights = counting.to(outputs.device, outputs.dtype)[..., None]
                     columns = (column * weights for column in columns)
+                columns = (column.to(outputs.dtype) for column in columns)
                 one.deltas = _deltas(captures, outputs, columns, unsummed)
         self._passes.append(one)
 
@@ -228,10 +287,6 @@ def _hooks(
         if (gatherer := own()) is not None:
             gatherer.start(module, arguments, keywords)
 
-    def after(module: nn.Module, _arguments: tuple[Any, ...], returned: Any) -> None:
-        if (gatherer := own()) is not None:
-            gatherer.finish(module, returned)
-
     def note(name: str, incoming: Tensor, output: Tensor) -> Tensor | None:
         gatherer = own()
         return None if gatherer is None else gatherer.note(name, incoming, output)
@@ -239,9 +294,24 @@ def _hooks(
     for name, layer in layers.items():
         yield on_calls(layer, partial(note, name))
     yield model.register_forward_pre_hook(before, with_kwargs=True)
-    if (gatherer := own()) is not None:
-        yield from gatherer.axis_hooks(model)
+
+
+def _last_hook(own: "weakref.ref[TrainingScores]", model: nn.Module) -> Iterator[RemovableHandle]:
+    """After those that follow axes, what they found is used."""
+
+    def after(module: nn.Module, _arguments: tuple[Any, ...], returned: Any) -> None:
+        if (gatherer := own()) is not None:
+            gatherer.finish(module, returned)
+
     yield model.register_forward_hook(after)
+
+
+def _canonical(found: Tensor, example_axis: int, place: int) -> Tensor:
+    return canonical(found if found.ndim > 1 else found[:, None], example_axis, place)
+
+
+def _read(layout: BatchLayout, example_axis: int, place: int, returned: Any) -> Tensor:
+    return _canonical(layout.selected(returned), example_axis, place)
 
 
 def _batch_axis(incoming: Tensor, axis: int, examples: int) -> int:
@@ -310,9 +380,11 @@ def _refusal_of_gradient(name: str, capture: Capture, outputs: Tensor) -> str | 
         materialize_grads=True,
     )
     deltas = torch.cat([capture.by_position(gradient, call) for call, gradient in enumerate(pulled)], dim=1)[None]
-    scores = LayerScores(capture.activations(), deltas, kind="empirical")
+    dtype, low = working_dtype(weight.dtype), capture.nets[0].dtype in LOW_PRECISION
+    scores = LayerScores(capture.activations().to(dtype), deltas.to(dtype), kind="empirical")
     summed = -len(outputs) * scores.gradient()[:, 1:].reshape(weight.shape)
-    tolerance = torch.finfo(weight.dtype).eps ** 0.5 * deltas.abs().sum() * scores.incoming.abs().max()
+    rounding = 4 * torch.finfo(capture.nets[0].dtype).eps if low else torch.finfo(weight.dtype).eps ** 0.5
+    tolerance = rounding * scores.deltas.abs().sum() * scores.incoming.abs().max()
     if (whole - summed).abs().max() <= tolerance:
         return None
     return f"layer {name!r} has its weight used without the module being called, or in another module as well."
@@ -326,6 +398,7 @@ def _deltas(
     for pulled in pull_back(captures, outputs, columns):
         for name, parts in pulled.items():
             delta = torch.cat(parts, dim=1)
+            delta = delta.to(working_dtype(captures[name].layer.weight.dtype))
             if not (unsummed or delta.shape[1] == 1):
                 columns_of[name].append(delta)
             elif columns_of[name]:
