@@ -13,6 +13,7 @@ COMMANDS = {
     ),
     "moments": ("elutheory.moments.command", "moments of an activation function of a Gaussian variable"),
     "propagation": ("elutheory.propagation.command", "what theory predicts for every layer of a deep network"),
+    "dynamics": ("elutheory.dynamics.command", "which activation learns faster on your data, and why, predicted"),
     "diagnosis": ("elutheory.diagnosis.command", "where the bias shift is in your own torch model"),
 }
 

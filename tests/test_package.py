@@ -39,6 +39,7 @@ run("moments", "relu", "--mean", "-1")
 run("propagation", "--activation", "elu", "relu", "leaky_relu", "leaky_relu", "tanh", "--depth", "4",
     "--initialisation", "he", "critical", "--figure", "None")
 run("diagnosis", "their_model:digits_model", "--data", "digits", "--max-examples", "100")
+run("dynamics", "--examples", "20", "--depth", "1", "--steps", "5")
 print("tables load", loaded("matplotlib"))
 run("propagation", "--depth", "2", "--activation", "relu")
 """
@@ -64,7 +65,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_commands_run_as_modules_without_warnings(lines: list[str]) -> None:
     codes = [line for line in lines if line.startswith("exit code of")]
-    modules = ("bias_shift", "moments", "propagation", "diagnosis", "propagation")
+    modules = ("bias_shift", "moments", "propagation", "diagnosis", "dynamics", "propagation")
     assert codes == [f"exit code of {module} 0" for module in modules]
     assert "✓ 20 steps of 2 derivations verified." in lines
     assert "relu of X ~ N(-1, 1²)" in lines

@@ -10,7 +10,9 @@ Networks as they are trained: standard parameterisation, one learning rate for a
 - `targets`: what is learned, from the caller's; `initial_functions`: F_0, drawn from its Gaussian;
 - `finite_networks` (T6): networks of the kernel's widths and their own kernels, drawn from the Gram matrix;
 - `descent` (T2): step by step, with `losses` and the order of `minibatches`;
-- `eigenmodes` (T3): squared error without steps, the expected loss without sampling.
+- `eigenmodes` (T3): squared error without steps, the expected loss without sampling;
+- `comparison` (T4, T5): why one network is faster than another;
+- `command`, `report`, `figure`: `python -m elutheory.dynamics`.
 """
 
 from elutheory.dynamics.infinite_width import TrainingKernel as TrainingKernel
