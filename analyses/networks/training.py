@@ -24,7 +24,7 @@ from analyses.data.datasets import Split
 from analyses.networks import checkpoints
 from analyses.networks.architectures import initialise
 from analyses.networks.stacked import Loss, MakeOptimizer, Networks, SeparateNetworks, StackedNetworks
-from elutheory.dynamics.minibatches import batch_order as batch_order
+from elutheory.dynamics.gradient_descent.minibatches import batch_order as batch_order
 from elutheory.errors import InputError
 
 if TYPE_CHECKING:

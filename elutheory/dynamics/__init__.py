@@ -7,10 +7,8 @@ Networks as they are trained: standard parameterisation, one learning rate for a
 - `measured_networks` (T1, T6): `empirical_training_kernel`, that of a torch model as it is;
 - `spectra`: size, largest eigenvalue and the constant direction's share of a kernel;
 - `prediction` (T2–T4): `predict_training`, the table of losses, the modes, the largest stable rate;
-- `targets`: what is learned, from the caller's; `initial_functions`: F_0, drawn from its Gaussian;
+- `gradient_descent/` (T2, T3): F_0, the steps, minibatches, and squared error by eigenmodes;
 - `finite_networks` (T6): networks of the kernel's widths and their own kernels, drawn from the Gram matrix;
-- `descent` (T2): step by step, with `losses` and the order of `minibatches`;
-- `eigenmodes` (T3): squared error without steps, the expected loss without sampling;
 - `comparison` (T4, T5): why one network is faster than another;
 - `command`, `report`, `figure`: `python -m elutheory.dynamics`.
 """

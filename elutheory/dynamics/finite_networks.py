@@ -10,8 +10,8 @@ from typing import Any
 import numpy
 from jaxtyping import Float
 
+from elutheory.dynamics.gradient_descent.initial_functions import covariance_root
 from elutheory.dynamics.infinite_width import TrainingKernel, averaging, moved_to_mean
-from elutheory.dynamics.initial_functions import covariance_root
 from elutheory.errors import InputError
 from elutheory.gram.arguments import gram_arguments
 from elutheory.numerics.arrays import on_host

@@ -9,15 +9,15 @@ import numpy
 import pandas
 from jaxtyping import Float
 
-from elutheory.dynamics.descent import Curves, Descent, Task, descend
-from elutheory.dynamics.eigenmodes import Eigenmodes, descend_by_modes, expected_losses
 from elutheory.dynamics.finite_networks import finite_network
+from elutheory.dynamics.gradient_descent.descent import Curves, Descent, Task, descend
+from elutheory.dynamics.gradient_descent.eigenmodes import Eigenmodes, descend_by_modes, expected_losses
+from elutheory.dynamics.gradient_descent.initial_functions import InitialFunctions
+from elutheory.dynamics.gradient_descent.losses import LOSSES
+from elutheory.dynamics.gradient_descent.targets import task_of
 from elutheory.dynamics.infinite_width import TrainingKernel, chosen_inputs
-from elutheory.dynamics.initial_functions import InitialFunctions
-from elutheory.dynamics.losses import LOSSES
 from elutheory.dynamics.measured_networks import EmpiricalTrainingKernel
 from elutheory.dynamics.spectra import top_eigenvalue
-from elutheory.dynamics.targets import task_of
 from elutheory.errors import InputError
 from elutheory.numerics.arguments import count, finite_number, real_number
 from elutheory.numerics.arrays import Array, is_torch, namespace, on_host

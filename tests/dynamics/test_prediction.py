@@ -12,7 +12,7 @@ from torch import nn
 import elutheory as et
 from analyses.networks.training import batch_order
 from elutheory.dynamics.finite_networks import finite_network
-from elutheory.dynamics.initial_functions import covariance_root
+from elutheory.dynamics.gradient_descent.initial_functions import covariance_root
 
 INPUTS, CLASSES, PARAMETERS = 12, 3, 7
 LABELS = np.array([0, 1, 2, 0, 1, 2, 2, 1, 0, 0, 1, 2])

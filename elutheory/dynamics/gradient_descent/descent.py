@@ -8,8 +8,8 @@ from typing import Any
 import numpy
 from jaxtyping import Float
 
-from elutheory.dynamics.losses import LOSSES, accuracy
-from elutheory.dynamics.minibatches import batches
+from elutheory.dynamics.gradient_descent.losses import LOSSES, accuracy
+from elutheory.dynamics.gradient_descent.minibatches import batches
 from elutheory.numerics.arrays import Array, namespace, on_host
 
 

@@ -12,9 +12,9 @@ import numpy
 from jaxtyping import Float
 from scipy.linalg import eigh
 
-from elutheory.dynamics.descent import Curves, Descent, Task
-from elutheory.dynamics.initial_functions import InitialFunctions
-from elutheory.dynamics.losses import accuracy
+from elutheory.dynamics.gradient_descent.descent import Curves, Descent, Task
+from elutheory.dynamics.gradient_descent.initial_functions import InitialFunctions
+from elutheory.dynamics.gradient_descent.losses import accuracy
 
 
 @dataclass(frozen=True, eq=False)

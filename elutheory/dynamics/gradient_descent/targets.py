@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy
 
-from elutheory.dynamics.descent import Task
+from elutheory.dynamics.gradient_descent.descent import Task
 from elutheory.errors import InputError
 from elutheory.numerics.arguments import count
 from elutheory.numerics.arrays import is_torch
