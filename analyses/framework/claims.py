@@ -35,6 +35,8 @@ class Claim:
     """Of significance, shared by all claims that are decided together."""
     margin: float | None = None
     """Differences up to this size count as none: an interval within ± margin refutes the claim."""
+    counted: str = "seeds"
+    """What there is one difference of."""
 
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
@@ -62,7 +64,9 @@ class Decision:
     verdict: Verdict
 
     def __str__(self) -> str:
-        verdict = f"cannot be decided with {self.pairs} seeds" if self.verdict == "cannot be decided" else self.verdict
+        verdict: str = self.verdict
+        if verdict == "cannot be decided":
+            verdict = f"cannot be decided with {self.pairs} {self.claim.counted}"
         return (
             f"{verdict}: {self.claim.sentence} {self.claim.compared}, {self.claim.statistic}: "
             f"{self.effect:+.3g} [{self.low:+.3g}, {self.high:+.3g}], n = {self.pairs}, "

@@ -20,6 +20,8 @@ MEDIAN_VARIANCE = (784, *[256] * 5, 10)
 AUTOENCODER = (784, 1000, 500, 250, 30, 250, 500, 1000, 784)
 """Widths of section 4.1.2 (figure 3); every hidden layer is activated, the code of 30 units too, the output is not."""
 
+_BIASES = 1 << 40  # added to a seed: no other seed's weights
+
 Stack = tuple[tuple[int, int, int], ...]
 """Convolutions of a stack as the paper writes them: (layers, units, receptive field)."""
 
@@ -159,20 +161,23 @@ class SpatialPyramidPooling(nn.Module):
         return f"levels={self.levels}"
 
 
-def initialise(network: nn.Module, seed: int) -> nn.Module:
-    """Weights ~ N(0, 2/fan_in) (He et al., arXiv 1502.01852), biases 0; returns the network.
+def initialise(network: nn.Module, seed: int, weight_variance: float = 2.0, bias_variance: float = 0.0) -> nn.Module:
+    """Weights ~ N(0, weight_variance/fan_in), by default as He et al. (arXiv 1502.01852); returns the network.
 
-    One generator draws in float32 on the CPU, layer after layer, so that a seed gives the same weights whatever the
-    activation, the normalisation, the device and the dtype. Batch normalisation starts as the identity.
+    Biases ~ N(0, bias_variance), by default 0. One generator draws the weights in float32 on the CPU, layer after
+    layer, and another one the biases, so that a seed gives the same ones whatever the activation, the normalisation,
+    the device and the dtype. Batch normalisation starts as the identity.
     """
     generator = torch.Generator().manual_seed(seed)
+    of_biases = torch.Generator().manual_seed(seed + _BIASES)
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             standard = torch.empty(module.weight.shape, dtype=torch.float32).normal_(generator=generator)
             with torch.no_grad():
-                module.weight.copy_(standard * (2 / module.weight[0].numel()) ** 0.5)
+                module.weight.copy_(standard * (weight_variance / module.weight[0].numel()) ** 0.5)
                 if module.bias is not None:
-                    module.bias.zero_()
+                    standard = torch.empty(module.bias.shape, dtype=torch.float32).normal_(generator=of_biases)
+                    module.bias.copy_(standard * bias_variance**0.5)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.reset_parameters()
     return network

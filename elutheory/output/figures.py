@@ -16,6 +16,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from elutheory.output.files import write_whole
 
@@ -141,6 +142,13 @@ def _settle(figure: Figure) -> None:
     for panel in figure.get_axes():
         left, bottom, width, height = (round(side, 5) for side in panel.get_position().bounds)
         panel.set_position((left, bottom, width, height))
+
+
+def plain_ticks(axis: Any, subs: tuple[float, ...] = (1, 2, 5)) -> None:
+    """Ticks of a logarithmic axis (`panel.xaxis`, `panel.yaxis`) at these multiples of powers of ten, written out."""
+    axis.set_major_locator(LogLocator(base=10, subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.9g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def number(value: float, form: str = "+.3g") -> str:

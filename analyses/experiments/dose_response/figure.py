@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from scipy.special import stdtrit
 
 from analyses.experiments.dose_response.settings import DECIDING, setting_of
 from analyses.experiments.dose_response.verdicts import outcomes
-from elutheory.output.figures import look_of, style
+from elutheory.output.figures import look_of, plain_ticks, style
 
 
 def draw(table: Any) -> Figure:
@@ -25,9 +24,7 @@ def draw(table: Any) -> Figure:
                 _draw_doses(panel, outcomes(table, role)[name], name, shift)
             _draw_shares(panels[2], table, name)
         panels[0].set_yscale("log")
-        panels[0].yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 3, 5)))
-        panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        panels[0].yaxis.set_minor_locator(NullLocator())
+        plain_ticks(panels[0].yaxis, (1, 2, 3, 5))
         panels[0].set_ylabel(f"updates to a training\nloss of {DECIDING:g} nats")
         titles = ("(a) each dose at its tuned rate", f"(b) all at rate {rate:g}", "(c) tuned, over the mean share")
         for panel, title in zip(panels, titles, strict=True):

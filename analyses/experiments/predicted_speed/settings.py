@@ -1,0 +1,93 @@
+"""The configuration, its presets, and the columns of the table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from analyses.framework.settings import DataName, Examples, NegativeSlope
+
+LOSSES = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
+"""Training losses in nats to which updates are counted."""
+RULES = ("fixed", "stable")
+REFERENCE_WIDTH = 512
+"""The width to which `fixed_rate` belongs."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Classifiers on data standardised by one mean and deviation: inputs of second moment 1."""
+
+    data: DataName = "digits"
+    examples: Examples = 192
+    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
+    """Registry names; one claim is about the ratio of elu and relu."""
+    negative_slope: NegativeSlope = 0.1
+    depths: tuple[int, ...] = (2, 4, 8, 16)
+    """Numbers of hidden layers."""
+    widths: tuple[int, ...] = (128, 512, 2048)
+    """Units of each hidden layer."""
+    initialisations: tuple[str, ...] = ("he", "variance_preserving", "critical")
+    """As `elutheory.initialisation` knows them; an activation that has none of that name is left out there."""
+    batch_sizes: tuple[int, ...] = (0, 64)
+    """Examples per update; 0: all."""
+    fixed_rate: float = 0.002
+    """Learning rate of 512 units, the same for every activation, depth and initialisation; inversely proportional to
+    the width, as the kernel is proportional to it. The other rate is 2/λ_1 of each kernel, the largest stable one."""
+    longest: int = 600
+    """Updates that are predicted; a network is measured for twice the updates predicted to the lowest loss, at most
+    this many."""
+    draws: int = 8
+    """Initial functions of the prediction, of which medians are taken."""
+    largest_work: float = 1.5e12
+    """Floating-point operations of one network's training beyond which a setting is left out."""
+    seeds: int = 2
+    """Networks per setting."""
+
+
+PRESETS = {
+    "quick": Config(
+        activations=("elu", "relu"),
+        depths=(2, 4),
+        widths=(64,),
+        initialisations=("he", "variance_preserving"),
+        batch_sizes=(0,),
+        fixed_rate=0.001,
+        longest=300,
+        draws=4,
+        examples=100,
+    ),
+    "paper": Config(),
+}
+
+SETTING = ("activation", "depth", "width", "initialisation", "batch_size", "rule")
+"""What a setting is, beside the seeds."""
+
+COLUMNS = {
+    "activation": "the networks' activation function, a registry name",
+    "depth": "hidden layers L",
+    "width": "units n of each",
+    "initialisation": "of weights and biases: he, variance_preserving or critical",
+    "batch_size": "examples per update; 0: all of them",
+    "rule": "fixed: one learning rate for every activation, depth and initialisation; stable: 2/λ_1 of the kernel",
+    "learning_rate": "of stochastic gradient descent",
+    "seed": "of the initial weights and of the order of the batches",
+    "loss": "training loss in nats, to which updates are counted",
+    "predicted": "updates to it by T2, median of initial functions; nan: not within the updates predicted",
+    "measured": "updates after which a network's training loss is at most this; nan: not within those measured",
+    "updates": "updates that were measured",
+    "diverged_update": "updates after which the loss had diverged; nan: never",
+    "diagonal_mean": "tr Θ/N, the size of the kernel",
+    "top_share": "λ_1/tr(Θ/N), the share of its largest eigenvalue",
+    "data": "name of the data set",
+    "examples": "training examples N",
+    "negative_slope": "of leaky_relu",
+}
+
+
+def setting_of(table: Any) -> str:
+    """Data and size in words, for the figure and the summary."""
+    row = table.iloc[0]
+    settings = len(table[list(SETTING)].drop_duplicates())
+    return (
+        f"{row['data']}, {row['examples']:,} training examples; {settings} settings of activation, depth, width, "
+        f"initialisation, batch and rate; {table['seed'].nunique()} networks each; nothing fitted"
+    )
