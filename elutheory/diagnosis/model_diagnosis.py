@@ -7,12 +7,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import pandas
+import numpy
 import torch
 from torch import Tensor, nn
 
-from elutheory.diagnosis.layer import COLUMNS, ERROR, GROUPS, SAMPLED, Drawing, LayerSums
-from elutheory.diagnosis.results import Diagnosis
+from elutheory.diagnosis.layer import GROUPS, Drawing, LayerSums
+from elutheory.diagnosis.results import Diagnosis, table_of
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Likelihood, as_likelihood
 from elutheory.fisher.scores import Kind, LayerScores, ModelScores, model_scores
@@ -25,7 +25,15 @@ from elutheory.models.batch_layout import (
     with_mask,
     without_mask,
 )
-from elutheory.models.data import BATCH_SIZE, batches_of, check_inputs, number_of_examples, rows_of
+from elutheory.models.data import (
+    BATCH_SIZE,
+    array_as_tensor,
+    batches_of,
+    check_inputs,
+    number_of_examples,
+    rows_of,
+    tensors_of,
+)
 from elutheory.models.layers import KINDS_OF_LAYER, layer_names
 from elutheory.models.observers import observing
 from elutheory.numerics.arguments import check_damping, check_whole
@@ -55,7 +63,7 @@ def diagnose(
     data: Any,
     likelihood: Likelihood | str = "categorical",
     *,
-    targets: Tensor | None = None,
+    targets: Any = None,
     layers: Sequence[str] | None = None,
     kind: Kind | None = None,
     units: int = 16,
@@ -93,7 +101,9 @@ def diagnose(
     chosen = as_likelihood(likelihood)
     _check_options(units, fisher_examples, max_examples, damping)
     names = layer_names(model) if layers is None else list(layers)
-    data, targets = with_mask(data, targets, mask)
+    as_given = not isinstance(data, Tensor | Mapping | tuple | numpy.ndarray)
+    targets, mask = array_as_tensor(targets, model), array_as_tensor(mask, model)
+    data, targets = with_mask(tensors_of(data, model), targets, mask)
     stream = _batches(data, targets, max_examples, seed, batch_axis)
     first_inputs, first_targets = next(stream)
     check_inputs(first_inputs)
@@ -177,7 +187,7 @@ def diagnose(
     drawing = Drawing(kind == "monte_carlo", not has_labels, measured / examples, damping)
     rows = [layer_sums.row(drawing, observer.records.get(name)) for name, layer_sums in sums.items()]
     return Diagnosis(
-        _table(rows),
+        table_of(rows),
         _uncovered(model, sums, refused),
         examples,
         measured,
@@ -186,7 +196,7 @@ def diagnose(
         chosen.name,
         damping,
         "targets" if has_labels else "sampled",
-        "random" if isinstance(data, Tensor | Mapping | tuple) else "as given",
+        "as given" if as_given else "random",
     )
 
 
@@ -335,15 +345,6 @@ def _drop(sums: dict[str, LayerSums], refused: dict[str, str], found: ModelScore
         sums.pop(name, None)
     if not sums:
         raise InputError(next(iter(refused.values())))
-
-
-def _table(rows: list[dict[str, Any]]) -> pandas.DataFrame:
-    columns = [name for column in COLUMNS for name in ([column, column + ERROR] if column in SAMPLED else [column])]
-    table = pandas.DataFrame(rows, columns=columns)
-    texts = ("layer", "kind", "bias", "cut", "activation")
-    whole = ("units", "fan_in", "measured_units", "dead_units")
-    numbers = [column for column in columns if column not in (*texts, *whole)]
-    return table.astype(dict.fromkeys(numbers, float))
 
 
 def _uncovered(model: nn.Module, covered: Mapping[str, Any], refused: Mapping[str, str]) -> dict[str, str]:

@@ -1,15 +1,19 @@
 """A diagnosis as plain text and as a self-contained HTML page."""
 
 import html
+import json
 import math
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elutheory.diagnosis.layer import COLUMNS, ERROR
+from elutheory.diagnosis.layer import COLUMNS, ERROR, SAMPLED
+from elutheory.errors import InputError
 from elutheory.fisher.scores import Kind
-from elutheory.output.document import STATEMENTS, Heading, Table, html_page, shortened
+from elutheory.output.document import STATEMENTS, Heading, Table, html_page, json_number, shortened
+from elutheory.output.files import check_output, write_whole
 
 if TYPE_CHECKING:
     import pandas
@@ -51,9 +55,67 @@ class Diagnosis:
         """The table in parts, the columns' meaning and the parameters not covered, as plain text."""
         return text_report(self, width)
 
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return (
+            f"Diagnosis({len(self.table)} layers, {self.examples:,} examples, Fisher matrices {self.kind} over "
+            f"{self.fisher_examples:,}, {self.likelihood}; print it for the tables)"
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Writes a JSON file, whole or not at all."""
+        check_output(Path(path))
+        write_whole(Path(path), self.to_json())
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Diagnosis":
+        """What `save` wrote. Raises InputError for a file that is missing, corrupt or of another kind."""
+        if not Path(path).is_file():
+            raise InputError(f"there is no file {path}; name a file that Diagnosis.save wrote.")
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except (InputError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read: {error}") from None
+
+    def to_json(self) -> str:
+        """The fields, the table as rows; NaN is null."""
+        rows = [
+            {key: json_number(value) if isinstance(value, float) else value for key, value in row.items()}
+            for row in self.table.to_dict("records")
+        ]
+        others = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "table"}
+        return json.dumps({"format": _FORMAT, "table": rows} | others, indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Diagnosis":
+        """The inverse of `to_json`. Raises InputError for anything else."""
+        try:
+            described = json.loads(text)
+            if described.pop("format") != _FORMAT:
+                raise ValueError("format")
+            return cls(table=table_of(described.pop("table")), **described)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError("it is no text that Diagnosis.to_json wrote.") from error
+
     def to_html(self) -> str:
         """A self-contained page: the figure as SVG, the table, the columns' meaning, the parameters not covered."""
         return html_report(self)
+
+
+_FORMAT = "elutheory.diagnosis.1"
+_TEXTS = ("layer", "kind", "bias", "cut", "activation")
+_WHOLE = ("units", "fan_in", "measured_units", "dead_units")
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> "pandas.DataFrame":
+    """The table of a diagnosis: COLUMNS, each of SAMPLED with its standard error after it."""
+    import pandas  # noqa: PLC0415  (only where there is a table)
+
+    columns = [name for column in COLUMNS for name in ([column, column + ERROR] if column in SAMPLED else [column])]
+    numbers = [column for column in columns if column not in (*_TEXTS, *_WHOLE)]
+    return pandas.DataFrame(rows, columns=columns).astype(dict.fromkeys(numbers, float))
 
 
 _PARTS = (

@@ -3,7 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -411,6 +412,21 @@ def as_likelihood(likelihood: Likelihood | str) -> Likelihood:
             "Gaussian(variance) are."
         )
     return named[likelihood]()
+
+
+def described_likelihood(likelihood: Likelihood | str) -> dict[str, Any]:
+    """What JSON can hold of a likelihood: its class and parameters, of one of your own or a text the name alone."""
+    if isinstance(likelihood, Categorical | Bernoulli | Gaussian):
+        return {"class": type(likelihood).__name__, "parameters": asdict(likelihood)}
+    return {"name": likelihood if isinstance(likelihood, str) else likelihood.name}
+
+
+def likelihood_described(described: dict[str, Any]) -> Likelihood | str:
+    """The inverse of `described_likelihood`; of one of your own, the name. Raises KeyError for anything else."""
+    if "name" in described:
+        return str(described["name"])
+    classes = {kind.__name__: kind for kind in (Categorical, Bernoulli, Gaussian)}
+    return classes[described["class"]](**described["parameters"])
 
 
 _SUM_OF_PROBABILITIES = 1e-3  # how far from 1 probabilities may sum: float16's rounding, of hundreds of classes

@@ -16,6 +16,7 @@ from elutheory.models.batch_layout import (
     BatchLayout,
     Mask,
     Output,
+    additive_mask,
     axis_of_classes,
     axis_of_examples,
     canonical,
@@ -26,7 +27,7 @@ from elutheory.models.batch_layout import (
     selected_rows,
 )
 from elutheory.models.captures import Capture, capturing
-from elutheory.models.data import check_inputs, number_of_examples, rows_of, run_on
+from elutheory.models.data import check_inputs, number_of_examples, on_device_of, rows_of, run_on, shared_tensors
 from elutheory.models.layers import (
     WeightLayer,
     check_model,
@@ -37,6 +38,7 @@ from elutheory.models.layers import (
 )
 from elutheory.models.unit_axes import following
 from elutheory.numerics.arguments import check_whole
+from elutheory.numerics.memory import check_fits
 
 Kind = Literal["exact", "monte_carlo", "empirical"]
 WeightSharing = Literal["exact", "positionwise"]
@@ -236,6 +238,7 @@ def model_scores(
     open_to_capture = {name: cast(WeightLayer, module) for name, module in modules.items() if name not in refused}
     if not open_to_capture:
         raise InputError(next(iter(refused.values()), "the model has no Linear or convolution layers."))
+    inputs, targets, mask = (on_device_of(model, values) for values in (inputs, targets, mask))
     layout = BatchLayout(batch_axis, class_axis, output, mask)
     own_labels = labels_in(inputs) if targets is None else None
     targets = targets if own_labels is None else own_labels
@@ -246,7 +249,7 @@ def model_scores(
     with torch.inference_mode(False), torch.enable_grad(), capturing(model, open_to_capture) as recorder:
         inputs = _outside_inference_mode(inputs)
         state = _random_state(inputs)
-        returned, captures = recorder.record(lambda: run_on(model, inputs))
+        returned, captures = recorder.record(lambda: _run_whole(model, inputs, batch_axis))
         found = layout.selected(returned)
         if not torch.equal(state, _random_state(inputs)):
             raise InputError(f"{_COUPLED}; the model draws random numbers in its forward pass, so call model.eval().")
@@ -338,21 +341,38 @@ def _check_inputs(inputs: Tensor | Mapping[str, Any], targets: Any, layers: Mapp
     ignoring = bool(ignored) and read.pop()
     infinite = {name for name, value in zip(finite, read, strict=True) if not value}
     for name, tensor in tensors.items():
-        if tensor.ndim == 0 or tensor.numel() == 0:
+        if tensor.numel() == 0:
             raise InputError(f"{name} have shape {tuple(tensor.shape)}; at least one example is needed.")
-        if name in infinite:
+        if name in infinite and additive_mask(tensor) is None:
             raise InputError(f"{name} contain NaN or infinity; every number must be finite.")
         if tensor.is_floating_point() and dtypes and tensor.dtype not in dtypes:
             weights = " and ".join(sorted(map(str, dtypes)))
             raise InputError(f"{name} are {tensor.dtype} but the layers' weights {weights}; convert one of them.")
-        if tensor.ndim <= axis:
-            raise InputError(f"{name} have shape {tuple(tensor.shape)}, without the axis of batch_axis={axis}.")
-    lengths = {tensor.shape[axis] for tensor in tensors.values()}
-    if len(lengths) != 1:
-        raise InputError(
-            f"inputs have {sorted(lengths)} examples; tensors with the same number of examples are needed."
-        )
+    if not number_of_examples(inputs, axis):
+        shapes = " and ".join(f"{name} of shape {tuple(tensor.shape)}" for name, tensor in tensors.items()) or "none"
+        raise InputError(f"the axis of batch_axis={axis} counts the examples; the tensors are {shapes}, without it.")
     return ignoring
+
+
+def _run_whole(model: nn.Module, inputs: Any, axis: int) -> Any:
+    """What the model returns for a batch. Raises InputError if it fails where some tensors are not of all examples."""
+    shared = shared_tensors(inputs, axis)
+    try:
+        return run_on(model, inputs)
+    except (RuntimeError, ValueError, IndexError) as error:
+        lengths = (
+            sorted({tensor.shape[axis] for tensor in inputs.values() if _has_axis(tensor, axis)}) if shared else []
+        )
+        if len(lengths) < 2:
+            raise
+        raise InputError(
+            f"inputs have {lengths} examples; tensors with the same number of examples are needed, and the model fails "
+            f"if {', '.join(map(repr, shared))} are taken as shared by all: {error}"
+        ) from error
+
+
+def _has_axis(value: Any, axis: int) -> bool:
+    return isinstance(value, Tensor) and value.ndim > axis
 
 
 def _read(flags: Sequence[Tensor]) -> list[bool]:
@@ -724,6 +744,7 @@ def _deltas(
         return {}
     count, cotangents = columns
     deltas: dict[str, Tensor] = {}
+    _check_memory(captures, len(outputs), count)
     for name, capture in captures.items():
         shapes = [capture.by_position(net, call).shape for call, net in enumerate(capture.nets)]
         positions = sum(shape[1] for shape in shapes)
@@ -732,3 +753,23 @@ def _deltas(
         for name, parts in pulled.items():
             torch.cat(parts, dim=1, out=deltas[name][column])
     return deltas
+
+
+def _check_memory(captures: Mapping[str, Capture], examples: int, columns: int) -> None:
+    """Raise InputError if the scores of a batch do not fit into memory, before they are allocated."""
+    device = next(iter(captures.values())).nets[0].device
+    numbers = 0
+    for capture in captures.values():
+        for net in capture.nets:
+            fan_in = capture.layer.weight[0].numel()
+            units = capture.layer.weight.shape[0]
+            groups = 1 if isinstance(capture.layer, nn.Linear) else capture.layer.groups
+            numbers += net.element_size() * (net.numel() * columns + net.numel() // units * groups * fan_in)
+    check_fits(
+        f"the scores of a batch of {examples} examples ({columns:,} columns)",
+        numbers,
+        device,
+        examples,
+        "batches of {fitting} examples would fit (batch_size=)",
+        "kind='monte_carlo' has one column, and fewer layers at a time take less",
+    )

@@ -1,16 +1,28 @@
 """The unit Fisher matrices of a layer (F1, F2 of arXiv 1511.07289), accumulated over batches and processes."""
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, distributed, nn
 
 from elutheory.errors import InputError
-from elutheory.fisher.factors import UnitFactors, add_scores_to, factors_of, group_of_units, number_of_factors
-from elutheory.fisher.likelihoods import Likelihood
+from elutheory.fisher.factors import (
+    SummedScores,
+    UnitFactors,
+    WeightedActivations,
+    add_scores_to,
+    factors_of,
+    group_of_units,
+    number_of_factors,
+)
+from elutheory.fisher.likelihoods import Likelihood, described_likelihood, likelihood_described
 from elutheory.fisher.outer_products import chunks_of_units, mirror
 from elutheory.fisher.scores import Kind, LayerScores, Units, WeightSharing, chosen_units, layer_scores
 from elutheory.fisher.solves import (
@@ -22,8 +34,10 @@ from elutheory.fisher.solves import (
     solve_positive_definite,
 )
 from elutheory.models.batch_layout import Mask, Output, with_mask, without_mask
-from elutheory.models.data import BATCH_SIZE, batches_of
+from elutheory.models.data import BATCH_SIZE, array_as_tensor, batches_of, check_inputs, tensors_of
 from elutheory.numerics.arguments import check_damping
+from elutheory.numerics.memory import check_fits
+from elutheory.output.files import check_output, write_whole
 
 RANK_THRESHOLD = 1e-10
 """Eigenvalues up to this share of the largest count as zero.
@@ -65,6 +79,10 @@ one digit; beyond, two more per factor of ten in the mean. Guarded by
 """
 
 
+_FORMAT = "elutheory.unit_fisher.1"
+_TENSORS = ("_reference", "_offsets", "_summed_sizes", "_total", "damping")
+_NUMBERS = ("kind", "weight_sharing", "has_bias", "units", "examples", "_batch_axis", "_rounding", "_points", "_scale")
+_NUMBERS += ("_mirrored",)
 _CHUNK_BYTES = 2**25  # of the matrices or vectors of as many units as are worked on at a time
 _UNDAMPED = ("first_row", "eigenvalues", "mean_diagonal")  # derived parts that are kept without damping
 
@@ -238,6 +256,74 @@ class UnitFisher:
         self._points = sum(record[3] for record in every)
         return self
 
+    # ------------------------------------------------------------------------------------------------------- files
+
+    def save(self, path: Path | str) -> None:
+        """Writes a safetensors file, whole or not at all."""
+        check_output(Path(path))
+        write_whole(Path(path), self.to_bytes())
+
+    @classmethod
+    def load(cls, path: Path | str) -> "UnitFisher":
+        """What `save` wrote, on the CPU; it has no model, so that `update` is refused and `add_scores` is not.
+
+        A likelihood of your own is there by its name. Raises InputError for a file that is missing, corrupt or of
+        another kind.
+        """
+        if not Path(path).is_file():
+            raise InputError(f"there is no file {path}; name a file that UnitFisher.save wrote.")
+        try:
+            return cls.from_bytes(Path(path).read_bytes())
+        except InputError as error:
+            raise InputError(f"{path} cannot be read: {error}") from None
+
+    def to_bytes(self) -> bytes:
+        """The safetensors file."""
+        self._complete()
+        parts = {name: getattr(self, name) for name in _TENSORS if getattr(self, name) is not None}
+        if self._factors is not None:
+            parts |= {f"factors.{name}": value for name, value in vars(self._factors).items()}
+        described = {name: getattr(self, name) for name in _NUMBERS} | {
+            "likelihood": described_likelihood(self.likelihood)
+        }
+        tensors = {name: part.detach().cpu().contiguous() for name, part in parts.items()}
+        return save(tensors, {_FORMAT: json.dumps(described)})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "UnitFisher":
+        """The inverse of `to_bytes`. Raises InputError for anything else."""
+        try:
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+            described = json.loads(header["__metadata__"][_FORMAT])
+            parts = load(content)
+            fisher = object.__new__(cls)
+            fisher.__dict__.update({name: parts.get(name) for name in _TENSORS})
+            fisher.__dict__.update({name: described[name] for name in _NUMBERS})
+            fisher.likelihood = likelihood_described(described["likelihood"])
+            factors = {name.partition(".")[2]: part for name, part in parts.items() if name.startswith("factors.")}
+            kinds = {("activations", "weights"): WeightedActivations, ("scores",): SummedScores}
+            fisher._factors = kinds[tuple(sorted(factors))](**factors) if factors else None
+            fisher._scores_of, fisher._known, fisher._handed_out = None, {}, False
+            if fisher._reference.ndim != 2 or len(fisher._summed_sizes) != fisher.units:
+                raise ValueError("shapes")
+        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError, RuntimeError) as error:
+            raise InputError("it is no file that UnitFisher.save wrote, or not a whole one.") from error
+        return fisher
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the model, which a pickled matrix leaves behind, and without what can be derived again."""
+        return vars(self) | {"_scores_of": None, "_known": {}}
+
+    def __repr__(self) -> str:
+        likelihood = self.likelihood if isinstance(self.likelihood, str) else self.likelihood.name
+        units, coordinates = self.shape
+        marks = " without a bias" * (not self.has_bias) + ", damped" * (self.damping is not None)
+        return (
+            f"UnitFisher({units:,} units × {coordinates:,} coordinates{marks}, "
+            f"{self.kind}, {likelihood}, weight sharing {self.weight_sharing}, over {self.examples:,} examples, form "
+            f"{self.form}, {self._reference.dtype} on {self._reference.device})"
+        )
+
     # ------------------------------------------------------------------------------------------- the matrix's parts
 
     @property
@@ -261,6 +347,7 @@ class UnitFisher:
             self._handed_out = True
             return self._total if self.has_bias else self._total[:, 1:, 1:]
         if "matrix" not in self._known:
+            self._check_memory(self.shape[1])
             matrix = self._reference.new_empty(*self.shape, self.shape[1])
             for units in chunks_of_units(matrix, _CHUNK_BYTES):
                 matrix[units] = self.matrix_of(units)
@@ -610,12 +697,23 @@ class UnitFisher:
     def _as_matrix(self) -> Tensor:
         """The accumulator, about to be added to above its diagonal; factors are summed into it first."""
         if not self._total.numel():
+            self._check_memory(self._coordinates)
             self._total = self._reference.new_zeros(self.units, self._coordinates, self._coordinates)
             if self._factors is not None:
                 self._factors.add_to(self._total, self._reference, self._scale)
                 self._factors = None
         self._mirrored = False
         return self._total
+
+    def _check_memory(self, coordinates: int) -> None:
+        check_fits(
+            f"the Fisher matrices of {self.units:,} units with {coordinates:,} coordinates",
+            self.units * coordinates**2 * self._reference.element_size(),
+            self._reference.device,
+            self.units,
+            "those of {fitting} units would fit (units=)",
+            "and so would those of fewer examples than coordinates",
+        )
 
     def _complete(self) -> None:
         if self._factors is None and not self._mirrored:
@@ -784,7 +882,7 @@ def unit_fisher(
     kind: Kind = "exact",
     likelihood: Likelihood | str = "categorical",
     *,
-    targets: Tensor | None = None,
+    targets: Any = None,
     samples: int = 1,
     generator: torch.Generator | None = None,
     weight_sharing: WeightSharing = "exact",
@@ -797,8 +895,10 @@ def unit_fisher(
 ) -> UnitFisher:
     """Unit Fisher matrices of the `Linear` or `Conv1d/2d/3d` layer named `layer` (F1, arXiv 1511.07289).
 
-    - `inputs`: the data p: a tensor (examples, ...), a mapping of such (the model's keyword arguments), a tuple
-      (inputs, targets), or an iterable of batches. All but the last are run in batches of `batch_size`;
+    - `inputs`: the data p: a tensor (examples, ...) or numpy array, a mapping of such (the model's keyword arguments),
+      a tuple (inputs, targets), or an iterable of batches. All but the last are run in batches of `batch_size`. What is
+      on another device than the model is moved there; tensors of a mapping whose length is not that of the first are
+      shared by all examples;
     - `kind`: "exact" (the expectation over labels taken analytically under the model's own predictive distribution),
       "monte_carlo" (the mean over `samples` labels drawn from it, with `generator`), "empirical" (the data's own
       `targets`: not the Fisher matrix);
@@ -813,6 +913,7 @@ def unit_fisher(
     """
 
     def scores_of(batch: Any, batch_targets: Any) -> LayerScores:
+        check_inputs(batch)
         batch_targets, batch_mask = without_mask(batch_targets, None if isinstance(mask, Tensor) else mask)
         found = layer_scores(
             model,
@@ -831,7 +932,8 @@ def unit_fisher(
         )
         return found if units is None else found.of_units(units)
 
-    inputs, labels = with_mask(inputs, targets, mask)
+    targets, mask = array_as_tensor(targets, model), array_as_tensor(mask, model)
+    inputs, labels = with_mask(tensors_of(inputs, model), targets, mask)
     batches = batches_of(inputs, labels, batch_size, batch_axis)
     fisher = UnitFisher(scores_of(*next(batches)), scores_of, batch_axis)
     for batch in batches:

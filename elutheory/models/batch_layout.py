@@ -13,12 +13,13 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from elutheory.errors import InputError
-from elutheory.models.data import rows_of
+from elutheory.models.data import number_of_examples, rows_of
 
 IGNORED = -100
 """Targets that are left out, as by torch's losses (`ignore_index`)."""
 
 _MASKS = ("attention_mask", "decoder_attention_mask")
+_MASKED = -1e4  # what additive masks have where nothing is left: −inf, or the least number of float16 to float64
 
 Output = int | str | Callable[[Any], Any] | None
 Mask = str | Tensor | Callable[[Any], Tensor] | bool | None
@@ -83,12 +84,7 @@ class BatchLayout:
         if self.mask is False or isinstance(self.mask, Tensor):
             found = {} if self.mask is False else {"mask": self.mask}
         elif self.mask is None:
-            found = {key: inputs[key] for key in _MASKS if key in inputs} if isinstance(inputs, Mapping) else {}
-            found = {
-                key: mask
-                for key, mask in found.items()
-                if isinstance(mask, Tensor) and mask.ndim == 2 and _counts(mask)
-            }
+            found = attention_masks(inputs, self.batch_axis)
         elif isinstance(self.mask, str):
             if not isinstance(inputs, Mapping) or self.mask not in inputs:
                 raise InputError(f"the batch has no {self.mask!r}, which mask= names.")
@@ -99,10 +95,44 @@ class BatchLayout:
 
     def _examples_first(self, name: str, mask: Any) -> Tensor:
         if not isinstance(mask, Tensor) or not _counts(mask):
-            raise InputError(
-                f"the mask {name!r} must be a tensor of True and False, or 1 and 0: which positions count."
-            )
+            counted = additive_mask(mask) if isinstance(mask, Tensor) else None
+            if counted is None:
+                raise InputError(
+                    f"the mask {name!r} must be a tensor of True and False, of 1 and 0, or of 0 and −inf as attention "
+                    "adds them: which positions count."
+                )
+            mask = counted
         return mask.bool().movedim(self.batch_axis, 0) if mask.ndim > self.batch_axis else mask.bool()
+
+
+def attention_masks(inputs: Any, batch_axis: int) -> dict[str, Bool[Tensor, "examples ..."]]:
+    """The masks of a batch that attention takes, by key: of examples and positions.
+
+    Those of pairs of positions, (examples, …, queries, keys), tell it too: a position counts that any other may attend
+    to. What is neither, as a causal mask that all examples share, is none.
+    """
+    found = {}
+    for key in _MASKS if isinstance(inputs, Mapping) else ():
+        mask = inputs.get(key)
+        if not isinstance(mask, Tensor) or not 2 <= mask.ndim <= 4:
+            continue
+        counted = mask.bool() if _counts(mask) else additive_mask(mask)
+        if counted is None or (mask.ndim > 2 and (batch_axis or mask.shape[-2] not in (1, mask.shape[-1]))):
+            continue
+        if mask.shape[batch_axis] == number_of_examples(inputs, batch_axis):
+            found[key] = counted if mask.ndim == 2 else counted.flatten(1, -2).any(1)
+    return found
+
+
+def additive_mask(mask: Tensor) -> Bool[Tensor, "*shape"] | None:
+    """Which places of a mask that attention adds to its scores are left: 0 there, and −inf or so where they are not.
+
+    None for numbers that are something else.
+    """
+    if not mask.is_floating_point():
+        return None
+    left = mask == 0
+    return left if bool((left | (mask <= _MASKED)).all()) else None
 
 
 def labels_in(inputs: Any) -> Tensor | None:
@@ -232,8 +262,12 @@ def _described(returned: Any) -> str:
 
 
 def _counts(mask: Tensor) -> bool:
-    """Whether it holds nothing but 0 and 1."""
-    return mask.dtype == torch.bool or (not mask.is_complex() and bool(((mask == 0) | (mask == 1)).all()))
+    """Whether it holds nothing but 0 and 1; of real numbers, which may be added, not 0 alone."""
+    if mask.dtype == torch.bool:
+        return True
+    if mask.is_complex() or not bool(((mask == 0) | (mask == 1)).all()):
+        return False
+    return not mask.is_floating_point() or bool((mask == 1).any())
 
 
 # --- a mask of all the data, cut into batches together with the targets -----------------------------------------------

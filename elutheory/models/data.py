@@ -54,18 +54,18 @@ def _pair(batch: Any) -> tuple[Any, Any]:
     if not isinstance(batch, tuple | list):
         return batch, None
     if len(batch) != 2:
-        raise InputError(f"a batch has {len(batch)} parts; inputs, or a pair (inputs, targets), are needed.")
+        raise InputError(
+            f"a batch has {len(batch)} parts; inputs, or a pair (inputs, targets), are needed, as in "
+            "((x, y) for x, y, *_ in loader), or a mapping of the model's keyword arguments."
+        )
     return batch[0], batch[1]
 
 
 def _cut(inputs: Any, targets: Any, batch_size: int, axis: int) -> Iterator[tuple[Any, Any]]:
-    values = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
-    tensors = [value for value in values if isinstance(value, Tensor)]
-    lengths = {tensor.shape[axis] for tensor in tensors if tensor.ndim > axis}
-    if len(lengths) != 1 or lengths == {0}:
+    examples = number_of_examples(inputs, axis)
+    if not examples:
         yield inputs, targets  # whoever takes the batch says what is wrong with it
         return
-    examples = lengths.pop()
     of_targets = axis if isinstance(targets, Tensor) and targets.ndim > axis else 0
     if isinstance(targets, Tensor) and (targets.ndim == 0 or targets.shape[of_targets] != examples):
         raise InputError(
@@ -79,18 +79,28 @@ def _cut(inputs: Any, targets: Any, batch_size: int, axis: int) -> Iterator[tupl
 def check_inputs(inputs: Any) -> None:
     """Raise InputError unless a batch's inputs are a mapping, or a tensor of at least one example."""
     if not isinstance(inputs, Tensor | Mapping):
-        raise InputError(f"inputs are a {type(inputs).__name__}; a tensor or a mapping of tensors is needed.")
+        raise InputError(
+            f"inputs are a {type(inputs).__name__}; a tensor or a mapping of tensors is needed (several arguments "
+            "of the model by their names)."
+        )
     if isinstance(inputs, Tensor) and (inputs.ndim == 0 or not len(inputs)):
         raise InputError(f"inputs have shape {tuple(inputs.shape)}; at least one example is needed.")
 
 
 def rows_of(values: Any, index: slice | Tensor, axis: int = 0) -> Any:
-    """Some examples of a tensor, or of every tensor of a mapping; what is neither stays as it is.
+    """Some examples of a tensor, or of every tensor of a mapping that has them; what has none stays as it is.
 
-    `axis`: that of the examples; tensors of fewer axes have them first.
+    `axis`: that of the examples; tensors of fewer axes have them first. In a mapping, tensors of another length than
+    the first are shared by all examples.
     """
     if isinstance(values, Mapping):
-        return {key: rows_of(value, index, axis) for key, value in values.items()}
+        examples = number_of_examples(values, axis)
+        return {
+            key: rows_of(value, index, axis)
+            if isinstance(value, Mapping) or _has_examples(value, examples, axis)
+            else value
+            for key, value in values.items()
+        }
     if not isinstance(values, Tensor):
         return values
     leading = (slice(None),) * (axis if values.ndim > axis else 0)
@@ -101,6 +111,58 @@ def number_of_examples(inputs: Any, axis: int = 0) -> int:
     """Examples of a tensor, or of the first of a mapping's tensors that has the axis; 0 if there is none."""
     tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
     return next((tensor.shape[axis] for tensor in tensors if isinstance(tensor, Tensor) and tensor.ndim > axis), 0)
+
+
+def shared_tensors(inputs: Any, axis: int = 0) -> list[str]:
+    """The keys of a mapping's tensors that all examples share, for their length along `axis` is another one."""
+    if not isinstance(inputs, Mapping):
+        return []
+    examples = number_of_examples(inputs, axis)
+    return [
+        key for key, value in inputs.items() if isinstance(value, Tensor) and not _has_examples(value, examples, axis)
+    ]
+
+
+def _has_examples(value: Any, examples: int, axis: int) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0 and value.shape[axis if value.ndim > axis else 0] == examples
+
+
+def tensors_of(data: Any, model: nn.Module) -> Any:
+    """The data with numpy arrays as tensors, in every batch of them; see `array_as_tensor`."""
+
+    def converted(values: Any) -> Any:
+        if isinstance(values, Mapping):
+            return {key: converted(value) for key, value in values.items()}
+        if type(values) in (tuple, list):
+            return type(values)(map(converted, values))
+        return array_as_tensor(values, model)
+
+    if isinstance(data, Tensor | Mapping | tuple | numpy.ndarray):
+        return converted(data)
+    return map(converted, data) if isinstance(data, Iterable) else data
+
+
+def array_as_tensor(values: Any, model: nn.Module) -> Any:
+    """A numpy array as a tensor, one of real numbers in the dtype of the model's parameters; else the values."""
+    if not isinstance(values, numpy.ndarray):
+        return values
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"an array holds {values.dtype}; numbers are needed.")
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
+    tensor = torch.from_numpy(numpy.ascontiguousarray(values.astype(values.dtype.newbyteorder("="))))
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def on_device_of(model: nn.Module, values: Any) -> Any:
+    """The values, with tensors that are on none of the model's devices on that of its first parameter."""
+    devices = [tensor.device for tensors in (model.parameters(), model.buffers()) for tensor in tensors]
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: moved(one) for key, one in value.items()}
+        return value.to(devices[0]) if isinstance(value, Tensor) and value.device not in devices else value
+
+    return moved(values) if devices else values
 
 
 def run_on(model: nn.Module, inputs: Any) -> Any:

@@ -7,5 +7,6 @@
 - `normal_quadrants`: the four quadrants of two correlated ones;
 - `working_precision`: Arb's and mpmath's, which belong to the whole process: one thread at a time;
 - `chebyshev`: Chebyshev series and functions in pieces;
+- `memory`: what is free, so that what does not fit is refused before it is allocated;
 - `tiles`: work on a large matrix tile by tile, on every core.
 """

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor, distributed, nn
 
 from elutheory.errors import InputError
 from elutheory.models.batch_layout import BatchLayout, Mask, with_mask, without_mask
-from elutheory.models.data import BATCH_SIZE, batches_of, check_inputs, run_on
+from elutheory.models.data import BATCH_SIZE, batches_of, check_inputs, on_device_of, run_on, tensors_of
 from elutheory.models.layers import check_observable
 from elutheory.models.observers import Of, UnitAxis, observed_modules, observing_modules
 from elutheory.models.recognition import flat_values
@@ -308,6 +308,20 @@ class LayerStatistics:
         except InputError as error:
             raise InputError(f"{path} cannot be read: {error}") from None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LayerStatistics.from_bytes, (self.to_bytes(),)
+
+    def __repr__(self) -> str:
+        counts = sorted({layer.sums.count for layer in self._layers.values()})
+        points = f"{counts[0]:,} to {counts[-1]:,}" if len(counts) > 1 else f"{counts[0]:,}" if counts else "no"
+        return f"LayerStatistics({len(self._layers)} layers, {points} points; .table has one row per layer)"
+
+    def __str__(self) -> str:
+        if not self._layers:
+            return repr(self)
+        shown = ["layer", "kind", "units", "count", "mean", "unit_mean_std", "variance", "mean_share", "dead_share"]
+        return f"{self!r}\n{self.table[shown].to_string(index=False)}"
+
     def to_bytes(self) -> bytes:
         """The safetensors file."""
         tensors, layers = {}, []
@@ -392,12 +406,11 @@ def layer_statistics(
         _evaluating(model),
         torch.no_grad(),
     ):
-        device = next((tensor.device for tensor in _tensors(model)), None)
-        data, targets = with_mask(data, None, mask)
+        data, targets = with_mask(tensors_of(data, model), None, mask)
         for inputs, labels in batches_of(data, targets, batch_size, batch_axis):
             check_inputs(inputs)
             current = without_mask(labels, None)[1]
-            run_on(model, _moved(inputs, device))
+            run_on(model, on_device_of(model, inputs))
     return statistics
 
 
@@ -460,17 +473,6 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _tensors(model: nn.Module) -> Iterator[Tensor]:
-    yield from model.parameters()
-    yield from model.buffers()
-
-
-def _moved(values: Any, device: torch.device | None) -> Any:
-    if isinstance(values, Mapping):
-        return {key: _moved(value, device) for key, value in values.items()}
-    return values.to(device) if isinstance(values, Tensor) and device is not None else values
 
 
 def _probabilities(quantiles: Sequence[float]) -> tuple[float, ...]:

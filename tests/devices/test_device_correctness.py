@@ -87,6 +87,29 @@ def test_needs_no_value(name: str, simulated: Run) -> None:
     assert simulated(differences_without_values, name) == []
 
 
+def data_on_the_host_differ() -> list[str]:
+    """From what a model on the device finds on data that are there, too: loaders give what is on the CPU."""
+    cpu = Place(CPU, torch.float64)
+    inputs, targets = cpu.normal(20, 5), cpu.labels(20, 3)
+    with SimulatedAccelerator() as accelerator:
+        place = Place(accelerator.device, torch.float64)
+        model, moved = place.perceptron(), (place.normal(20, 5), place.labels(20, 3))
+        differing = []
+        for name, run in {
+            "unit_fisher": lambda data: et.unit_fisher(model, data, "0", "empirical").matrix.cpu(),
+            "diagnose": lambda data: et.diagnose(model, data).table.select_dtypes("number").fillna(0).to_numpy(),
+            "layer_statistics": lambda data: et.layer_statistics(model, data).table["mean"].to_numpy(),
+        }.items():
+            here, there = run([(inputs, targets)]), run([moved])
+            if abs(here - there).max() > 1e-9:
+                differing.append(name)
+        return differing
+
+
+def test_a_loader_on_the_host_serves_a_model_on_the_device(simulated: Run) -> None:
+    assert simulated(data_on_the_host_differ) == []
+
+
 # --- where the host waits for the device ----------------------------------------------------------------------------
 
 

@@ -372,8 +372,10 @@ def test_mappings_and_outputs_with_logits() -> None:
     scores = layer_scores(model, {"tokens": tokens, "scale": 2.0}, "inner.head")
     bare = layer_scores(model.inner, {"tokens": tokens, "scale": 2.0}, "head")
     assert torch.equal(scores.deltas, bare.deltas)
-    with pytest.raises(InputError, match=r"inputs have \[2, 3\] examples"):
-        layer_scores(model, {"tokens": tokens, "scale": torch.ones(3)}, "inner.head")
+    shared = layer_scores(model, {"tokens": tokens, "scale": torch.full((1,), 2.0)}, "inner.head")
+    assert torch.equal(shared.deltas, bare.deltas)
+    with pytest.raises(InputError, match=r"inputs have \[2, 7\] examples"):
+        layer_scores(model, {"tokens": tokens, "scale": torch.ones(7)}, "inner.head")
 
 
 def test_checkpointed_model() -> None:
