@@ -91,6 +91,11 @@ def largest_steps(activation: "Activation", mean: Any, std: Any) -> Any:
     feature: this is what they cannot tell.
     """
     places, found = widths(activation)
+    if not mean.any():  # no place asks for more than a narrower one nearer to 0
+        order = numpy.argsort(abs(places), kind="stable")
+        places, found = places[order], found[order]
+        narrower = numpy.concatenate([[True], found[1:] < numpy.minimum.accumulate(found)[:-1]])
+        places, found = places[narrower], found[narrower]
     x = (places - mean[:, None]) / numpy.where(std > 0.0, std, 1.0)[:, None]
     needed = numpy.clip(SEEN - 0.5 * x * x, 1e-3, None)
     with numpy.errstate(divide="ignore", over="ignore"):
