@@ -25,8 +25,8 @@ DEPTH = 20
 ROUNDS = 5
 SMOOTH = ("tanh", "gelu", "silu", "softplus", "x*tanh(log(1 + exp(x)))")
 SMOOTH_PAIRS, SMOOTH_COUNT = 1000, 1000
-# Times ELU's, whose pairs are closed forms: 5 to 14 for pairs. 3 is the goal for Gram matrices, where tanh takes 2.4; its tangent kernel, whose slopes need lattices at
-# large norms, takes 3.4.
+# Times ELU's, whose pairs are closed forms: 5 to 14 for pairs. 3 is the goal for Gram matrices, where tanh takes 2.4;
+# its tangent kernel, whose slopes need lattices at large norms, takes 3.4.
 PAIR_LIMIT, GRAM_LIMIT = 18.0, 5.0
 
 

@@ -2,7 +2,7 @@
 
 One integral over U of f(U) times the conditional mean of f(V), which is a closed form for the activations of M2; for
 two half-lines with both means at their kink the arc-cosine formula; for ELU, CELU and SELU at moderate standard
-deviations bivariate normal probabilities; for GELU and erf with centred means the arc-sine.
+deviations, and for GELU and erf, bivariate normal probabilities; for the latter with centred means the arc-sine.
 For other analytic functions Mehler's series (K4), or trapezoidal rules where it is too long; for all others one
 integral inside the other.
 
@@ -15,6 +15,7 @@ integral inside the other.
 * `arc_cosine`: the closed form of two half-lines.
 * `exponential_half_lines`: that of a straight and an exponential one, ELU's, where it loses few digits.
 * `arc_sine`: that of GELU, erf and their like, for means at the centre.
+* `error_function_pairs`: off the centre, with the same probabilities as ELU's.
 * `sinusoids`: that of sin and cos.
 * `analytic`: a folder of its own, for analytic f without a closed form.
 * `torch_gradients`: first derivatives of tensors, from Price's theorem.

@@ -24,6 +24,7 @@ from elutheory.kernels.analytic.lattice import lattice_expectation
 from elutheory.kernels.analytic.mehler import mehler_expectation
 from elutheory.kernels.arc_cosine import applies, arc_cosine
 from elutheory.kernels.arc_sine import arc_sine, is_centred
+from elutheory.kernels.error_function_pairs import error_function_pairs
 from elutheory.kernels.exponential_half_lines import half_lines, within_reach
 from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.quadrature import closed_rule, nested_rule
@@ -33,6 +34,7 @@ from elutheory.moments.closed_forms.error_function import ErrorFunction
 from elutheory.moments.closed_forms.exponential_linear import ExponentialLinear
 from elutheory.moments.closed_forms.sinusoid import Sinusoid
 from elutheory.numerics.arrays import Array, indices, library
+from elutheory.numerics.tiles import on_all_cores
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -54,6 +56,7 @@ _NESTED = "nested Gauss-Legendre quadrature"
 _FARTHEST = 5.0
 _ANALYTIC = ((_MEHLER, mehler_expectation), (_LATTICE, lattice_expectation), (_GRADED, graded_expectations))
 _PAIRS_AT_ONCE = 16
+_QUADRANTS_AT_ONCE = 1 << 11  # a third of a MiB an array of nodes
 _SMALLEST = 2.3e-308
 _GOOD = 1e-13  # above, it is tried again with more panels
 
@@ -116,10 +119,7 @@ def _closed(
     if bool(exact.all()):
         return [formula(quantity, pair) for quantity in quantities], name
     inside, outside = indices(exact), indices(~exact)
-    if isinstance(form, PiecewiseForm):
-        results, method = _pieces(form, quantities, pair[outside])
-    else:
-        results, method = _without_closed_form(activation, quantities, pair[outside])
+    results, method = _off_centre(activation, form, quantities, pair[outside])
     if not len(inside):
         return results, method
     outputs = [library(exact).empty_like(pair.mean_u) for _ in quantities]
@@ -129,26 +129,45 @@ def _closed(
     return outputs, f"{name} where both means are {where}, else {method}"
 
 
-def _pieces(
-    form: PiecewiseForm, quantities: tuple[str, ...], pair: PairArguments
+def _off_centre(
+    activation: "Activation", form: PiecewiseForm | ErrorFunction, quantities: tuple[str, ...], pair: PairArguments
 ) -> tuple[list[Float[Array, " pairs"]], str]:
-    """For ELU's form quadrants of a bivariate normal law, where they lose few digits; else the integral."""
-    if not isinstance(form, ExponentialLinear):
-        return closed_rule(form, quantities, pair), _ONE_DIMENSIONAL
+    """Quadrants of a normal law, where they lose few digits; else an integral, or what serves without closed form."""
     xp = library(pair.mean_u)
+
+    def others(asked: tuple[str, ...], rest: PairArguments) -> tuple[list[Float[Array, " pairs"]], str]:
+        if isinstance(form, PiecewiseForm):
+            return closed_rule(form, asked, rest), _ONE_DIMENSIONAL
+        return _without_closed_form(activation, asked, rest)
+
+    if isinstance(form, ExponentialLinear):
+        rule, inside = partial(half_lines, form, quantities), indices(within_reach(form, pair))
+    elif isinstance(form, ErrorFunction):
+        rule, inside = partial(error_function_pairs, form, quantities), indices(pair.sine > 0.0)
+    else:
+        return others(quantities, pair)
     outputs = [xp.empty_like(pair.mean_u) for _ in quantities]
-    inside = indices(within_reach(form, pair))
-    found = half_lines(form, quantities, pair[inside])
-    methods = set()
-    for output, quantity, (value, accurate) in zip(outputs, quantities, found, strict=True):
-        known = xp.zeros_like(pair.mean_u) > 0
-        good = inside[indices(accurate)]
-        output[good], known[good] = value[indices(accurate)], True
-        rest = indices(~known)
+    known = [xp.zeros_like(pair.mean_u) > 0 for _ in quantities]
+
+    def carry_out(start: int) -> None:
+        members = inside[start : start + _QUADRANTS_AT_ONCE]
+        with numpy.errstate(all="ignore"):
+            for output, good, (value, accurate) in zip(outputs, known, rule(pair[members]), strict=True):
+                output[members], good[members] = value, accurate
+
+    starts = list(range(0, len(inside), _QUADRANTS_AT_ONCE))
+    if xp is numpy and len(starts) > 1:
+        on_all_cores(carry_out, starts)
+    else:
+        for start in starts:
+            carry_out(start)
+    methods = [_QUADRANTS] if any(bool(good.any()) for good in known) else []
+    for output, good, quantity in zip(outputs, known, quantities, strict=True):
+        rest = indices(~good)
         if len(rest):
-            (output[rest],) = closed_rule(form, (quantity,), pair[rest])
-        methods |= {name for name, members in ((_QUADRANTS, good), (_ONE_DIMENSIONAL, rest)) if len(members)}
-    return outputs, "; else ".join(sorted(methods))
+            (output[rest],), method = others((quantity,), pair[rest])
+            methods += [method] if method not in methods else []
+    return outputs, "; else ".join(methods)
 
 
 def _without_closed_form(
@@ -201,7 +220,7 @@ def _nested(activation: "Activation", quantity: str, pair: PairArguments) -> tup
         step = 1 if rich else _PAIRS_AT_ONCE
         for start in range(0, len(left), step):
             members = left[start : start + step]
-            chosen = pair[members]
+            chosen = pair[members].ordered()  # in one order, whatever the caller's
             coarse, _ = nested_rule(activation, quantity, 14, rich, chosen)
             fine, scale = nested_rule(activation, quantity, 20, rich, chosen)
             difference = abs(fine - coarse)

@@ -13,7 +13,6 @@ known term by term, and decides whether it is good enough: the rest is for the i
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy
 from jaxtyping import Bool, Float
 
 from elutheory.kernels.pairs import PairArguments
@@ -22,7 +21,6 @@ from elutheory.numerics.arrays import Array, as_array_like, indices, library
 from elutheory.numerics.normal_quadrants import Correlation, Quadrants, quadrants
 from elutheory.numerics.normal_tails import normal_density, normal_distribution
 from elutheory.numerics.quadrature import gauss_legendre
-from elutheory.numerics.tiles import on_all_cores
 
 Numbers = Float[Array, " pairs"]
 
@@ -38,7 +36,6 @@ _UNITS = 3.0
 _WEAK = 0.3
 _NODES = 8
 _EPS = 2.0**-52
-_PAIRS_AT_ONCE = 1 << 11  # a quarter of a MiB an array of quadrature nodes
 
 
 def within_reach(form: ExponentialLinear, pair: PairArguments) -> Bool[Array, " pairs"]:
@@ -53,30 +50,17 @@ def half_lines(
     form: ExponentialLinear, quantities: tuple[str, ...], pair: PairArguments
 ) -> list[tuple[Numbers, Bool[Array, " pairs"]]]:
     """Each of value, slope, covariance asked for, of pairs `within_reach`; and where it is as accurate as promised."""
-    xp = library(pair.mean_u)
-    values = [xp.empty_like(pair.mean_u) for _ in quantities]
-    accurate = [xp.empty_like(pair.mean_u) > 0 for _ in quantities]
-
-    def carry_out(start: int) -> None:
-        members = slice(start, start + _PAIRS_AT_ONCE)
-        with numpy.errstate(all="ignore"):
-            pieces = _Pieces.of(form, pair[members].ordered())
-            for i, quantity in enumerate(quantities):
-                value, rounding, scale = getattr(pieces, quantity)()
-                good = _EPS * rounding <= _ACCEPTED[quantity] * scale
-                if quantity == "covariance":
-                    weak = indices(~good & (abs(pieces.pair.cosine) <= _WEAK))
-                    if len(weak):
-                        value[weak], good[weak] = _by_slopes(form, pieces.pair[weak])
-                values[i][members], accurate[i][members] = value, good
-
-    starts = list(range(0, len(pair), _PAIRS_AT_ONCE))
-    if xp is numpy and len(starts) > 1:
-        on_all_cores(carry_out, starts)
-    else:
-        for start in starts:
-            carry_out(start)
-    return list(zip(values, accurate, strict=True))
+    pieces = _Pieces.of(form, pair.ordered())
+    found = []
+    for quantity in quantities:
+        value, rounding, scale = getattr(pieces, quantity)()
+        accurate = _EPS * rounding <= _ACCEPTED[quantity] * scale
+        if quantity == "covariance":
+            weak = indices(~accurate & (abs(pieces.pair.cosine) <= _WEAK))
+            if len(weak):
+                value[weak], accurate[weak] = _by_slopes(form, pieces.pair[weak])
+        found.append((value, accurate))
+    return found
 
 
 def _by_slopes(form: ExponentialLinear, pair: PairArguments) -> tuple[Numbers, Bool[Array, " pairs"]]:

@@ -36,6 +36,7 @@ _SQRT_TWO_PI = math.sqrt(2.0 * math.pi)
 class Quadrants:
     """P(X < h, Y < k) is `lower`, P(X > h, Y > k) `upper`; P(X > h, Y < k) `right`, P(X < h, Y > k) `left`.
 
+    `association`: P(X < h, Y < k) − Φ(h)Φ(k), to rounding of `association_size`.
     `size`: to rounding of it, of themselves, and of h and k each of them is known; inf where they are not.
     """
 
@@ -44,6 +45,8 @@ class Quadrants:
     right: Numbers
     left: Numbers
     size: Numbers
+    association: Numbers
+    association_size: Numbers
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,10 @@ def quadrants(h: Numbers, k: Numbers, distance: Numbers, correlation: Correlatio
             else _from_the_middle(h[members], k[members], here)
         )
         parts.append((members, found))
-    outputs = [xp.empty_like(h) for _ in range(5)]
+    outputs = [xp.empty_like(h) for _ in range(7)]
     for members, found in parts:
         columns = (found.lower, found.upper, found.right, found.left, found.size)
+        columns += (found.association, found.association_size)
         for output, column in zip(outputs, columns, strict=True):
             output[members] = column
     return Quadrants(*outputs)
@@ -111,7 +115,8 @@ def _from_the_middle(h: Numbers, k: Numbers, correlation: Correlation) -> Quadra
     h_low, h_high, k_low, k_high = (normal_distribution(x) for x in (h, -h, k, -k))
     size = xp.minimum(h_low, h_high) * xp.minimum(k_low, k_high) + abs(integral)
     lower, upper = h_low * k_low + integral, h_high * k_high + integral
-    return Quadrants(lower, upper, h_high * k_low - integral, h_low * k_high - integral, _known(h, k, size))
+    right, left = h_high * k_low - integral, h_low * k_high - integral
+    return Quadrants(lower, upper, right, left, _known(h, k, size), integral, _known(h, k, abs(integral)))
 
 
 def _from_the_end(h: Numbers, k: Numbers, distance: Numbers, correlation: Correlation) -> Quadrants:
@@ -147,4 +152,10 @@ def _from_the_end(h: Numbers, k: Numbers, distance: Numbers, correlation: Correl
     left = xp.where(positive, xp.where(distance > 0, -between_rising, none), xp.minimum(h_low, k_high))
     size = xp.minimum(h_low, h_high) + xp.minimum(k_low, k_high) + abs(missing)
     signed = xp.where(positive, missing, -missing)
-    return Quadrants(lower - signed, upper - signed, right + signed, left + signed, _known(h, k, size))
+    lower, upper, right, left = lower - signed, upper - signed, right + signed, left + signed
+    # Φ(h)Φ(k) has all of its digits in the quadrant where it is least
+    association = xp.where(h * k > 0, xp.where(h < 0, lower - h_low * k_low, upper - h_high * k_high), 0.0 * h)
+    opposite = xp.where(h > 0, h_high * k_low - right, h_low * k_high - left)
+    association = xp.where(h * k > 0, association, opposite)
+    size = _known(h, k, size)
+    return Quadrants(lower, upper, right, left, size, association, size)

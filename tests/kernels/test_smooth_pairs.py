@@ -13,6 +13,11 @@ from flint import arb, fmpq
 
 import elutheory as et
 from elutheory.kernels import dual_covariance, dual_kernel, dual_kernel_derivative
+from elutheory.kernels.analytic.mehler import mehler_expectation
+from elutheory.kernels.error_function_pairs import error_function_pairs
+from elutheory.kernels.pairs import PairArguments
+from elutheory.moments.closed_forms import closed_form
+from elutheory.moments.closed_forms.error_function import ErrorFunction
 from tests.references.oracle import precision
 
 KERNELS = {"value": dual_kernel, "slope": dual_kernel_derivative, "covariance": dual_covariance}
@@ -104,7 +109,9 @@ def test_over_twelve_decades(name: str) -> None:
     [
         ("gelu", 0.0, "closed form (arc-sine)"),
         (MIXED, 1.0, "closed form (arc-sine)"),
-        ("erf", 0.4, "Mehler's series"),
+        ("erf", 0.4, "closed form (bivariate normal"),
+        ("gelu", 0.7, "closed form (bivariate normal"),
+        (MIXED, 0.2, "closed form (bivariate normal"),
         (et.Activation.from_text("sin(2*x + 1) - 3*cos(2*x) + 1"), 0.3, "closed form (elementary)"),
     ],
     ids=str,
@@ -127,10 +134,35 @@ def test_sums_of_nodes(function: et.Activation | str, mean: float, method: str) 
             assert found.method.startswith(method)
 
 
+@pytest.mark.parametrize("function", ["erf", "gelu", MIXED], ids=str)
+def test_quadrants_and_series_agree(function: et.Activation | str) -> None:
+    """Means off the centre: two routes that share no sum; of most pairs the first is accurate, and says so."""
+    f = et.activation(function) if isinstance(function, str) else function
+    form = closed_form(f)
+    assert isinstance(form, ErrorFunction)
+    rng = np.random.default_rng(3)
+    std_u, std_v = 10.0 ** rng.uniform(-1.5, 0.5, (2, 300))
+    mean_u, mean_v = rng.uniform(-2, 2, (2, 300))
+    gap = np.where(rng.random(300) < 0.5, rng.uniform(0, 1, 300), 10.0 ** rng.uniform(-14, 0, 300))
+    cosine = rng.choice([-1.0, 1.0], 300) * (1.0 - gap)
+    pairs = PairArguments(mean_u, mean_v, std_u, std_v, cosine, np.sqrt(gap * (2.0 - gap)))
+    for quantity, (value, accurate) in zip(KERNELS, error_function_pairs(form, tuple(KERNELS), pairs), strict=True):
+        assert accurate.mean() > 0.4
+        series, error = mehler_expectation(f, quantity, *pairs.columns)
+        both = accurate & (error < 1e-13)
+        assert both.sum() > 100
+        size = abs(series)
+        if quantity != "covariance":
+            moments = [form.moments(mean, std) for mean, std in ((mean_u, std_u), (mean_v, std_v))]
+            size = np.sqrt(moments[0][1 if quantity == "value" else 4] * moments[1][1 if quantity == "value" else 4])
+        worst = (abs(value - series) / size)[both].max()
+        assert worst <= (1e-12 if quantity == "covariance" else 1e-13), (quantity, worst)
+
+
 def test_a_batch_with_means_at_the_centre_and_off_it() -> None:
     means = np.array([0.0, 0.3, 0.0])
     found = dual_kernel("gelu", 1.0, 2.0, 0.5, means, 0.0)
-    assert found.method.startswith("closed form (arc-sine) where both means are at the centre, else Mehler's series")
+    assert found.method.startswith("closed form (arc-sine) where both means are at the centre, else closed form (bivar")
     assert found.value[0] == found.value[2] == dual_kernel("gelu", 1.0, 2.0, 0.5).value
     assert found.value[1] == dual_kernel("gelu", 1.0, 2.0, 0.5, 0.3, 0.0).value
 

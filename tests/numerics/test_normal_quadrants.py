@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from scipy.special import ndtr
 
 from elutheory.numerics import normal_quadrants
 from elutheory.numerics.normal_quadrants import Correlation, quadrants
@@ -83,6 +84,18 @@ def test_they_add_up_and_far_out_they_are_not_known() -> None:
     np.testing.assert_allclose(found.lower + found.upper + found.right + found.left, 1.0, rtol=1e-14)
     assert np.isfinite(found.size).all()
     assert np.isinf(evaluate(np.array([9.0]), np.array([-9.0]), np.array([0.5]), np.array([1.0])).size).all()
+
+
+def test_association_keeps_its_digits_at_weak_correlations() -> None:
+    """Next to independence Φ₂ − ΦΦ = r φ(h)φ(k) (1 + r h k/2 + …)."""
+    h, k, correlation = np.array([0.3, -2.0, 4.0]), np.array([1.0, 3.0, 5.0]), 1e-9
+    found = quadrants(h, k, h - k, Correlation(np.full(3, correlation), np.ones(3)))
+    densities = np.exp(-0.5 * (h * h + k * k)) / (2 * np.pi)
+    np.testing.assert_allclose(found.association, correlation * densities * (1 + 0.5e-9 * h * k), rtol=1e-14)
+    h, k, gap, sign = points(200, (0.0, 5.0), (0.2, 0.4))
+    found = evaluate(h, k, gap, sign)
+    apart = found.association - (found.lower - ndtr(h) * ndtr(k))
+    assert (abs(apart) <= 4 * EPS).all()
 
 
 def test_torch_agrees() -> None:
