@@ -108,6 +108,21 @@ def test_without_a_window_wide_layers_forget_nothing() -> None:
     torch.testing.assert_close(optimizer.fisher(layer), expected)
 
 
+def test_vectors_become_matrices_when_an_update_has_more_of_them() -> None:
+    torch.manual_seed(0)
+    make, layer, shape, _ = WIDE["linear"]
+    model = make().to(D)
+    optimizer = UnitNaturalGradient(model, 0.0, kind="exact", decay=DECAY, max_kl=None)
+    data = [batches(shape, 1, examples)[0] for examples in (5, 40, 6)]
+    for inputs, targets in data:
+        cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    shares = [DECAY**2, DECAY, 1.0]
+    matrices = [unit_fisher(model, inputs, layer).matrix for inputs, _ in data]
+    expected = sum(share * matrix for share, matrix in zip(shares, matrices, strict=True)) / sum(shares)
+    torch.testing.assert_close(optimizer.fisher(layer), expected)
+
+
 def test_the_memory_of_vectors_is_counted() -> None:
     """Five vectors of 31 coordinates that six units share, and their squares; as a matrix six of 31²."""
     make, _, shape, _ = WIDE["linear"]

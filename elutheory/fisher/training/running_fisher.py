@@ -255,13 +255,16 @@ def running_fisher(state: dict[str, Any]) -> RunningFisher | None:
     return RunningVectors(state) if "updates" in state else None
 
 
-def begin_running_fisher(
+def make_room(
     state: dict[str, Any], scores: LayerScores, passes: int, window: int | None, max_bytes: int, copies: int
 ) -> str | None:
-    """Starts a running mean, of vectors if those of `window` updates are fewer than coordinates; or why not.
+    """Before an update: starts a running mean, of vectors if those of `window` updates are fewer than coordinates, and
+    turns vectors into matrices once an update has more of them; or why there is no room.
 
     The first of an update's `passes` has the `scores`. `copies`: how often matrices or inner products are held.
     """
+    if "fisher" in state:
+        return None
     units, coordinates = scores.deltas.shape[-1], scores.incoming.shape[-1] + 1
     vectors = math.inf if window is None else number_of_factors(scores) * passes * window
     size = scores.incoming.element_size()
@@ -272,10 +275,14 @@ def begin_running_fisher(
         needed, what = size * copies * units * coordinates**2, "matrices"
     if needed > max_bytes:
         return f"needs {needed:,} bytes for its {what}; max_bytes is {max_bytes:,}."
-    if vectors < coordinates:
+    if "updates" not in state:
         state |= {"updates": [], "window": window, "estimate_weight": 0.0}
-    else:
-        state |= {"fisher": scores.incoming.new_zeros(units, coordinates, coordinates), "estimate_weight": 0.0}
+    if vectors >= coordinates:
+        before = RunningVectors(state) if state["updates"] else None
+        fisher = scores.incoming.new_zeros(units, coordinates, coordinates)
+        state["fisher"] = fisher if before is None else before.matrix(has_bias=True) * state["estimate_weight"]
+        for key in ("activations", "weights", "scores", "updates", "window"):
+            state.pop(key, None)
     return None
 
 

@@ -1,0 +1,62 @@
+"""Steps of the unit natural gradient in units of SGD's: `pytest benchmarks -o addopts= -s -k natural_gradient`.
+
+784-64-64-10, float32, cross-entropy. The sides take turns, so that the ratios are of one run, on one thread. A step of
+SGD is some 6 × 55,000 operations per example. The first layer's 64 Fisher matrices of 785² have 39 million entries: a
+Cholesky factorisation of all is 10⁴ million operations, at 64 examples five hundred steps of SGD's. By the batch's
+vectors it is 64 factorisations of examples², at 64 examples 6 million operations.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.interleaved_times import best_times
+from elutheory.fisher import UnitNaturalGradient
+
+STEPS, ROUNDS = 20, 8
+LIMITS = {"every step": 30.0, "every 20th step": 10.0}
+"""Measured on two busy cores: 14 to 26, and 5 to 8, of which a third is the forward pass that measures the divergence
+and the products with the batch's vectors, and half the many small operations of a small network."""
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(784, 64), nn.ELU(), nn.Linear(64, 64), nn.ELU(), nn.Linear(64, 10))
+
+
+def training(examples: int, make: Callable[[nn.Module], Any]) -> Callable[[], None]:
+    """STEPS steps of an ordinary training loop."""
+    model = network()
+    optimizer = make(model)
+    inputs, targets = torch.rand(examples, 784), torch.randint(10, (examples,))
+
+    def run() -> None:
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+
+    return run
+
+
+@pytest.mark.parametrize("examples", [32, 128])
+def test_a_step_of_the_natural_gradient_beside_one_of_sgd(examples: int) -> None:
+    sides = {
+        "SGD": training(examples, lambda model: torch.optim.SGD(model.parameters(), 0.01)),
+        "every step": training(examples, lambda model: UnitNaturalGradient(model, kind="exact")),
+        "every 20th step": training(
+            examples, lambda model: UnitNaturalGradient(model, kind="exact", update_interval=STEPS)
+        ),
+    }
+    times = dict(zip(sides, best_times(*sides.values(), rounds=ROUNDS), strict=True))
+    for name, limit in LIMITS.items():
+        ratio = times[name] / times["SGD"]
+        print(
+            f"\n{examples} examples, F updated at {name}: {ratio:.1f} steps of SGD ({1e3 * times[name] / STEPS:.1f} ms)"
+        )
+        assert ratio <= limit
