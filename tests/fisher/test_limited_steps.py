@@ -44,6 +44,36 @@ class Recurrent(nn.Module):
         return self.head(self.recurrent(x)[0])
 
 
+class Tied(nn.Module):
+    """All of it uncovered: a layer that shares its weight, and one of another library's kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 3, bias=False), nn.Linear(8, 3, bias=False)
+        self.last.weight = self.first.weight
+        self.between = nn.Parameter(0.3 * torch.randn(8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(nn.functional.gelu(x @ self.between)) + self.first(x)
+
+
+class Adapted(nn.Module):
+    """A frozen layer and a product of two small ones beside it, of which the last starts at zero."""
+
+    def __init__(self, fan_in: int, units: int) -> None:
+        super().__init__()
+        self.frozen = nn.Linear(fan_in, units).requires_grad_(False)
+        self.down, self.up = nn.Linear(fan_in, 2, bias=False), nn.Linear(2, units, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.frozen(x) + self.up(self.down(x))
+
+
+def adapted() -> nn.Module:
+    return nn.Sequential(Adapted(8, 16), nn.ReLU(), Adapted(16, 3))
+
+
 def flat(*between: nn.Module, width: int = 8, bias: bool = True) -> nn.Module:
     first, second = nn.Linear(width, 16, bias=bias), nn.Linear(16, 16, bias=bias)
     return nn.Sequential(first, nn.ELU(), second, *between, nn.ELU(inplace=True), nn.Linear(16, 3))
@@ -85,6 +115,8 @@ SITUATIONS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], dict[str, 
     "attention": (Attention, (10, 6, 8), {}),
     "attention, positionwise": (Attention, (10, 6, 8), {"weight_sharing": "positionwise", "update_interval": 2}),
     "recurrent": (Recurrent, (10, 6, 8), {}),
+    "tied": (Tied, (20, 8), {}),
+    "adapted": (adapted, (20, 8), {}),
     "centred": (flat, (20, 8), {"centred": "q"}),
 }
 

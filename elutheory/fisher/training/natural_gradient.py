@@ -334,7 +334,7 @@ class UnitNaturalGradient(torch.optim.Optimizer):
                 f"{share:.0%} of the numbers that are trained take plain SGD steps, not those of the unit natural "
                 f"gradient (see uncovered); the largest of them, {largest!r}: {self.uncovered[largest]}",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,  # the loop's line, below torch's two wrappers
             )
 
     def state_dict(self) -> dict[str, Any]:
