@@ -11,5 +11,6 @@ it has claims. Start with `sweep.py`, which makes one table of many cells, and `
 - `kept_cells.py`: finished cells on disk, from which an interrupted sweep goes on.
 - `devices.py`, `provenance.py`: where it ran; command, commit and versions that made a record.
 - `records.py`: table, provenance and figure, which change together.
+- `rates.py`: learning rates tuned by the outcome they are judged by.
 - `claims.py`: claims stated before measuring, and their verdicts from paired differences over seeds.
 """

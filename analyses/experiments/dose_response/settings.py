@@ -18,6 +18,10 @@ LOSSES = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05)
 DECIDING = 0.1
 """The one that the claims are about and that tunes the rates: a tenth of a nat, chance being 2.3."""
 
+OUTCOME = f"updates_to_{DECIDING:g}"
+ARMS = ("activation", "dose")
+"""What has a learning rate of its own."""
+
 
 @dataclass(frozen=True)
 class Config:

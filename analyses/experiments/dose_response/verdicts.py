@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from analyses.experiments.dose_response.measurement import Score, tuning_scores
-from analyses.experiments.dose_response.settings import DECIDING, setting_of
+from analyses.experiments.dose_response.settings import ARMS, DECIDING, OUTCOME, setting_of
 from analyses.framework.claims import Claim, Decision, decide, hodges_lehmann
+from analyses.framework.rates import rate_beyond, tuned_outcomes, tuning_scores
 from elutheory.output.figures import label_of
 
 LEVEL = 0.05
@@ -71,13 +71,8 @@ def claims(activations: Sequence[str]) -> list[Claim]:
 
 
 def outcomes(table: Any, role: str) -> Any:
-    """ln updates to the deciding loss: one row per seed, columns (activation, dose).
-
-    A network that diverged or did not get there counts as one that needed all the updates it was given.
-    """
-    rows = table[table["role"] == role].copy()
-    rows["outcome"] = np.log(rows[f"updates_to_{DECIDING:g}"].fillna(rows["updates"]).clip(lower=1.0))
-    return rows.pivot(index="seed", columns=["activation", "dose"], values="outcome")
+    """ln updates to the deciding loss: one row per seed, columns (activation, dose); see `tuned_outcomes`."""
+    return tuned_outcomes(table, OUTCOME, role, ARMS)
 
 
 def slopes(found: Any) -> Any:
@@ -126,14 +121,14 @@ def share_closed(table: Any) -> tuple[float, float, float] | None:
 
 def summary(table: Any) -> str:
     """Rates and updates by activation and dose, the share of the gap closed, and the verdicts."""
-    scores = tuning_scores(table)
+    scores = tuning_scores(table, OUTCOME, ARMS)
     lines = [setting_of(table), ""]
     for role in ("tuned", "fixed"):
         rows = table[table["role"] == role]
         found = rows.groupby(["activation", "dose"], sort=False).agg(
             rate=("learning_rate", "first"),
             mean_share=("mean_share", "mean"),
-            not_reached=(f"updates_to_{DECIDING:g}", lambda values: int(values.isna().sum())),
+            not_reached=(OUTCOME, lambda values: int(values.isna().sum())),
             diverged=("diverged_update", "count"),
         )
         logarithms = outcomes(table, role)
@@ -143,7 +138,8 @@ def summary(table: Any) -> str:
             found.to_string(float_format="%.4g"),
             "",
         ]
-    edge = [f"{label_of(name)} at dose {dose:g}" for (name, dose), rates in scores.items() if at_an_end(rates)]
+    at_edge = [arm for arm, rates in scores.items() if rate_beyond(rates) is not None]
+    edge = [f"{label_of(name)} at dose {dose:g}" for name, dose in at_edge]
     lines.append(f"tuned rates at an end of the widened grid: {', '.join(edge) or 'none'}")
     closed = share_closed(table)
     if closed is not None:
@@ -154,9 +150,3 @@ def summary(table: Any) -> str:
         effect, low, high = (100 * (np.exp(value) - 1) for value in found)
         lines.append(f"{label_of(name)}: {effect:+.0f} % updates per dose at tuned rates [{low:+.0f}, {high:+.0f}]")
     return "\n".join([*lines, "", *map(str, decisions(table))])
-
-
-def at_an_end(scores: dict[float, Score]) -> bool:
-    """Whether the best rate is the lowest or the highest that was tried."""
-    best = min(scores, key=lambda rate: scores[rate])
-    return best in (min(scores), max(scores))

@@ -46,7 +46,9 @@ def cells(config: Config) -> list[Cell]:
         raise InputError("depths and widths are 1 or more, batch sizes 0 (all examples) or more.")
     if not (config.fixed_rate > 0 and config.largest_work > 0):
         raise InputError("fixed_rate and largest_work are positive.")
-    grid = product(config.activations, config.depths, config.widths, config.initialisations, config.batch_sizes, RULES)
+    grid: Any = product(
+        config.activations, config.depths, config.widths, config.initialisations, config.batch_sizes, RULES
+    )
     features, classes = _shape_of(config)
     found = [Cell(*setting) for setting in grid if _has_initialisation(config, *setting[:4:3])]
     within = [cell for cell in found if largest_work(config, cell, features, classes) <= config.largest_work]

@@ -54,8 +54,14 @@ def rank_correlations(rows: Any) -> Any:
     settings = rows[list(SETTING)].drop_duplicates().reset_index(drop=True)
     dealt = np.random.default_rng(0).permutation(len(settings)) % max(1, min(_PARTS, len(settings) // 4))
     parts = rows.merge(settings.assign(part=dealt), on=list(SETTING))
-    found = [spearmanr(part["predicted"], part["counted"]).statistic for _, part in parts.groupby("part")]
+    found = [rank_correlation(part) for _, part in parts.groupby("part")]
     return np.array([value for value in found if np.isfinite(value)])
+
+
+def rank_correlation(rows: Any) -> float:
+    """Spearman's, of predicted and measured updates."""
+    found: Any = spearmanr(rows["predicted"], rows["counted"])
+    return float(found.statistic)
 
 
 def elu_to_relu(rows: Any) -> Any:
@@ -90,7 +96,7 @@ def summary(table: Any) -> str:
     """How far measured updates are from predicted ones, by width, depth and loss; what was not reached; verdicts."""
     rows = compared(table)
     lines = [setting_of(table), ""]
-    whole = spearmanr(rows["predicted"], rows["counted"]).statistic
+    whole = rank_correlation(rows)
     lines += [f"rank correlation of predicted and measured updates, all settings, networks and losses: {whole:.3f}", ""]
     for names in (["width", "depth"], ["loss"], ["activation", "initialisation"], ["rule", "batch_size"]):
         found = rows.groupby(names, sort=True).agg(

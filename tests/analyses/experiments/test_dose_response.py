@@ -1,4 +1,4 @@
-"""The dose-response analysis at a toy size: counting updates, widening grids, claims by hand, record to figure."""
+"""The dose-response analysis at a toy size: the cells it measures, claims by hand, record to figure."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +9,10 @@ import pandas
 import pytest
 
 from analyses.experiments import dose_response as analysis
-from analyses.experiments.dose_response.measurement import rate_beyond, tuning_scores, updates_to
-from analyses.experiments.dose_response.settings import COLUMNS
-from analyses.experiments.dose_response.verdicts import at_an_end, claims, outcomes, share_closed, slopes
+from analyses.experiments.dose_response.settings import ARMS, COLUMNS, OUTCOME
+from analyses.experiments.dose_response.verdicts import claims, outcomes, share_closed, slopes
 from analyses.framework import records
+from analyses.framework.rates import best_rate, rate_beyond, tuning_scores
 from elutheory.errors import InputError
 
 SMALL = analysis.Config(
@@ -34,34 +34,9 @@ def table() -> pandas.DataFrame:
     return analysis.measure(SMALL)
 
 
-def test_updates_are_interpolated_on_a_line_of_ln_loss() -> None:
-    """Losses e², e, 1, e⁻¹ of epochs of 10 updates stand at the updates 0, 5, 15, 25."""
-    losses = np.exp([2.0, 1.0, 0.0, -1.0])
-    assert updates_to(losses, 10, np.exp(0.5)) == pytest.approx(10.0)
-    assert updates_to(losses, 10, np.exp(-1.0)) == pytest.approx(25.0)
-    assert updates_to(losses, 10, np.exp(1.5)) == pytest.approx(2.5)
-    assert updates_to(losses, 10, np.exp(3.0)) == 0.0
-    assert np.isnan(updates_to(losses, 10, np.exp(-1.1)))
-    assert updates_to(np.array([2.0, 0.5, np.nan]), 10, 0.5) == pytest.approx(5.0)
-    assert np.isnan(updates_to(np.array([2.0, np.nan, np.nan]), 10, 0.5))
-
-
-def test_grids_are_widened_beyond_the_end_at_which_the_best_rate_lies() -> None:
-    def scores(*values: float) -> dict[float, Any]:
-        return {0.1 * 2**place: (0, value, 0.0) for place, value in enumerate(values)}
-
-    assert rate_beyond(scores(3.0, 1.0, 2.0)) is None
-    assert rate_beyond(scores(1.0, 2.0, 3.0)) == pytest.approx(0.05)
-    assert rate_beyond(scores(3.0, 2.0, 1.0)) == pytest.approx(0.8)
-    assert not at_an_end(scores(3.0, 1.0, 2.0))
-    assert at_an_end(scores(3.0, 2.0, 1.0))
-    missing = {0.1: (1, 1.0, 0.0), 0.2: (0, 5.0, 0.0), 0.4: (4, 6.0, np.inf)}
-    assert rate_beyond(missing) is None  # a network that gets there is better than a fast one that may not
-
-
 def test_table_has_every_network_and_pairs_share_their_start(table: pandas.DataFrame) -> None:
     assert list(table.columns) == list(COLUMNS)
-    scores = tuning_scores(table)
+    scores = tuning_scores(table, OUTCOME, ARMS)
     assert len(scores) == 6
     for role in ("tuned", "fixed"):
         rows = table[table["role"] == role]
@@ -72,7 +47,7 @@ def test_table_has_every_network_and_pairs_share_their_start(table: pandas.DataF
         assert (chosen["min"] == chosen["max"]).all()
     tuned = table[table["role"] == "tuned"].groupby(["activation", "dose"])["learning_rate"].first()
     for key, rates in scores.items():
-        assert tuned[key] == min(rates, key=lambda rate: rates[rate])
+        assert tuned[key] == best_rate(rates)
         assert len(rates) == 3 + (rate_beyond({rate: rates[rate] for rate in SMALL.learning_rates}) is not None)
     shares = table.groupby(["activation", "dose"])["mean_share"].mean()
     for name in SMALL.activations:

@@ -1,0 +1,145 @@
+"""Networks of every activation and initialisation: those that tune, fresh ones that are compared, and predictions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas
+from torch import nn
+
+from analyses.data.datasets import Dataset
+from analyses.experiments.initialisation_and_rate.settings import ARMS, COLUMNS, DECIDING, OUTCOME, Config
+from analyses.framework.rates import check_grid, tuned, updates_to
+from analyses.framework.settings import check_at_least, check_each_once, named_activation
+from analyses.framework.sweep import Sweep
+from analyses.networks.architectures import fully_connected, initialise
+from analyses.networks.classifiers import classification_data, classifier_sizes
+from analyses.networks.training import Training, fabric_on, train
+from elutheory.dynamics import predict_training, training_kernel
+from elutheory.errors import InputError
+from elutheory.propagation import Initialisation, initialisation
+
+_FIRST_SEED, _FIRST_TUNING_SEED = 5000, 5_000_000  # others were used while sizes and rates were chosen
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Networks of one activation, initialisation and learning rate."""
+
+    role: str
+    activation: str
+    initialisation: str
+    learning_rate: float
+    seeds: tuple[int, ...]
+
+
+def cells(config: Config) -> list[Cell]:
+    """The networks that tune on the first grid. Raises InputError where nothing would be measured or compared."""
+    check_at_least(config, layers=1, units=1, epochs=1, batch_size=1, widenings=0, tuning_seeds=1, seeds=1, draws=1)
+    check_at_least(config, examples=0)
+    check_each_once(config, "activations", "initialisations", "learning_rates")
+    check_grid(config.learning_rates, config.fixed_rate)
+    return [
+        tuning_cell(config, (name, kind), rate)
+        for name in config.activations
+        for kind in config.initialisations
+        if start_of(config, name, kind) is not None
+        for rate in sorted(config.learning_rates)
+    ]
+
+
+def tuning_cell(config: Config, arm: Any, rate: float) -> Cell:
+    """The networks of an activation and initialisation that tune, at one rate."""
+    seeds = tuple(range(_FIRST_TUNING_SEED, _FIRST_TUNING_SEED + config.tuning_seeds))
+    name, kind = arm
+    return Cell("tuning", name, kind, rate, seeds)
+
+
+def start_of(config: Config, name: str, kind: str) -> Initialisation | None:
+    """The variances; None for an activation that is critical for no variance of the biases."""
+    try:
+        return initialisation(kind, named_activation(name, config.negative_slope))
+    except InputError:
+        if kind != "critical":
+            raise
+        return None
+
+
+def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
+    """One row per network; see COLUMNS."""
+    found, rates = tuned(
+        measure_cell,
+        config,
+        cells(config),
+        sweep,
+        column=OUTCOME,
+        arms=ARMS,
+        cell_of=lambda arm, rate: tuning_cell(config, arm, rate),
+    )
+    seeds = tuple(range(_FIRST_SEED, _FIRST_SEED + config.seeds))
+    compared = [
+        Cell(role, name, kind, rate if role == "tuned" else config.fixed_rate, seeds)
+        for (name, kind), rate in rates.items()
+        for role in ("tuned", "fixed")
+    ]
+    return pandas.concat([found, sweep.table(measure_cell, config, compared)], ignore_index=True)
+
+
+def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
+    """The rows of one cell."""
+    data = classification_data(config.data, config.examples)
+    function = named_activation(cell.activation, config.negative_slope)
+    start = initialisation(cell.initialisation, function)
+    variances = {"weight_variance": start.weight_variance, "bias_variance": start.bias_variance}
+
+    def initialised(network: Any, seed: int) -> nn.Module:
+        return initialise(network, seed, **variances)
+
+    trained = train(
+        lambda: fully_connected(classifier_sizes(config, data), function),
+        data,
+        Training(config.epochs, cell.seeds, (cell.learning_rate,), batch_size=config.batch_size, evaluated=()),
+        fabric=fabric_on(device),
+        initialise=initialised,
+    )
+    each = -(-len(data.train) // config.batch_size)
+    rows = []
+    for seed, curve in trained.table.groupby("seed", sort=False):
+        losses = curve["train_loss"].to_numpy(float)
+        rows.append(
+            {"seed": seed, OUTCOME: updates_to(losses, each, DECIDING), "last_loss": losses[-1]}
+            | {"diverged_update": curve["diverged_update"].iloc[0]}
+        )
+    prediction = predicted(config, cell, data, variances, each) if cell.role != "tuning" else {}
+    described = {name: getattr(cell, name) for name in ("role", "activation", "initialisation", "learning_rate")}
+    settings = {name: getattr(config, name) for name in ("layers", "units", "batch_size", "negative_slope")}
+    table = pandas.DataFrame(rows).assign(**described, **variances, **prediction, **settings)
+    table = table.assign(updates=each * config.epochs, data=data.name, examples=len(data.train))
+    return table.reindex(columns=list(COLUMNS))
+
+
+def predicted(config: Config, cell: Cell, data: Dataset, variances: dict[str, float], each: int) -> dict[str, float]:
+    """What the kernel at initialisation says: updates to the deciding loss, and its size and top share."""
+    inputs = data.train.inputs.double().numpy()
+    features = inputs.shape[1]
+    theta = training_kernel(
+        named_activation(cell.activation, config.negative_slope),
+        inputs @ inputs.T / features,
+        depth=config.layers,
+        width=config.units,
+        features=features,
+        **variances,
+    )
+    found = predict_training(
+        theta,
+        data.train.targets.numpy(),
+        classes=data.classes,
+        learning_rate=cell.learning_rate,
+        steps=each * config.epochs,
+        batch_size=min(config.batch_size, len(inputs)),
+        batch_seed=cell.seeds[0],
+        draws=config.draws,
+    )
+    steps = found.steps_to(DECIDING)
+    predicted = steps if np.isfinite(steps) else np.nan
+    return {"predicted": predicted, "diagonal_mean": theta.diagonal_mean, "top_share": theta.top_share}
