@@ -7,6 +7,7 @@ comes out. Run as `python -m elutheory.diagnosis package.module:factory --data d
 
 - `model_diagnosis.py`: `diagnose`, the pass over the data. Start reading here;
 - `layer.py`: what the pass adds up for one layer, and the row of the table that it becomes (`COLUMNS`);
+- `training_kernel_shares.py`: how much of the model's tangent kernel one direction takes (T5);
 - `results.py`: `Diagnosis` and its report as text and as a page; `figure.py`: its figure;
 - `command.py`: the command.
 """

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from elutheory.diagnosis.layer import GROUPS, Drawing, LayerSums
 from elutheory.diagnosis.results import Diagnosis, table_of
+from elutheory.diagnosis.training_kernel_shares import training_kernel_shares
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Likelihood, as_likelihood
 from elutheory.fisher.scores import Kind, LayerScores, ModelScores, model_scores
@@ -186,6 +187,7 @@ def diagnose(
     measured = min(examples, fisher_examples)
     drawing = Drawing(kind == "monte_carlo", not has_labels, measured / examples, damping)
     rows = [layer_sums.row(drawing, observer.records.get(name)) for name, layer_sums in sums.items()]
+    shares = training_kernel_shares(model, first_inputs, probe.outputs, output, batch_axis)
     return Diagnosis(
         table_of(rows),
         _uncovered(model, sums, refused),
@@ -197,6 +199,10 @@ def diagnose(
         damping,
         "targets" if has_labels else "sampled",
         "as given" if as_given else "random",
+        shares.top,
+        shares.constant,
+        shares.examples,
+        shares.why,
     )
 
 

@@ -31,7 +31,10 @@ class Diagnosis:
     - `kind`: of the Fisher matrices; `samples`: labels drawn per example, 0 if none were; `likelihood`: its name;
       `damping`: relative to the mean diagonal;
     - `gradient_labels`: "targets", or "sampled" if the gradient's labels were drawn from the model;
-    - `order`: "random" (examples in a seeded random order) or "as given" (data given as batches).
+    - `order`: "random" (examples in a seeded random order) or "as given" (data given as batches);
+    - `kernel_top_share`, `kernel_constant_share`: of the trace of the model's tangent kernel over the first
+      `kernel_examples`, what the top eigenvector and the constant direction take, so that a learning rate small enough
+      for it is spent on the mean (T5); None with the reason `kernel_missing` where it was not measured.
     """
 
     table: "pandas.DataFrame"
@@ -44,6 +47,10 @@ class Diagnosis:
     damping: float
     gradient_labels: str
     order: str
+    kernel_top_share: float | None = None
+    kernel_constant_share: float | None = None
+    kernel_examples: int = 0
+    kernel_missing: str = "it was not asked for"
 
     def plot(self) -> "Figure":
         """A matplotlib figure with four panels by layer: means, strength, bias shift, and gradients."""
@@ -185,7 +192,18 @@ def _settings(diagnosis: "Diagnosis") -> list[str]:
         f"Fisher matrices: {diagnosis.kind}, {drawn}likelihood {diagnosis.likelihood}, over the first "
         f"{diagnosis.fisher_examples:,} of them; medians over the units measured; damping {diagnosis.damping:g} × the "
         "mean diagonal; ± standard error where units, examples or labels were drawn.",
+        _kernel(diagnosis),
     ]
+
+
+def _kernel(diagnosis: "Diagnosis") -> str:
+    if diagnosis.kernel_top_share is None:
+        return f"Tangent kernel: not measured; {diagnosis.kernel_missing}."
+    return (
+        f"Tangent kernel over {diagnosis.kernel_examples} examples: the top eigenvector takes "
+        f"{diagnosis.kernel_top_share:.0%} of the trace, the constant direction {diagnosis.kernel_constant_share:.0%} "
+        "(T5); the largest stable learning rate is set by it, the other directions share the rest."
+    )
 
 
 def _part(diagnosis: "Diagnosis", columns: Sequence[str]) -> Table:

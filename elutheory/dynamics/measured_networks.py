@@ -91,15 +91,11 @@ def empirical_training_kernel(
         theta = et.empirical_training_kernel(model, images)
         theta.matrix, theta.top_share
     """
-    check_inputs(inputs)
-    check_model(model)
-    check_whole("most_bytes", most_bytes)
-    gradients = _Gradients(model, BatchLayout(0, None, output, False))
+    gradients, first, fitting = _first_gradients(model, inputs, output, most_bytes)
     examples = number_of_examples(inputs)
-    first = gradients.at(rows_of(inputs, slice(0, 1)))
     if blocks and first.outputs.ndim != 2:
         raise InputError(f"blocks are of outputs (inputs, outputs), not of {first.outputs.ndim} axes.")
-    size = max(1, min(examples, most_bytes // (2 * max(1, first.bytes))))
+    size = max(1, min(examples, fitting))
     parts = [slice(start, min(start + size, examples)) for start in range(0, examples, size)]
     count = first.outputs[0].numel()
     matrix = first.outputs.new_zeros(examples, examples)
@@ -119,6 +115,25 @@ def empirical_training_kernel(
     if pairs is not None:
         pairs = 0.5 * (pairs + pairs.permute(2, 3, 0, 1))
     return EmpiricalTrainingKernel(0.5 * (matrix + matrix.T), outputs, pairs)
+
+
+def inputs_at_once(
+    model: nn.Module, inputs: Tensor | Mapping[str, Any], *, output: Output = None, most_bytes: int = MOST_BYTES
+) -> int:
+    """Of how many inputs the gradients fit into `most_bytes`, so that none is computed twice; 0: not even of one."""
+    return _first_gradients(model, inputs, output, most_bytes)[2]
+
+
+def _first_gradients(
+    model: nn.Module, inputs: Any, output: Output, most_bytes: int
+) -> "tuple[_Gradients, _Batch, int]":
+    """How the gradients are had, those of the first input, and of how many they fit, two batches side by side."""
+    check_inputs(inputs)
+    check_model(model)
+    check_whole("most_bytes", most_bytes)
+    gradients = _Gradients(model, BatchLayout(0, None, output, False))
+    first = gradients.at(rows_of(inputs, slice(0, 1)))
+    return gradients, first, most_bytes // (2 * max(1, first.bytes))
 
 
 # --- gradients of a batch ---------------------------------------------------------------------------------------------
@@ -255,6 +270,11 @@ class _Gradients:
             # Output by output: under a second vmap over them torch's gradient of PReLU is another.
             return [pull(row if found.ndim else row[0])[0] for row in rows], found
 
-        with torch.no_grad():  # of what is outside of vjp: parameters that are not its arguments
-            rows, found = torch.func.vmap(of_one)(inputs if isinstance(inputs, Mapping) else {"": inputs})
+        try:
+            with torch.no_grad():  # of what is outside of vjp: parameters that are not its arguments
+                rows, found = torch.func.vmap(of_one)(inputs if isinstance(inputs, Mapping) else {"": inputs})
+        except RuntimeError as error:
+            names = ", ".join(map(repr, values))
+            reason = " ".join(str(error).split()).partition(". ")[0]
+            raise InputError(f"the gradients by {names} cannot be had example by example: {reason}.") from error
         return [_Dense(torch.stack([row[name].reshape(len(found), -1) for row in rows], 1)) for name in values], found

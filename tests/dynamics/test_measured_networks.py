@@ -139,7 +139,7 @@ def networks(count: int, widths: tuple[int, ...], name: str, variance: float, in
 @pytest.mark.parametrize(
     ("name", "variance", "widths", "count"),
     [
-        ("elu", 1.55, (256, 256), 24),
+        ("elu", 1.55, (128, 128), 16),
         pytest.param("elu", 1.55, (1024,) * 3, 200, marks=pytest.mark.exhaustive),
         pytest.param("relu", 2.0, (1024,) * 3, 200, marks=pytest.mark.exhaustive),
     ],

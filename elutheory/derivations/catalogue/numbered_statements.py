@@ -325,8 +325,8 @@ PARTS: dict[str, tuple[NumberedStatement, ...]] = {
             "The kernel of a finite network varies between initialisations: relative to its mean, its variance is of "
             "the order of depth over width, the sum of 1/width over the hidden layers; in training it moves.",
             (),
-            ("empirical_training_kernel",),
-            (_MEASURED,),
+            ("empirical_training_kernel", "predict_training"),
+            (_MEASURED, _PREDICTION),
             Quoted(
                 r"\operatorname{Var} \Theta(x, x) = (\mathbb{E}\, \Theta(x, x))^2\, O\Big(\sum_l \frac{1}{n_l}\Big)",
                 "Hanin and Nica, arXiv 1909.05989, for ReLU",
