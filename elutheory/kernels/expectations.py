@@ -58,6 +58,7 @@ _ANALYTIC = ((_MEHLER, mehler_expectation), (_LATTICE, lattice_expectation), (_G
 _PAIRS_AT_ONCE = 16
 _QUADRANTS_AT_ONCE = 1 << 11  # a third of a MiB an array of nodes
 _SMALLEST = 2.3e-308
+_ROUNDING = 4e-16  # of sums, relative to the size of the integrand
 _GOOD = 1e-13  # above, it is tried again with more panels
 
 
@@ -212,9 +213,13 @@ def _within(deviations: float, pair: PairArguments) -> Bool[Array, " pairs"]:
 
 
 def _nested(activation: "Activation", quantity: str, pair: PairArguments) -> tuple[Float[Array, " pairs"], float]:
-    """The integrals and the largest estimated error. Two rules are compared; where they differ, two richer ones."""
+    """The integrals and the largest estimated error, of covariances relative to themselves.
+
+    Two rules are compared; where they differ, two richer ones.
+    """
     xp = library(pair.mean_u)
     output, error = xp.empty_like(pair.mean_u), xp.zeros_like(pair.mean_u) + float("inf")
+    stated = error + 0.0
     for rich in (False, True):
         left = indices(~(error <= _GOOD))
         step = 1 if rich else _PAIRS_AT_ONCE
@@ -226,8 +231,12 @@ def _nested(activation: "Activation", quantity: str, pair: PairArguments) -> tup
             difference = abs(fine - coarse)
             output[members] = fine
             error[members] = xp.where(fine == coarse, xp.zeros_like(fine), difference / (scale + _SMALLEST))
+            own = scale
+            if quantity == "covariance":  # of itself: what is subtracted was rounded
+                own, difference = abs(fine), difference + _ROUNDING * scale
+            stated[members] = xp.where(fine == coarse, error[members], difference / (own + _SMALLEST))
     _refuse_inaccurate(activation, pair, error)
-    return output, float(error.max())
+    return output, float(stated.max())
 
 
 def _refuse_inaccurate(activation: "Activation", pair: PairArguments, error: Float[Array, " pairs"]) -> None:

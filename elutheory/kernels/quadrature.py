@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
 
 
-# Panel ends at these distances from 0 and from each breakpoint, in x.
-DISTANCES = (1.5, 3.0, 6.0, 12.0, 24.0, 48.0, 96.0)
+# Panel ends at these distances from 0 and from each breakpoint, in x, as far as panels are longer: what falls off by
+# powers, as x/√(1 + x²) does, varies at every scale.
+DISTANCES = tuple(1.5 * 2.0**k for k in range(21))
 # In standard deviations: what is tried first; all that double precision holds.
 REACHES = ((0.0, 3.0, 6.0, 9.0, 13.5), (0.0, 1.5, 3.0, 4.5, 6.0, 7.5, 9.0, 11.0, 13.5, 16.5, 20.0, 25.0, 31.0, 38.5))
 _SMOOTHED_AT_ONCE = 1 << 20  # 8 MiB an array

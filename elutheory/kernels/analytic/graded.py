@@ -209,12 +209,17 @@ class _Pair:
         hulls = self._hull(self.m1, self.s1), self._hull(self.m2, self.s2)
         if hulls[0] is None or hulls[1] is None:
             return None, (0.0, 0.0)
+        # g(U) may be negligible where V has its mass, but not what comes of the two
+        low, high = hulls[0]
+        ends = sorted(self.cosine * end for end in hulls[1])
+        low = max(min(low, ends[0] - _HALF_WIDTH * self.sine), -_REACH)
+        high = min(max(high, ends[1] + _HALF_WIDTH * self.sine), _REACH)
         grades = self._grades(self.m1, self.s1)
         if self.cosine != 0.0:
             smoothed = self._grades(self.m2, self.s2 * abs(self.cosine), 2.0 * self.s2 * self.sine)
             sign = math.copysign(1.0, self.cosine)
             grades += [(sign * centre, width) for centre, width in smoothed if abs(centre) < 4.0 * _REACH]
-        return _nodes(*hulls[0], self.density, self.steps, grades), hulls[1]
+        return _nodes(low, high, self.density, self.steps, grades), hulls[1]
 
     def _conditional(self, x: Any, hull: tuple[float, float]) -> tuple[Any, Any] | None:
         """M(x), by all nodes and by every second; for the covariance less f at its value at x = 0."""
