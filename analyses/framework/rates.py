@@ -2,6 +2,7 @@
 widened until the best rate lies inside."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -77,26 +78,45 @@ def rate_beyond(scores: dict[float, Score]) -> float | None:
     return best * 2 if best == max(scores) else None
 
 
-def tuned(
-    measure_cell: Any,
-    config: Any,
-    cells: Sequence[Any],
-    sweep: Sweep,
-    *,
-    column: str,
-    arms: Sequence[str],
-    cell_of: Callable[[Arm, float], Any],
-) -> tuple[pandas.DataFrame, dict[Arm, float]]:
-    """The table of the tuning cells and of those that `config.widenings` rounds of wider grids add; the best rates.
+@dataclass(frozen=True)
+class Comparison:
+    """Arms that each have a rate of their own, tuned on some seeds and compared on others, and one rate for all.
 
-    `cell_of(arm, rate)`: a further tuning cell.
+    - `arms`: the columns of an arm, and `column`: of the updates to the deciding loss, in the table of `measure_cell`;
+    - `make(role, arm, rate, seeds)`: the cell of an arm at a rate; the role is tuning, tuned or fixed;
+    - `first_seed` of the networks compared, `first_tuning_seed` of those that tune;
+    - of the configuration: `learning_rates`, `widenings`, `fixed_rate`, `tuning_seeds` and `seeds`.
     """
-    found = sweep.table(measure_cell, config, cells)
-    for _ in range(config.widenings):
-        scores = tuning_scores(found, column, arms)
-        beyond = {arm: rate_beyond(of_arm) for arm, of_arm in scores.items()}
-        wider = [cell_of(arm, rate) for arm, rate in beyond.items() if rate is not None]
-        if not wider:
-            break
-        found = pandas.concat([found, sweep.table(measure_cell, config, wider)], ignore_index=True)
-    return found, {arm: best_rate(of_arm) for arm, of_arm in tuning_scores(found, column, arms).items()}
+
+    arms: tuple[str, ...]
+    column: str
+    make: Callable[[str, Arm, float, tuple[int, ...]], Any]
+    first_seed: int
+    first_tuning_seed: int
+
+    def tuning_cells(self, config: Any, arms: Sequence[Arm]) -> list[Any]:
+        """Every arm at every rate of the first grid."""
+        rates = sorted(config.learning_rates)
+        return [self._tuning_cell(config, arm, rate) for arm in arms for rate in rates]
+
+    def measure(self, measure_cell: Any, config: Any, cells: Sequence[Any], sweep: Sweep) -> pandas.DataFrame:
+        """The tables of the tuning cells, of those that wider grids add, then of the networks that are compared."""
+        found = sweep.table(measure_cell, config, cells)
+        for _ in range(config.widenings):
+            scores = tuning_scores(found, self.column, self.arms)
+            beyond = {arm: rate_beyond(of_arm) for arm, of_arm in scores.items()}
+            wider = [self._tuning_cell(config, arm, rate) for arm, rate in beyond.items() if rate is not None]
+            if not wider:
+                break
+            found = pandas.concat([found, sweep.table(measure_cell, config, wider)], ignore_index=True)
+        seeds = tuple(range(self.first_seed, self.first_seed + config.seeds))
+        compared = [
+            self.make(role, arm, best_rate(of_arm) if role == "tuned" else config.fixed_rate, seeds)
+            for arm, of_arm in tuning_scores(found, self.column, self.arms).items()
+            for role in ("tuned", "fixed")
+        ]
+        return pandas.concat([found, sweep.table(measure_cell, config, compared)], ignore_index=True)
+
+    def _tuning_cell(self, config: Any, arm: Arm, rate: float) -> Any:
+        seeds = tuple(range(self.first_tuning_seed, self.first_tuning_seed + config.tuning_seeds))
+        return self.make("tuning", arm, rate, seeds)

@@ -8,7 +8,7 @@ import pandas
 from torch import nn
 
 from analyses.experiments.dose_response.settings import ARMS, COLUMNS, LOSSES, OUTCOME, Config
-from analyses.framework.rates import check_grid, tuned, updates_to
+from analyses.framework.rates import Comparison, check_grid, updates_to
 from analyses.framework.settings import check_at_least, check_each_once, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
@@ -16,8 +16,6 @@ from analyses.networks.classifiers import classification_data
 from analyses.networks.origins import mean_shares, move_origins, with_origins
 from analyses.networks.training import Training, fabric_on, train
 from elutheory.errors import InputError
-
-_FIRST_SEED, _FIRST_TUNING_SEED = 3000, 3_000_000  # others were used while sizes and rates were chosen
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,16 @@ class Cell:
     seeds: tuple[int, ...]
 
 
+COMPARISON = Comparison(
+    ARMS,
+    OUTCOME,
+    make=lambda role, arm, rate, seeds: Cell(role, *arm, rate, seeds),
+    first_seed=3000,
+    first_tuning_seed=3_000_000,
+)
+"""Other seeds were used while sizes and rates were chosen."""
+
+
 def cells(config: Config) -> list[Cell]:
     """The networks that tune on the first grid. Raises InputError where nothing would be measured or compared."""
     check_at_least(config, layers=2, units=1, epochs=1, batch_size=1, widenings=0, tuning_seeds=1, seeds=1, examples=0)
@@ -40,39 +48,13 @@ def cells(config: Config) -> list[Cell]:
     if 0.0 not in config.doses or not np.isfinite(config.doses).all():
         raise InputError(f"doses are {', '.join(map(str, config.doses))}; finite numbers are needed, 0 among them.")
     check_grid(config.learning_rates, config.fixed_rate)
-    return [
-        tuning_cell(config, (name, dose), rate)
-        for name in config.activations
-        for dose in config.doses
-        for rate in sorted(config.learning_rates)
-    ]
-
-
-def tuning_cell(config: Config, arm: Any, rate: float) -> Cell:
-    """The networks of an activation and dose that tune, at one rate."""
-    seeds = tuple(range(_FIRST_TUNING_SEED, _FIRST_TUNING_SEED + config.tuning_seeds))
-    name, dose = arm
-    return Cell("tuning", name, dose, rate, seeds)
+    arms = [(name, dose) for name in config.activations for dose in config.doses]
+    return COMPARISON.tuning_cells(config, arms)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
     """One row per network; see COLUMNS."""
-    found, rates = tuned(
-        measure_cell,
-        config,
-        cells(config),
-        sweep,
-        column=OUTCOME,
-        arms=ARMS,
-        cell_of=lambda arm, rate: tuning_cell(config, arm, rate),
-    )
-    seeds = tuple(range(_FIRST_SEED, _FIRST_SEED + config.seeds))
-    compared = [
-        Cell(role, name, dose, rate if role == "tuned" else config.fixed_rate, seeds)
-        for (name, dose), rate in rates.items()
-        for role in ("tuned", "fixed")
-    ]
-    return pandas.concat([found, sweep.table(measure_cell, config, compared)], ignore_index=True)
+    return COMPARISON.measure(measure_cell, config, cells(config), sweep)
 
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:

@@ -9,7 +9,7 @@ from torch import nn
 
 from analyses.data.datasets import Dataset
 from analyses.experiments.initialisation_and_rate.settings import ARMS, COLUMNS, DECIDING, OUTCOME, Config
-from analyses.framework.rates import check_grid, tuned, updates_to
+from analyses.framework.rates import Comparison, check_grid, updates_to
 from analyses.framework.settings import check_at_least, check_each_once, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
@@ -18,8 +18,6 @@ from analyses.networks.training import Training, fabric_on, train
 from elutheory.dynamics import predict_training, training_kernel
 from elutheory.errors import InputError
 from elutheory.propagation import Initialisation, initialisation
-
-_FIRST_SEED, _FIRST_TUNING_SEED = 5000, 5_000_000  # others were used while sizes and rates were chosen
 
 
 @dataclass(frozen=True)
@@ -33,26 +31,25 @@ class Cell:
     seeds: tuple[int, ...]
 
 
+COMPARISON = Comparison(
+    ARMS,
+    OUTCOME,
+    make=lambda role, arm, rate, seeds: Cell(role, *arm, rate, seeds),
+    first_seed=5000,
+    first_tuning_seed=5_000_000,
+)
+"""Other seeds were used while sizes and rates were chosen."""
+
+
 def cells(config: Config) -> list[Cell]:
     """The networks that tune on the first grid. Raises InputError where nothing would be measured or compared."""
     check_at_least(config, layers=1, units=1, epochs=1, batch_size=1, widenings=0, tuning_seeds=1, seeds=1, draws=1)
     check_at_least(config, examples=0)
     check_each_once(config, "activations", "initialisations", "learning_rates")
     check_grid(config.learning_rates, config.fixed_rate)
-    return [
-        tuning_cell(config, (name, kind), rate)
-        for name in config.activations
-        for kind in config.initialisations
-        if start_of(config, name, kind) is not None
-        for rate in sorted(config.learning_rates)
-    ]
-
-
-def tuning_cell(config: Config, arm: Any, rate: float) -> Cell:
-    """The networks of an activation and initialisation that tune, at one rate."""
-    seeds = tuple(range(_FIRST_TUNING_SEED, _FIRST_TUNING_SEED + config.tuning_seeds))
-    name, kind = arm
-    return Cell("tuning", name, kind, rate, seeds)
+    pairs = [(name, kind) for name in config.activations for kind in config.initialisations]
+    arms = [arm for arm in pairs if start_of(config, *arm) is not None]
+    return COMPARISON.tuning_cells(config, arms)
 
 
 def start_of(config: Config, name: str, kind: str) -> Initialisation | None:
@@ -67,22 +64,7 @@ def start_of(config: Config, name: str, kind: str) -> Initialisation | None:
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
     """One row per network; see COLUMNS."""
-    found, rates = tuned(
-        measure_cell,
-        config,
-        cells(config),
-        sweep,
-        column=OUTCOME,
-        arms=ARMS,
-        cell_of=lambda arm, rate: tuning_cell(config, arm, rate),
-    )
-    seeds = tuple(range(_FIRST_SEED, _FIRST_SEED + config.seeds))
-    compared = [
-        Cell(role, name, kind, rate if role == "tuned" else config.fixed_rate, seeds)
-        for (name, kind), rate in rates.items()
-        for role in ("tuned", "fixed")
-    ]
-    return pandas.concat([found, sweep.table(measure_cell, config, compared)], ignore_index=True)
+    return COMPARISON.measure(measure_cell, config, cells(config), sweep)
 
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
