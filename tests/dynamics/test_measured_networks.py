@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import elutheory as et
+from elutheory.dynamics.measured_networks import inputs_at_once
 
 LIMIT = 1e-12
 
@@ -86,24 +87,27 @@ def models() -> dict[str, tuple[nn.Module, Any]]:
     }
 
 
-@pytest.mark.parametrize("most_bytes", [2**28, 2000], ids=["at once", "in batches"])
-@pytest.mark.parametrize("name", models())
-def test_the_kernel_is_that_of_gradients_one_by_one(name: str, most_bytes: int) -> None:
+CASES = [(name, False) for name in models()] + [(name, True) for name in ("linear", "tied", "convolution")]
+
+
+@pytest.mark.parametrize(("name", "in_batches"), CASES)
+def test_the_kernel_is_that_of_gradients_one_by_one(name: str, in_batches: bool) -> None:
+    """In batches: of four inputs, so that a pair of batches is of gradients had twice."""
     model, inputs = models()[name]
     model = model.double()
     expected, outputs = brute_force(model, inputs)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    kernel = et.empirical_training_kernel(model, inputs, most_bytes=most_bytes)
+    most_bytes = -(-4 * 2**28 // inputs_at_once(model, inputs)) if in_batches else 2**28
+    assert inputs_at_once(model, inputs, most_bytes=most_bytes) == 4 or not in_batches
+    blocks = outputs.shape[1] > 1
+    kernel = et.empirical_training_kernel(model, inputs, most_bytes=most_bytes, blocks=blocks)
     mean = np.einsum("icjc->ij", expected) / outputs.shape[1]
     scale = np.abs(mean).max()
     assert np.abs(kernel.matrix.numpy() - mean).max() <= LIMIT * scale
     assert kernel.outputs.numpy() == pytest.approx(outputs, abs=1e-13)
-    assert kernel.blocks is None
     assert torch.equal(kernel.matrix, kernel.matrix.T)
-    if kernel.outputs.shape[1] > 1:
-        blocks = et.empirical_training_kernel(model, inputs, most_bytes=most_bytes, blocks=True).blocks
-        assert blocks is not None
-        assert np.abs(blocks.numpy() - expected).max() <= LIMIT * scale
+    assert (kernel.blocks is not None) == blocks
+    assert kernel.blocks is None or np.abs(kernel.blocks.numpy() - expected).max() <= LIMIT * scale
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
 
