@@ -118,7 +118,6 @@ class _Terms:
         given_u = at.sign * (h * slant - distance / at.sine)  # (k − rh)/√(1 − r²)
         given_v = distance / at.sine + at.sign * k * slant  # (h − rk)/√(1 − r²)
         found = quadrants(h, k, distance, at)
-        odd = 0.25 * (found.lower + found.upper - found.left - found.right)
         units = _UNITS + h * h + k * k
         u, v = _Side.of(m, s, sigma, h), _Side.of(n, t, tau, k)
         off = (_UNITS + abs(h) + abs(k)) / at.sine  # rounding units of what is given
@@ -127,6 +126,7 @@ class _Terms:
             part = 0.5 * erf(SQRT_HALF * given)
             return density.times(_Known(part, _UNITS * abs(part) + off * normal_density(given)))
 
+        association = _Known(found.association, units * found.association_size)
         both = u.density.value * normal_density(given_u) / (tau * at.sine)
         return cls(
             form,
@@ -135,8 +135,8 @@ class _Terms:
             v,
             c,
             root * root,
-            _Known(odd, units * xp.clip(found.size, None, 0.25) + _UNITS * abs(odd)),
-            _Known(found.association, units * found.association_size),
+            u.odd.times(v.odd) + association,
+            association,
             half(u.density, given_u),
             half(v.density, given_v),
             _Known(both, both * (units + off * abs(given_u))),

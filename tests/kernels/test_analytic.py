@@ -113,6 +113,16 @@ def test_erf_over_twelve_decades(seed: int, stds: tuple[float, float]) -> None:
     check_erf(seed, 8, stds, 3.0)
 
 
+def test_value_of_a_narrow_variable_beside_one_in_saturation() -> None:
+    """The quadrants are near ½ or 0, the value is a thousandth: what they are rounded to must not count."""
+    pair = -458394.675653751, -0.0004430123612969549, 162736.79410418525, 0.00030738703774365147
+    pair += 0.9999999999999947, 1.0372653097056847e-07
+    (found,), _ = evaluate(ERF, ("value",), PairArguments(*(np.array([number]) for number in pair)))
+    with precision(400):
+        want = float(erf_reference("value", *pair))
+    assert abs(found[0] - want) <= 1e-13 * erf_size("value", *pair[:4])
+
+
 def test_covariance_where_steps_for_the_mean_cross_a_feature() -> None:
     """V given U lies far beyond the feature on either side of it: a sum of increments from there missed it by 4e-8."""
     pair = -1214926.2103150247, 679.8803640477349, 937764.7807028678, 946.9876706250914, 0.9987247821622718
