@@ -268,6 +268,53 @@ def tangent_kernels(place: Place) -> Results:
     return found | _gram_results("equal norms", equal)
 
 
+def _training_kernel(place: Place) -> Any:
+    return et.training_kernel("elu", place.gram(7), depth=2, width=6, features=9, weight_variance=1.5)
+
+
+@entry_point("training_kernel", "TrainingKernel")
+def training_kernels(place: Place) -> Results:
+    theta = _training_kernel(place)
+    found: Results = {"matrix": theta.matrix, "covariance": theta.output_covariance, "share": theta.top_share}
+    found["centred"] = theta.centred([0, 2, 3]).matrix
+    return found | {f"layer {number}": part for number, part in enumerate(theta.layers)}
+
+
+@entry_point("predict_training", "TrainingPrediction", float64=True)
+def predicted_training(place: Place) -> Results:
+    found: Results = {}
+    theta, labels = _training_kernel(place), place.labels(7, 3)
+    for loss in ("cross_entropy", "squared_error"):
+        for batch_size in (None, 2):
+            d = et.predict_training(
+                theta,
+                labels,
+                learning_rate=0.01,
+                steps=4,
+                loss=loss,
+                batch_size=batch_size,
+                momentum=0.5,
+                trained=slice(5),
+                draws=2,
+                finite_networks=1,
+            )
+            found[f"{loss}, {batch_size}"] = d.outputs
+            found[f"{loss}, {batch_size}, loss"] = float(d.table["loss"].iloc[-1])
+    return found
+
+
+@entry_point("empirical_training_kernel", "EmpiricalTrainingKernel")
+def kernels_of_models(place: Place) -> Results:
+    found: Results = {}
+    for name, model, inputs in (
+        ("perceptron", place.perceptron(), place.normal(4, 5)),
+        ("convolution", place.convolution(), place.normal(4, 2, 5, 5)),
+    ):
+        kernel = et.empirical_training_kernel(model, inputs, blocks=True)
+        found |= {f"{name}, matrix": kernel.matrix, f"{name}, outputs": kernel.outputs, f"{name}, all": kernel.blocks}
+    return found
+
+
 @entry_point("fisher_top_eigenvalue", "FisherTopEigenvalue", "bias_shift_strength", "BiasShiftStrength")
 def kernel_spectra(place: Place) -> Results:
     tangent = et.tangent_kernel("elu", place.gram(7), 3, 1.5, 0.1)
