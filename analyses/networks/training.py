@@ -346,7 +346,6 @@ class _Session:
         return {
             **dataclasses.asdict(self.training),
             "network": str(built[0]),
-            "initial": _digest_of(tensor for network in built for tensor in network.state_dict().values()),
             "optimizer": optimizer,
             "measure": measured,
             "data": {name: _digest(split) for name, split in self.data.items()},
@@ -354,6 +353,7 @@ class _Session:
             "device": self.fabric.device.type,
             "processes": self.fabric.world_size,
             "torch": torch.__version__,
+            "initial weights": _digest_of(tensor for network in built for tensor in network.state_dict().values()),
         }
 
     def _save(self) -> None:

@@ -32,7 +32,7 @@ class Cell:
 COMPARISON = Comparison(
     ARMS,
     OUTCOME,
-    make=lambda role, arm, rate, seeds: Cell(role, *arm, rate, seeds),
+    make=lambda role, arm, rate, seeds: Cell(role, arm[0], arm[1], rate, seeds),
     first_seed=3000,
     first_tuning_seed=3_000_000,
 )
