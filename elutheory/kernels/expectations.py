@@ -11,6 +11,7 @@ transitions of M'. Where f has no closed form but is analytic, Mehler's series (
 integral; else, or where that series is too long, M' and the conditional mean are integrals themselves.
 """
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from elutheory.moments.closed_forms import ClosedForm, PiecewiseForm, closed_for
 from elutheory.moments.closed_forms.error_function import ErrorFunction
 from elutheory.moments.closed_forms.exponential_linear import ExponentialLinear
 from elutheory.moments.closed_forms.sinusoid import Sinusoid
+from elutheory.moments.evaluation import refuse_overflow
 from elutheory.numerics.arrays import Array, indices, library
 from elutheory.numerics.tiles import on_all_cores
 
@@ -243,6 +245,8 @@ def _refuse_inaccurate(activation: "Activation", pair: PairArguments, error: Flo
     bad = indices(~(error <= _TOLERANCE))
     if len(bad):
         m1, m2, s1, s2, cosine, _ = (float(column[bad[0]]) for column in pair.columns)
+        if not math.isfinite(float(error[bad[0]])):
+            refuse_overflow(activation, f"pair expectations of {activation}", ((m1, s1), (m2, s2)))
         raise InputError(
             f"quadrature finds the pair expectation of {activation} at means {m1:.6g} and {m2:.6g}, standard "
             f"deviations {s1:.6g} and {s2:.6g}, correlation {cosine:.6g} only to about {float(error[bad[0]]):.0e}; "

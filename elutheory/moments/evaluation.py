@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Short enough that temporaries stay in the processor's cache, long enough to outweigh the cost of a call.
 _CHUNK = {"numpy": 32768, "torch": 131072}
 _TOLERANCE = 1e-8
+_REACH = 38.5  # standard deviations: the normal density is subnormal beyond
 
 
 def evaluate(
@@ -90,10 +91,27 @@ def _refuse_inaccurate(f: "Activation", mean: Any, std: Any, error: Any) -> None
     """Raises InputError where an error estimate exceeds the tolerance."""
     worst = int(error.argmax())
     if not error[worst] <= _TOLERANCE:
+        if not numpy.isfinite(error[worst]):
+            refuse_overflow(f, f"the moments of {f}", ((float(mean[worst]), float(std[worst])),))
         raise InputError(
             f"quadrature finds the moments of {f} at mean = {float(mean[worst]):.6g}, std = {float(std[worst]):.6g} "
             f"only to about {float(error[worst]):.0e}; {_TOLERANCE:.0e} is required."
         )
+
+
+def refuse_overflow(f: "Activation", what: str, variables: tuple[tuple[float, float], ...]) -> None:
+    """Raises InputError where f or f' overflows, or its square, within reach of N(mean, std²); each is (mean, std)."""
+    for mean, std in variables:
+        x = mean + std * numpy.linspace(-_REACH, _REACH, 155)
+        with numpy.errstate(all="ignore"):
+            squares = numpy.stack([g(x) ** 2 for g in (f, f.derivative)])
+        large = numpy.flatnonzero(numpy.isinf(squares).any(0))
+        if large.size:
+            nearest = x[large[numpy.argmin(numpy.abs(x[large] - mean))]]
+            raise InputError(
+                f"{what} at mean = {mean:.6g}, std = {std:.6g} are beyond double precision: f² or f'² exceeds 1.8e308 "
+                f"at x = {nearest:.3g}, within {_REACH:.3g} standard deviations of the mean."
+            )
 
 
 def refuse_invalid(mean: Float[Array, "*shape"], std: Float[Array, "*shape"]) -> None:

@@ -12,6 +12,7 @@ from flint import acb, arb
 
 import elutheory as et
 from elutheory.errors import InputError
+from elutheory.kernels import dual_kernel
 from elutheory.moments import gaussian_moments
 from elutheory.moments.quadrature.integrals import make_integrand
 from elutheory.moments.quadrature.panels import by_panels
@@ -236,6 +237,16 @@ def test_the_trapezoidal_rule_agrees_with_panels(text: str) -> None:
     both_zero = (np.abs(quick[:, right]) < 1e-300) & (np.abs(found) < 1e-300)
     unknown = np.isnan(found)
     assert np.all((apart <= stated[:, right] + errors + 1e-15) | both_zero | unknown)
+
+
+@pytest.mark.parametrize(("mean", "std", "place"), [(0.0, 30.0, "180"), (500.0, 1.0, "500")])
+def test_what_overflows_is_said_to(mean: float, std: float, place: str) -> None:
+    f = et.Activation.from_text("(exp(x) - 2)**2")
+    sentence = f"beyond double precision: f² or f'² exceeds 1.8e308 at x = {place}, within 38.5 standard deviations"
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        gaussian_moments(f, mean, std)
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        dual_kernel(f, std**2, std**2, 0.1 * std**2, mean, mean)
 
 
 def test_far_values_in_one_call() -> None:
