@@ -353,7 +353,9 @@ class _Session:
             "device": self.fabric.device.type,
             "processes": self.fabric.world_size,
             "torch": torch.__version__,
-            "initial weights": _digest_of(tensor for network in built for tensor in network.state_dict().values()),
+            "weights_before_training": _digest_of(
+                tensor for network in built for tensor in network.state_dict().values()
+            ),
         }
 
     def _save(self) -> None:
