@@ -14,7 +14,7 @@ from typing import Any
 import sympy
 
 from elutheory.activations.operations import on_floats, on_mpmath
-from elutheory.activations.pieces import Piece, interior_point
+from elutheory.activations.pieces import Piece, degree_bound, interior_point
 from elutheory.activations.stable_forms import from_zero, stable
 from elutheory.errors import InputError
 
@@ -183,7 +183,7 @@ def _cells(pieces: tuple[Piece, ...], symbol: sympy.Symbol, operations: Mapping[
             _Cell(
                 function=_compile(piece.expression, symbol, operations),
                 is_constant=not piece.expression.has(symbol),
-                is_affine=not piece.expression.diff(symbol).has(symbol),
+                is_affine=degree_bound(piece.expression, symbol) in (0, 1),
                 upper=math.inf if piece.upper is sympy.oo else constant_value(piece.upper),
                 upper_exact=piece.upper,
                 upper_closed=piece.upper_closed,
