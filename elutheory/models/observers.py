@@ -51,6 +51,7 @@ class Observer:
         self._receive = receive
         self._axes = UnitAxes()
         self._received: dict[nn.Module, list[tuple[Source | None, bool]]] = {}
+        self._activations: dict[nn.Module, bool] = {}
 
     def hooks(self, model: nn.Module, observed: Iterable[nn.Module], inputs: bool) -> Iterator[RemovableHandle]:
         """Registers them one by one; `inputs`: what the observed modules receive is told, too."""
@@ -75,9 +76,14 @@ class Observer:
         followed = self._axes.source(_first_tensor(output))
         if followed is not None:
             source = Source(source.layer if source is not None else followed.layer, followed.axis)
-        elif not is_activation(module):
+        elif not self._is_activation(module):
             source = None
         self._tell(module, "output", output, source, direct)
+
+    def _is_activation(self, module: nn.Module) -> bool:
+        if module not in self._activations:
+            self._activations[module] = is_activation(module)
+        return self._activations[module]
 
     def _tell(self, module: nn.Module, of: Of, values: Any, source: Source | None, direct: bool) -> None:
         if torch._C._current_graph_task_id() != -1:

@@ -150,8 +150,8 @@ def _found_by_value(
     points = torch.tensor(_PROBE, dtype=torch.float64, device=device)
     try:
         with torch.no_grad():
-            values = module(points.clone())
-            reversed_values = module(points.flip(0))
+            values = module.forward(points.clone())  # not called: hooks that ask what it applies would ask again
+            reversed_values = module.forward(points.flip(0))
     except Exception:  # whatever a third party's module raises on a vector: it is no activation function
         return None
     if not isinstance(values, Tensor) or values.shape != points.shape or not isinstance(reversed_values, Tensor):

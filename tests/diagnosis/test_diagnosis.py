@@ -273,6 +273,23 @@ def test_activations_are_found_by_tensor_not_by_order() -> None:
     assert table.loc["b", "outgoing_mean"] == pytest.approx(float(expected.mean()), rel=1e-12)
 
 
+class OwnSwish(nn.Module):
+    """What libraries have in place of torch's modules; counts how often it runs."""
+
+    runs = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.runs += 1
+        return x * x.sigmoid()
+
+
+def test_an_activation_module_of_ones_own_is_asked_once_what_it_applies() -> None:
+    model = classifier(nn.Linear(5, 4), OwnSwish(), nn.Linear(4, 3))
+    found = diagnose(model, data(EXAMPLES, 5, classes=3), units=1)
+    assert row(found, "0")["activation"] == "silu"
+    assert model[1].runs < 40  # asking ran it, which asked again, without end
+
+
 # --- models never seen ----------------------------------------------------------------------------------------------
 
 
