@@ -49,7 +49,7 @@ def test_stays_on_the_device(name: str, simulated: Run) -> None:
     assert simulated(differences_on_the_accelerator, name) == []
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_keeps_the_dtype_whatever_the_default(name: str, dtype: torch.dtype, default_dtype: Run) -> None:
     case, place = ENTRY_POINTS[name], Place(CPU, dtype)
