@@ -5,7 +5,7 @@ Networks as they are trained: standard parameterisation, one learning rate for a
 
 - `infinite_width` (T1, T5): `training_kernel`, the kernel of wide networks from the inputs' Gram matrix; centring;
 - `measured_networks` (T1, T6): `empirical_training_kernel`, that of a torch model as it is;
-- `spectra`: size, largest eigenvalue and the constant direction's share of a kernel;
+- `spectra`: what both kernels say by themselves: size, largest eigenvalue, the constant direction's share;
 - `prediction` (T2–T4): `predict_training`, the table of losses, the modes, the largest stable rate;
 - `gradient_descent/` (T2, T3): F_0, the steps, minibatches, and squared error by eigenmodes;
 - `finite_networks` (T6): networks of the kernel's widths and their own kernels, drawn from the Gram matrix;

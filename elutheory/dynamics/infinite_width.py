@@ -10,7 +10,7 @@ import numpy
 from jaxtyping import Float
 
 from elutheory.activations.kinks import is_continuous
-from elutheory.dynamics.spectra import mean_diagonal, share_of_constants, top_eigenvalue
+from elutheory.dynamics.spectra import InputKernel
 from elutheory.errors import InputError
 from elutheory.gram.arguments import GramArguments, gram_arguments
 from elutheory.gram.deep_kernels import numeric_activation, pairs_behind
@@ -49,13 +49,13 @@ class WideNetwork:
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingKernel:
+class TrainingKernel(InputKernel):
     """T1: Θ of a wide network in the parameterisation that is trained, for N inputs; of C outputs it is Θ ⊗ I_C.
 
     - `matrix`: Θ = Σ_l (⟨a_{l−1}, a'_{l−1}⟩ + 1) D_l, N × N, of the library, dtype and place of the Gram matrix given;
     - `output_covariance`: K^{L+1}, the covariance of an output over initialisations: F_0 of T2, T3;
     - `gram`: that of the inputs, as given; `network`: what it is the kernel of;
-    - `centred`: the inputs over whose mean the activations are centred (T5), None where they are not;
+    - `centred_over`: the inputs over whose mean the activations are centred (T5), None where they are not;
     - `method`, and `error`: the largest deviation that the checks of an interpolant found, as in `PropagatedGram`.
     """
 
@@ -66,31 +66,6 @@ class TrainingKernel:
     method: str
     error: float
     centred_over: Any = None
-
-    @property
-    def trace(self) -> float:
-        """tr Θ, the trace of `matrix`."""
-        return self.diagonal_mean * len(self.matrix)
-
-    @property
-    def diagonal_mean(self) -> float:
-        """tr Θ/N: the sum of the eigenvalues λ_k of Θ/N, the kernel's size in T4."""
-        return mean_diagonal(self.matrix)
-
-    @cached_property
-    def top_eigenvalue(self) -> float:
-        """λ_1, the largest eigenvalue of Θ/N: 2/λ_1 is the largest stable rate of T3."""
-        return top_eigenvalue(self.matrix)
-
-    @property
-    def top_share(self) -> float:
-        """λ_1/tr(Θ/N): the share of the trace in the top eigenvector, which is close to the constant direction (T5)."""
-        return self.top_eigenvalue / self.diagonal_mean if self.diagonal_mean > 0 else float("nan")
-
-    @property
-    def constant_share(self) -> float:
-        """1ᵀΘ1/(N tr Θ): the share of the trace in the constant direction itself, at most `top_share` (T5)."""
-        return share_of_constants(self.matrix)
 
     @cached_property
     def layers(self) -> tuple[Float[Array, "inputs inputs"], ...]:

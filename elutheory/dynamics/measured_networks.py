@@ -6,14 +6,13 @@ the gradient itself is never formed. All other parameters take their gradients b
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from elutheory.dynamics.spectra import mean_diagonal, share_of_constants, top_eigenvalue
+from elutheory.dynamics.spectra import InputKernel
 from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Gaussian
 from elutheory.fisher.scores import LayerScores, model_scores
@@ -27,7 +26,7 @@ MOST_BYTES = 2**28
 
 
 @dataclass(frozen=True, eq=False)
-class EmpiricalTrainingKernel:
+class EmpiricalTrainingKernel(InputKernel):
     """The tangent kernel of a torch model at its present parameters, over those that require gradients.
 
     - `matrix` (inputs, inputs): the mean over the C outputs of Σ_p ∂f_c(x)/∂p ∂f_c(x')/∂p, what T1 is the limit of;
@@ -40,31 +39,6 @@ class EmpiricalTrainingKernel:
     matrix: Float[Tensor, "inputs inputs"]
     outputs: Float[Tensor, "inputs outputs"]
     blocks: Float[Tensor, "inputs outputs inputs outputs"] | None = None
-
-    @property
-    def trace(self) -> float:
-        """tr Θ, the trace of `matrix`."""
-        return self.diagonal_mean * len(self.matrix)
-
-    @property
-    def diagonal_mean(self) -> float:
-        """tr Θ/N."""
-        return mean_diagonal(self.matrix)
-
-    @cached_property
-    def top_eigenvalue(self) -> float:
-        """λ_1, the largest eigenvalue of Θ/N."""
-        return top_eigenvalue(self.matrix)
-
-    @property
-    def top_share(self) -> float:
-        """λ_1/tr(Θ/N), as in `TrainingKernel`."""
-        return self.top_eigenvalue / self.diagonal_mean if self.diagonal_mean > 0 else float("nan")
-
-    @property
-    def constant_share(self) -> float:
-        """1ᵀΘ1/(N tr Θ): the constant direction's share of the trace (T5)."""
-        return share_of_constants(self.matrix)
 
 
 def empirical_training_kernel(
