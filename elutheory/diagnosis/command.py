@@ -38,9 +38,9 @@ class Options:
     likelihood: Literal["categorical", "bernoulli", "gaussian"] = "categorical"
     """p(y | outputs); gaussian has variance 1."""
     kind: Literal["exact", "monte_carlo", "empirical"] | None = None
-    """Kind of Fisher matrix; None: exact for small outputs, else monte_carlo."""
+    """Kind of Fisher matrix; None: exact where an estimate of the cost allows it, else monte_carlo."""
     units: int = 16
-    """Units a layer that the Fisher matrices are of, drawn at random."""
+    """Units per layer that the Fisher matrices are of, drawn at random among the live ones."""
     fisher_examples: int = 512
     """Examples that they are of."""
     max_examples: int | None = None
