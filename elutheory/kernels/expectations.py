@@ -232,11 +232,13 @@ def _nested(activation: "Activation", quantity: str, pair: PairArguments) -> tup
             fine, scale = nested_rule(activation, quantity, 20, rich, chosen)
             difference = abs(fine - coarse)
             output[members] = fine
-            error[members] = xp.where(fine == coarse, xp.zeros_like(fine), difference / (scale + _SMALLEST))
+            settled = (fine == coarse) & ((scale > 0) | rich)  # nodes that see nothing may not reach far enough
+            none = xp.zeros_like(fine)
+            error[members] = xp.where(settled, none, xp.where(scale > 0, difference / (scale + _SMALLEST), math.inf))
             own = scale
             if quantity == "covariance":  # of itself: what is subtracted was rounded
                 own, difference = abs(fine), difference + _ROUNDING * scale
-            stated[members] = xp.where(fine == coarse, error[members], difference / (own + _SMALLEST))
+            stated[members] = xp.where(settled, error[members], difference / (own + _SMALLEST))
     _refuse_inaccurate(activation, pair, error)
     return output, float(stated.max())
 

@@ -234,6 +234,12 @@ def test_far_from_every_feature() -> None:
     assert dual_kernel("tanh", 1e4, 1e4, 5e3, 1600.0, 1600.0).value == pytest.approx(1.0, rel=1e-15)
     assert 0.0 < dual_covariance("tanh", 1e4, 1e4, 9e3, 1600.0, 1600.0).value < 1e-50
     assert dual_covariance("tanh", 1.0, 1.0, 0.5, 1e3, 1e3).value == 0.0
+    # its slope has all of its mass 18 and more standard deviations away, where the first nodes do not reach
+    assert (
+        6e-110
+        < dual_kernel_derivative("gelu_tanh", 22.4**2, 64.5**2, 0.999999999998 * 22.4 * 64.5, -479.3, -1434.6).value
+        < 1e-108
+    )
 
 
 @pytest.mark.parametrize("order", [0, 1])
