@@ -8,7 +8,6 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
@@ -125,7 +124,8 @@ def test_no_module_bears_the_name_of_a_public_name() -> None:
         assert not isinstance(getattr(home, name), type(sys))
 
 
-def test_every_call_of_the_tests_is_checked_for_its_shapes() -> None:
-    """The import hook of tests/conftest.py is at work: a matrix where a vector is stated is refused."""
-    with pytest.raises(TypeCheckError, match="coefficients"):
-        kept(np.zeros((2, 2)), 1e-16)
+def test_calls_are_checked_for_their_shapes_where_asked(request: pytest.FixtureRequest) -> None:
+    """With `--check-shapes` a matrix where a vector is stated is refused, without it nothing is checked."""
+    checked = request.config.getoption("--check-shapes")
+    with pytest.raises(TypeCheckError, match="coefficients") if checked else pytest.raises(TypeError):
+        kept("no array", 1e-16)  # pyright: ignore[reportArgumentType]
