@@ -13,7 +13,7 @@ from analyses.framework import records
 from elutheory.activations import activation_names
 from elutheory.output.figures import figure_bytes, look_of, looks_of
 
-SMALL = analysis.Config(examples=100, seeds=2, steps=60, learning_rates=(0.0316, 0.1, 0.316))
+SMALL = analysis.Config(examples=100, seeds=1, steps=40, learning_rates=(0.0316, 0.1, 0.316))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_methods_start_from_the_same_loss_and_the_natural_gradient_is_ahead(tabl
     assert len(table) == runs * table["step"].nunique()
     start = table[table["step"] == 0].groupby(["problem", "seed"])["loss"]
     assert (start.nunique() == 1).all()
-    last = analysis.tuned(table).query("step == 60").groupby(["problem", "method"])["loss"].mean()
+    last = analysis.tuned(table).query("step == 40").groupby(["problem", "method"])["loss"].mean()
     for problem in analysis.PROBLEMS:
         assert last[problem, "unit natural gradient"] < last[problem, "SGD"] - 0.05
 
