@@ -17,9 +17,10 @@ from benchmarks.interleaved_times import best_times
 from elutheory.fisher import UnitNaturalGradient
 
 STEPS, ROUNDS = 20, 8
-LIMITS = {"every step": 30.0, "every 20th step": 10.0}
-"""Measured on two busy cores: 14 to 26, and 5 to 8, of which a third is the forward pass that measures the divergence
-and the products with the batch's vectors, and half the many small operations of a small network."""
+LIMITS = {"every step": 30.0, "every 20th step": 3.0}
+"""The goals. Measured on two busy cores: 12 to 26, and 4 to 8, which misses the second. Of these a third is the forward
+pass that measures the divergence and the products with the batch's vectors, and half the many small operations of a
+small network."""
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
