@@ -78,7 +78,9 @@ class Training:
     - `momentum`, `weight_decay`: as in torch.optim.SGD;
     - `schedule`: (update, factor) pairs in ascending order: from that update on, counted from 0, learning rates are the
       stated ones times the factor;
-    - `evaluated`: splits whose loss (and accuracy, for classes) is measured at every epoch.
+    - `evaluated`: splits whose loss (and accuracy, for classes) is measured at every epoch;
+    - `stop_at`: training ends early, after the first epoch by which every network has had an epoch's `train_loss` of at
+      most this, or has diverged; None: all epochs.
 
     Raises InputError for values out of range.
     """
@@ -92,6 +94,7 @@ class Training:
     weight_decay: float = 0.0
     schedule: tuple[tuple[int, float], ...] = ()
     evaluated: tuple[Literal["train", "validation", "test"], ...] = ("validation", "test")
+    stop_at: float | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 1:
@@ -104,6 +107,8 @@ class Training:
             raise InputError(f"loss is {self.loss!r}; {', '.join(LOSSES)} are available.")
         if [update for update, _ in self.schedule] != sorted({update for update, _ in self.schedule}):
             raise InputError("the schedule's updates must ascend.")
+        if self.stop_at is not None and not self.stop_at > 0:
+            raise InputError(f"stop_at is {self.stop_at}; give a loss above 0, or None.")
 
     @property
     def runs(self) -> list[tuple[int, float]]:
@@ -125,8 +130,8 @@ class Trained:
       being validation, test or whole_train; every measured number that is one per network;
       `diverged_update`: number of updates after which the loss had diverged (see DIVERGED), NaN if it never did. From
       that epoch on all other numbers of the network are NaN, and the other networks go on as if it were not there;
-    - `measured`: the other measured tensors by name, (epochs + 1, networks, …), on the CPU;
-    - `networks`: as they are after the last epoch.
+    - `measured`: the other measured tensors by name, (epochs trained + 1, networks, …), on the CPU;
+    - `networks`: as they are after the last epoch trained.
     """
 
     table: pandas.DataFrame
@@ -237,7 +242,7 @@ class _Session:
         saved = time.monotonic()
         if not self.records:
             self._record(self._evaluated("train")["whole_train_loss"])
-        while self.epoch < self.training.epochs:
+        while self.epoch < self.training.epochs and not self._stopped():
             orders = self._orders()
             while self.batch < self.batches:
                 self._step(orders)
@@ -277,6 +282,13 @@ class _Session:
         sizes[-1] = self.last
         self.epoch, self.batch = self.epoch + 1, 0
         self._record(sizes @ losses / sizes.sum())
+
+    def _stopped(self) -> bool:
+        wanted = self.training.stop_at
+        if wanted is None:
+            return False
+        reached = torch.stack([row["train_loss"] for row in self.records]) <= wanted
+        return bool((reached.any(0) | ~self.diverged.isnan()).all())
 
     def _give_up(self, network: int, update: int) -> None:
         if self.diverged[network].isnan():

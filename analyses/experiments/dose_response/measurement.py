@@ -73,7 +73,14 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     trained = train(
         lambda: with_origins(fully_connected(sizes, function)),
         data,
-        Training(config.epochs, cell.seeds, (cell.learning_rate,), batch_size=config.batch_size, evaluated=()),
+        Training(
+            config.epochs,
+            cell.seeds,
+            (cell.learning_rate,),
+            batch_size=config.batch_size,
+            evaluated=(),
+            stop_at=LOSSES[-1],
+        ),
         fabric=fabric_on(device),
         initialise=at_dose,
     )

@@ -81,9 +81,10 @@ COLUMNS = {
         "before its update, placed in the middle of the epoch; ln loss interpolated in between); nan: not reached"
         for loss in LOSSES
     },
-    "last_loss": "training loss of the last epoch; nan: diverged",
+    "last_loss": "training loss of the last epoch trained (no longer than the networks of a cell need to the lowest "
+    "loss counted); nan: diverged",
     "diverged_update": "updates after which the loss had diverged; nan: never",
-    "updates": "updates of the whole training",
+    "updates": "updates that a network was given at most",
     "data": "name of the data set",
     "examples": "training examples",
     "layers": "hidden layers",

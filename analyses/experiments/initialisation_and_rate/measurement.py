@@ -80,7 +80,14 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     trained = train(
         lambda: fully_connected(classifier_sizes(config, data), function),
         data,
-        Training(config.epochs, cell.seeds, (cell.learning_rate,), batch_size=config.batch_size, evaluated=()),
+        Training(
+            config.epochs,
+            cell.seeds,
+            (cell.learning_rate,),
+            batch_size=config.batch_size,
+            evaluated=(),
+            stop_at=DECIDING,
+        ),
         fabric=fabric_on(device),
         initialise=initialised,
     )

@@ -80,9 +80,10 @@ COLUMNS = {
     "within the updates",
     "diagonal_mean": "tr Θ/N of the wide network, the kernel's size",
     "top_share": "λ_1/tr(Θ/N)",
-    "last_loss": "training loss of the last epoch; nan: diverged",
+    "last_loss": "training loss of the last epoch trained (no longer than the networks of a cell need to the lowest "
+    "loss counted); nan: diverged",
     "diverged_update": "updates after which the loss had diverged; nan: never",
-    "updates": "updates of the whole training",
+    "updates": "updates that a network was given at most",
     "data": "name of the data set",
     "examples": "training examples",
     "layers": "hidden layers",

@@ -343,6 +343,8 @@ def test_bad_input() -> None:
         Training(epochs=1, seeds=(1, 1))
     with pytest.raises(InputError, match="loss is 'hinge'"):
         Training(epochs=1, loss="hinge")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="above 0"):
+        Training(epochs=1, stop_at=0.0)
     with pytest.raises(InputError, match="must ascend"):
         Training(epochs=1, schedule=((5, 0.1), (2, 0.1)))
     data, build = Problem(torch.float32), lambda: fully_connected(SIZES, "elu")
@@ -353,3 +355,20 @@ def test_bad_input() -> None:
     adam = lambda network, rate: torch.optim.Adam(network.parameters(), rate)  # noqa: E731
     with pytest.raises(InputError, match="give them to the optimizer made"):
         train(build, data, Training(epochs=1, momentum=0.9), make_optimizer=adam)
+
+
+def test_training_ends_when_every_network_is_there_or_has_diverged() -> None:
+    def trained(stop_at: float | None) -> pandas.DataFrame:
+        rates = (0.03, 1.0, 1e9)
+        training = Training(30, (3,), rates, batch_size=16, evaluated=(), stop_at=stop_at)
+        fabric = fabric_on(precision="64-true")
+        return train(lambda: fully_connected(SIZES, "elu"), Problem(), training, fabric=fabric).table
+
+    whole = trained(None)
+    losses = whole.pivot(index="epoch", columns="learning_rate", values="train_loss")
+    wanted = losses[1.0][4]
+    first = [int((losses[rate] <= wanted).idxmax()) for rate in (0.03, 1.0)]
+    last = max(first)
+    assert 0 < min(first) < last < 30
+    assert losses[1e9][1:].isna().all()
+    pandas.testing.assert_frame_equal(trained(wanted), whole[whole["epoch"] <= last].reset_index(drop=True))
