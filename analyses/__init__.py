@@ -9,3 +9,7 @@
 `python -m analyses` lists what can be run. A package uses only those above it in this list; `data` and `framework`
 stand beside each other.
 """
+
+from elutheory.output.interruption import leave_at_once
+
+leave_at_once("analyses")

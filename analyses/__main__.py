@@ -1,10 +1,11 @@
 """`python -m analyses`: list the analyses, run one, draw its figure again; the ledger and the report on all of them."""
 
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from analyses.framework.catalogue import catalogue, find_analysis
-from elutheory.output.command_line import VERIFIED, run
+from elutheory.output.command_line import EXIT_CODES, VERIFIED, run
 
 _PROGRAM = "python -m analyses"
 _ON_ALL_RECORDS = {
@@ -44,7 +45,7 @@ def _listing() -> str:
     lines = [usage]
     for heading, listed in (("analyses:", known), ("on all records:", _ON_ALL_RECORDS)):
         lines += ["", heading, *(f"  {name:{width}}  {described}" for name, described in listed.items())]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", textwrap.fill(EXIT_CODES, 100)])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from elutheory.output.command_line import VERIFIED, parse_options, run
 
 @dataclass(frozen=True)
 class Options:
-    """Print the benchmarks' record as a Markdown table; exit code 2: there is no record, or it is damaged."""
+    """Print the benchmarks' record as a Markdown table."""
 
     records: Path = Path("benchmarks/records.json")
     """What `pytest benchmarks --records` wrote."""

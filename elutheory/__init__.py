@@ -5,6 +5,9 @@ Public names, listed once in `__init__.pyi`, load on first use: importing the pa
 
 import lazy_loader
 
+from elutheory.output.interruption import leave_at_once
+
+leave_at_once("elutheory")
 __version__ = "0.1.0"
 
 __getattr__, _, _names = lazy_loader.attach_stub(__name__, __file__)

@@ -2,9 +2,11 @@
 
 import importlib
 import sys
+import textwrap
 from collections.abc import Sequence
 
-from elutheory.output.command_line import BAD_INPUT
+from elutheory.errors import InputError
+from elutheory.output.command_line import EXIT_CODES, VERIFIED, run
 
 COMMANDS = {
     "bias-shift": (
@@ -20,15 +22,19 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named command; print the list of commands for `--help`."""
+    return run(_command, arguments)
+
+
+def _command(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     listing = "\n".join(f"  {name:<12} {meaning}" for name, (_, meaning) in COMMANDS.items())
     if given and given[0] in ("-h", "--help"):
         print(f"usage: elutheory COMMAND [options]\n\n{listing}\n\n`elutheory COMMAND --help` lists its options.")
-        return 0
+        print(f"\n{textwrap.fill(EXIT_CODES, 100)}")
+        return VERIFIED
     if not given or given[0] not in COMMANDS:
         problem = f"there is no command {given[0]!r}" if given else "a command is needed"
-        print(f"elutheory: {problem}; choose one of: {', '.join(COMMANDS)}.", file=sys.stderr)
-        return BAD_INPUT
+        raise InputError(f"{problem}; choose one of: {', '.join(COMMANDS)}.")
     return importlib.import_module(COMMANDS[given[0]][0]).main(given[1:])
 
 

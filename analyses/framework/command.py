@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,8 @@ import tyro
 
 from analyses.framework import records
 from analyses.framework.run import run_analysis
-from analyses.framework.sweep import Interrupted
 from elutheory.errors import InputError
-from elutheory.output.command_line import INTERRUPTED, VERIFIED, parse_options
+from elutheory.output.command_line import VERIFIED, parse_options
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,8 @@ class RunOptions:
     """Address of a Dask scheduler whose workers measure, such as tcp://host:8786."""
     output: Path | None = None
     """Folder for records.csv, provenance.json, figure.svg and figure.png; None: figures/NAME."""
+    replace: bool = False
+    """Replace a record in that folder that was measured with other settings."""
     redraw: bool = False
     """Draw the figure again from the saved records."""
 
@@ -42,19 +42,16 @@ def command(analysis: ModuleType, arguments: Sequence[str]) -> int:
     if options.redraw:
         table = records.redraw(folder, analysis.draw, analysis=name)
     else:
-        try:
-            table = run_analysis(
-                analysis,
-                folder,
-                preset=options.preset,
-                config=options.config,
-                device=options.device,
-                jobs=options.jobs,
-                cluster=options.cluster,
-            )
-        except Interrupted as stop:
-            print(f"elutheory: interrupted; {stop}", file=sys.stderr)
-            return INTERRUPTED
+        table = run_analysis(
+            analysis,
+            folder,
+            preset=options.preset,
+            config=options.config,
+            device=options.device,
+            jobs=options.jobs,
+            cluster=options.cluster,
+            replace=options.replace,
+        )
     print(analysis.summary(table))
     return VERIFIED
 

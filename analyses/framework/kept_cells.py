@@ -18,6 +18,11 @@ _PACKAGES = ("analyses", "elutheory")
 _LIBRARIES = ("numpy", "scipy", "torch")
 
 
+def run_name(analysis: str, config: Any, device: str) -> str:
+    """Of the folder of one run's cells: another for every analysis, config and device."""
+    return hashlib.sha256(repr((analysis, config, device)).encode()).hexdigest()[:16]
+
+
 def file_name(measure_cell: Callable[..., Any], config: Any, cell: Any, device: str) -> str:
     """Another name for anything that could change the cell's table: code, library versions, config, cell, device."""
     measured_by = f"{measure_cell.__module__}.{measure_cell.__qualname__}"

@@ -21,8 +21,11 @@ from matplotlib.figure import Figure
 
 from elutheory.errors import InputError
 from elutheory.output.figures import figure_bytes
+from elutheory.output.files import check_output_folder
+from elutheory.output.interruption import in_order
 
 Draw = Callable[[pandas.DataFrame], Figure]
+FILES = ("records.csv", "provenance.json", "figure.svg", "figure.png")
 _STAGING, _JOURNAL, _LOCK = ".staging", ".publishing", ".lock"
 
 
@@ -76,14 +79,43 @@ def provenance_of(folder: Path) -> dict[str, Any]:
     return provenance
 
 
-def check_folder(folder: Path, analysis: str) -> None:
-    """Refuse, before any work, a folder that holds the records of another analysis or cannot be one."""
+def check_folder(folder: Path, analysis: str, config: Mapping[str, Any], *, replace: bool) -> None:
+    """Refuse, before any work, a folder in which a record measured with this `config` has no place.
+
+    Raises InputError where it cannot be written into, holds the records of another analysis, or, unless `replace`, a
+    record measured with other settings.
+    """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name a folder.")
-    if (folder / "provenance.json").exists():
-        held = provenance_of(folder).get("analysis", analysis)
-        if held != analysis:
-            raise InputError(f"{folder} holds records of {held}; name another folder for those of {analysis}.")
+    check_output_folder(folder)
+    _complete(folder)
+    for name in FILES:
+        file = folder / name
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise InputError(f"{file} is no regular file; name another folder.")
+    if not (folder / "provenance.json").exists():
+        return
+    provenance = provenance_of(folder)
+    held = provenance.get("analysis", analysis)
+    if held != analysis:
+        raise InputError(f"{folder} holds records of {held}; name another folder for those of {analysis}.")
+    theirs, ours = provenance.get("config"), json.loads(json.dumps(config))
+    if theirs != ours and not replace:
+        raise InputError(
+            f"{folder} holds a record measured with other settings{_difference(theirs, ours)}; name another folder by "
+            "--output, or replace that record by --replace."
+        )
+
+
+def _difference(theirs: Any, ours: dict[str, Any]) -> str:
+    """The first setting that differs, in brackets."""
+    if not isinstance(theirs, dict):
+        return ""
+    for name, value in ours.items():
+        if name not in theirs or theirs[name] != value:
+            there = f"{theirs[name]} there" if name in theirs else "not known there"
+            return f" ({name}: {there}, {value} here)"
+    return ""
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -108,25 +140,36 @@ def _figures(draw: Draw, table: pandas.DataFrame) -> dict[str, bytes]:
 def replace_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write the named files into the folder, which is made if there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / _LOCK):
+    with in_order(), FileLock(folder / _LOCK):
         _finish(folder)
         staging = folder / _STAGING
-        staging.mkdir()
-        for name, content in contents.items():
-            with (staging / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync(staging)
-        os.replace(staging, folder / _JOURNAL)
+        try:
+            staging.mkdir()
+            for name, content in contents.items():
+                _write(staging / name, content)
+            _sync(staging)
+            os.replace(staging, folder / _JOURNAL)
+        except (Exception, KeyboardInterrupt):
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
         _sync(folder)
         _finish(folder)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _complete(folder: Path) -> None:
     """Carry out what an interrupted `replace_together` had decided; a reader calls this first."""
     if (folder / _JOURNAL).exists() or (folder / _STAGING).exists():
-        with FileLock(folder / _LOCK):
+        with in_order(), FileLock(folder / _LOCK):
             _finish(folder)
 
 

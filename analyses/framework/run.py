@@ -1,5 +1,6 @@
 """One analysis from measuring to the record, as `python -m analyses NAME` does it; notebooks call `run_analysis`."""
 
+import contextlib
 import dataclasses
 import math
 import platform
@@ -11,7 +12,7 @@ from typing import Any
 
 import pandas
 
-from analyses.framework import provenance, records
+from analyses.framework import kept_cells, provenance, records
 from analyses.framework.devices import available_device, device_name
 from analyses.framework.sweep import Sweep
 from analyses.framework.workers import threads_per_job
@@ -27,20 +28,23 @@ def run_analysis(
     device: str = "auto",
     jobs: int = 1,
     cluster: str | None = None,
+    replace: bool = False,
     progress: bool = True,
 ) -> pandas.DataFrame:
     """Measure (`config`; None: the preset's) and write record and figure into `folder`; returns the table as saved.
 
-    Finished cells wait in `folder`/.unfinished until the record is written: after an interruption the same call goes
-    on. Raises InputError on bad configurations, devices and folders.
+    Finished cells wait in a folder of their own in `folder`/.unfinished until the record is written: after an
+    interruption the same call goes on. A record that was measured with another configuration is left, unless `replace`.
+    Raises InputError on bad configurations, devices and folders.
     """
     name = analysis.__name__.rpartition(".")[2]
-    records.check_folder(folder, name)
     config = analysis.PRESETS[preset] if config is None else config
     _check_finite(config)
     device = _device_for(analysis, name, device)
-    unfinished = folder / ".unfinished"
     shown = provenance.without_places(config)
+    settings = dataclasses.asdict(shown)
+    records.check_folder(folder, name, settings, replace=replace)
+    unfinished = folder / ".unfinished" / kept_cells.run_name(name, config, device)
     command = provenance.regenerating_command(name, preset, analysis.PRESETS[preset], shown, device)
     commit = provenance.commit()
     start = time.perf_counter()
@@ -49,7 +53,7 @@ def run_analysis(
         "analysis": name,
         "command": command,
         "preset": preset,
-        "config": dataclasses.asdict(shown),
+        "config": settings,
         "versions": provenance.versions(),
         "machine": platform.machine(),
         "device": device,
@@ -59,8 +63,11 @@ def run_analysis(
         "commit": commit,
         "seconds": round(time.perf_counter() - start, 1),
     }
+    records.check_folder(folder, name, settings, replace=replace)  # another run may have written there meanwhile
     saved = records.save(folder, table, analysis.draw, described)
     shutil.rmtree(unfinished, ignore_errors=True)
+    with contextlib.suppress(OSError):  # not there, or other runs' cells are
+        unfinished.parent.rmdir()
     return saved
 
 

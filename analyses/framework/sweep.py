@@ -20,6 +20,7 @@ from rich.console import Console
 from analyses.framework import kept_cells
 from analyses.framework.workers import Cells, MeasureCell, Measuring, in_turn, on_cluster, side_by_side
 from elutheory.errors import InputError
+from elutheory.output.interruption import in_order
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -60,7 +61,7 @@ class Sweep:
         missing = [index for index in range(len(cells)) if index not in tables]
         checkpoints = self._checkpoints(measure_cell, files)
         measured = self._measured(measure_cell, config, [(cells[index], checkpoints[index]) for index in missing])
-        with _reported(len(cells), len(tables), shown=self.progress) as report, closing(measured):
+        with in_order(), _reported(len(cells), len(tables), shown=self.progress) as report, closing(measured):
             try:
                 for position, table in measured:
                     index = missing[position]

@@ -1,12 +1,13 @@
 """Cells measured side by side: processes of this machine by joblib, or the workers of a Dask cluster."""
 
+import contextlib
 import os
 import signal
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def side_by_side(measure_cell: MeasureCell, config: Any, cells: Cells, device: s
     worker: dict[str, Any] = {"initializer": _start_worker, "initargs": (os.getpid(),)}
     with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads, **worker):
         tasks = (delayed(_measured)(index, measure_cell, config, *cell, device) for index, cell in enumerate(cells))
-        finished: Any = Parallel(**_ONE_BY_ONE)(tasks)
+        with _without_interrupts():  # which the workers inherit; from a terminal Ctrl-C reaches the whole group
+            finished: Any = Parallel(**_ONE_BY_ONE)(tasks)
         try:
             for index, outcome in finished:
                 yield index, _table_or_raise(outcome)
@@ -130,8 +132,21 @@ def threads_per_job(jobs: int) -> int:
     return torch.get_num_threads()
 
 
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C waits for the end of this, and does not reach processes started meanwhile, not even as they load."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker(parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent stops its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 

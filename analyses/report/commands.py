@@ -20,7 +20,7 @@ from elutheory.output.files import check_output, write_whole
 
 @dataclass(frozen=True)
 class ClaimsOptions:
-    """Every claim of the abstract, decided from the records in `figures`; exit code 2: a record is corrupt."""
+    """Every claim of the abstract, decided from the records in `figures`."""
 
     figures: Path = Path("figures")
     """Folder of the records."""
@@ -58,8 +58,7 @@ def claims(arguments: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Write the report on all records; exit code 1: a derivation failed, 2: a record is missing or corrupt,
-    3: a step of a derivation is not decided."""
+    """Write the report on all records."""
 
     figures: Path = Path("figures")
     """Folder of the records."""
@@ -87,7 +86,7 @@ def report(arguments: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class ReadmeOptions:
-    """Write the README's tables anew; exit code 2: a block or a record is missing."""
+    """Write the README's tables anew."""
 
     readme: Path = Path("README.md")
     """The file with the blocks."""

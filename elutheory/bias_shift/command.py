@@ -18,6 +18,7 @@ from elutheory.derivations.proof.steps import UndecidedError, VerificationError
 from elutheory.errors import InputError
 from elutheory.output.command_line import FAILED, UNDECIDED, VERIFIED, parse_options, run, write_or_print
 from elutheory.output.files import check_output
+from elutheory.output.interruption import in_order
 
 Statement = Literal[
     "lemma-1",
@@ -34,10 +35,7 @@ Statement = Literal[
 
 @dataclass(frozen=True)
 class Options:
-    """Derive Theorems 1 and 2 of arXiv 1511.07289, check them, measure them on digits.
-
-    Exit code 0: everything verified; 1: a check failed; 2: bad input; 3: a step is not decided.
-    """
+    """Derive Theorems 1 and 2 of arXiv 1511.07289, check them, measure them on digits."""
 
     activation: tuple[str, ...] = ("elu", "relu")
     """Activation functions of the classifiers, by name."""
@@ -115,7 +113,7 @@ def _prepare_measurement(options: Options) -> Callable[[], Experiment]:
     )
 
     def measure() -> Experiment:
-        with Console(stderr=True).status("") as status:
+        with in_order(), Console(stderr=True).status("") as status:
             networks = []
             for function in functions:
                 status.update(f"training and measuring {function} on 1,797 digits")

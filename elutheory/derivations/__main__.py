@@ -14,8 +14,7 @@ from elutheory.output.files import check_output, write_whole
 class Options:
     """Verify every derivation and print the page of numbered statements, docs/statements.md.
 
-    Exit code 0: everything verified; 1: a check failed; 2: bad input; 3: a step is not decided. Nothing is
-    printed but after 0.
+    Nothing is printed unless all is verified.
     """
 
     output: Path | None = None

@@ -24,10 +24,7 @@ from elutheory.output.files import check_output_files, write_whole
 
 @dataclass(frozen=True)
 class Options:
-    """Bias shift, its correction and the unit Fisher matrices of every layer of a torch model.
-
-    Exit code 0: done; 2: bad input.
-    """
+    """Bias shift, its correction and the unit Fisher matrices of every layer of a torch model."""
 
     factory: Annotated[str, tyro.conf.Positional]
     """package.module:factory, a function without arguments that returns the model, or a model itself; modules in the

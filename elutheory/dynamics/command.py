@@ -29,10 +29,7 @@ LARGEST_DEPTH = 1000
 
 @dataclass(frozen=True)
 class Options:
-    """The training loss of wide networks, predicted from their tangent kernels, nothing fitted.
-
-    Exit code 0: done; 2: bad input.
-    """
+    """The training loss of wide networks, predicted from their tangent kernels, nothing fitted."""
 
     activation: tuple[str, ...] = ("elu", "relu")
     """Names of the activation functions; the first is compared with each of the others."""

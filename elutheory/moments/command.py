@@ -26,10 +26,7 @@ LARGEST_TABLE = 100_000
 
 @dataclass(frozen=True)
 class Options:
-    """Moments of f(X), X ~ N(mean, std²): closed form, value, verification.
-
-    Exit code 0: everything verified; 1: a check failed; 2: bad input; 3: not decided.
-    """
+    """Moments of f(X), X ~ N(mean, std²): closed form, value, verification."""
 
     activation: Annotated[str | None, tyro.conf.Positional] = None
     """Name of the activation function; elu if neither it nor --expression is given."""

@@ -25,10 +25,7 @@ LARGEST_DEPTH = 100_000
 
 @dataclass(frozen=True)
 class Options:
-    """Mean activations, correlations and gradients, layer by layer, of random networks of infinite width.
-
-    Exit code 0: done; 2: bad input.
-    """
+    """Mean activations, correlations and gradients, layer by layer, of random networks of infinite width."""
 
     activation: tuple[str, ...] = ("elu", "relu")
     """Names of the activation functions."""

@@ -1,7 +1,9 @@
 """What commands share: options, exit codes, errors in one sentence, a report printed or written."""
 
+import errno
 import io
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from elutheory.errors import InputError
 from elutheory.output.command_line import (
     BAD_INPUT,
+    EXIT_CODES,
     FAILED,
     INTERRUPTED,
     VERIFIED,
@@ -36,6 +39,14 @@ def test_options_are_read_or_refused_in_one_sentence() -> None:
         parse_options(Options, "elutheory test", ["--width"])
 
 
+def test_help_states_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(Options, "elutheory test", ["--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "What is asked for." in shown
+    assert EXIT_CODES in shown
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
@@ -54,18 +65,92 @@ def test_bad_input_and_interruption_have_their_exit_codes(
     assert run(lambda _: FAILED) == FAILED
 
 
-def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "/a/b fails: Permission denied."),
+        (OSError(errno.ENOSPC, "No space left on device", "a"), "a fails: No space left on device."),
+        (OSError(errno.EIO, "Input/output error"), "a file or stream fails: Input/output error."),
+        (OSError("said by a library"), "a file or stream fails: said by a library."),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "a\nb\x1b[2J\udcff"),
+            "a\\nb\\x1b[2J\\udcff fails: No such",
+        ),
+        (MemoryError(), "there is not enough memory for this; ask for less."),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "there is not enough memory"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence_and_bad_input(
+    error: Exception, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(_: object) -> int:
+        raise error
+
+    assert run(command) == BAD_INPUT
+    said = capsys.readouterr().err
+    assert said.startswith(f"elutheory: {sentence}")
+    assert said.count("\n") == 1
+
+
+def test_a_fault_of_the_program_is_none_of_the_users() -> None:
+    def command(_: object) -> int:
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        run(command)
+
+
+@pytest.mark.parametrize("size", [5, 10**6])
+def test_a_reader_that_leaves_is_said(
+    size: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     reader, writer = os.pipe()
     os.close(reader)
 
     def command(_: object) -> int:
-        write_or_print("a line\n", None)
-        return FAILED
+        write_or_print("a" * size, None)
+        return VERIFIED
 
     with os.fdopen(writer, "w", encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        assert run(command) == VERIFIED
+        assert run(command) == BAD_INPUT
         stream.flush()  # what was not written goes nowhere
+    assert capsys.readouterr().err == "elutheory: standard output fails: Broken pipe.\n"
+
+
+# In an interpreter of its own: the streams it is given, its end, its exit code.
+SCRIPT = """
+import sys
+from elutheory.errors import InputError
+from elutheory.output.command_line import run
+def command(_):
+    print("a line")
+    if "refuse" in sys.argv:
+        raise InputError("refused.")
+    if "leave" in sys.argv:
+        raise SystemExit(0)
+    return 0
+sys.exit(run(command))
+"""
+
+
+@pytest.mark.parametrize(
+    ("streams", "words", "code", "said"),
+    [
+        ("> /dev/full", "", BAD_INPUT, "elutheory: standard output fails: No space left on device.\n"),
+        ("> /dev/full", "leave", BAD_INPUT, "elutheory: standard output fails: No space left on device.\n"),
+        ("> /dev/full", "refuse", BAD_INPUT, "elutheory: standard output fails: No space left on device.\n"),
+        (">&-", "", BAD_INPUT, "elutheory: standard output is closed; send it to a file or to /dev/null.\n"),
+        ("> /dev/null 2> /dev/full", "refuse", BAD_INPUT, ""),
+        ("> /dev/null 2>&-", "refuse", BAD_INPUT, ""),
+        ("> /dev/null", "leave", VERIFIED, ""),
+    ],
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_streams_that_fail_are_one_sentence_and_one_exit_code(streams: str, words: str, code: int, said: str) -> None:
+    line = f'exec "$0" -c "$1" {words} {streams}'
+    ran = subprocess.run(["sh", "-c", line, sys.executable, SCRIPT], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (code, said)
 
 
 def test_output_is_utf_8_whatever_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:

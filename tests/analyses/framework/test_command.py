@@ -156,7 +156,7 @@ def test_ctrl_c_keeps_cells_and_the_same_command_goes_on(
         assert command.main(["toy_analysis", "--broken", "4"]) == 130
     said = capsys.readouterr().err
     assert said == "elutheory: interrupted; 4 of 6 cells are kept; the same command goes on from there.\n"
-    assert len(list((toy_command / "figures" / "toy_analysis" / ".unfinished").iterdir())) == 4
+    assert len(list((toy_command / "figures" / "toy_analysis" / ".unfinished").glob("*/*"))) == 4
     assert not (toy_command / "figures" / "toy_analysis" / "records.csv").exists()
 
 

@@ -1,5 +1,7 @@
 """Records: what belongs together stays together, whenever the process is killed; mixtures are refused."""
 
+import dataclasses
+import errno
 import itertools
 import json
 import os
@@ -19,6 +21,7 @@ import pytest
 from analyses.framework import records
 from analyses.framework.provenance import regenerating_command, without_places
 from analyses.framework.run import run_analysis
+from analyses.framework.sweep import Sweep
 from elutheory.errors import InputError
 from tests.analyses.framework import toy_analysis as toy
 
@@ -87,10 +90,9 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds records of toy_analysis, not of mean_activations\.$"):
         records.load(tmp_path, analysis="mean_activations")
     with pytest.raises(InputError, match=r"holds records of toy_analysis; name another folder"):
-        records.check_folder(tmp_path, "mean_activations")
+        records.check_folder(tmp_path, "mean_activations", {}, replace=False)
     with pytest.raises(InputError, match="is a file; name a folder"):
-        records.check_folder(tmp_path / "records.csv", "toy_analysis")
-    records.check_folder(tmp_path, "toy_analysis")
+        records.check_folder(tmp_path / "records.csv", "toy_analysis", {}, replace=False)
     provenance = tmp_path / "provenance.json"
     for content, complaint in ((b"{", "is no JSON"), (b"\xff", "is no JSON"), (b"[1]", "does not describe records")):
         provenance.write_bytes(content)
@@ -116,6 +118,66 @@ def test_records_that_are_not_those_described_are_refused(damage: Callable[[byte
         records.load(tmp_path)
 
 
+# --- whose record and whose cells -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held", [{"numbers": 3}, {"gone": 1}, None])
+def test_a_record_of_other_settings_is_replaced_only_when_asked(held: dict[str, int] | None, tmp_path: Path) -> None:
+    ours = dataclasses.asdict(OLD)
+    settings = held and {**ours, **held}
+    records.save(tmp_path, toy.measure(OLD), toy.draw, {"analysis": "toy_analysis", "config": settings})
+    before = Record.of(tmp_path)
+    with pytest.raises(InputError, match=r"a record measured with other settings.*replace that record by --replace\.$"):
+        run_analysis(toy, tmp_path, config=OLD, device="cpu", progress=False)
+    assert Record.of(tmp_path) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", *FILES]
+    run_analysis(toy, tmp_path, config=OLD, device="cpu", replace=True, progress=False)
+    run_analysis(toy, tmp_path, config=OLD, device="cpu", progress=False)  # the same settings need no leave
+    assert records.provenance_of(tmp_path)["config"] == dataclasses.asdict(OLD)
+
+
+def test_a_record_written_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_records: tuple[Path, Path]
+) -> None:
+    def measure(config: toy.Config, sweep: Sweep) -> pandas.DataFrame:
+        shutil.copytree(two_records[1], tmp_path, dirs_exist_ok=True)
+        return sweep.table(toy.measure_cell, config, toy.cells(config))
+
+    with monkeypatch.context() as during:
+        during.setattr(toy, "measure", measure)
+        with pytest.raises(InputError, match="other settings"):
+            run_analysis(toy, tmp_path, config=OLD, device="cpu", progress=False)
+    assert len(list(tmp_path.glob(".unfinished/*/*.json"))) == OLD.numbers
+    run_analysis(toy, tmp_path, config=OLD, device="cpu", replace=True, progress=False)
+    assert not (tmp_path / ".unfinished").exists()
+
+
+def test_a_run_removes_the_cells_of_its_own_settings_alone(tmp_path: Path) -> None:
+    long, short = toy.Config(numbers=6, broken=4), toy.Config(numbers=2)
+    with pytest.raises(ZeroDivisionError):
+        run_analysis(toy, tmp_path, config=long, device="cpu", progress=False)
+    kept = {path: path.read_bytes() for path in tmp_path.glob(".unfinished/*/*")}
+    assert len(kept) == 4
+    run_analysis(toy, tmp_path, config=short, device="cpu", progress=False)
+    assert {path: path.read_bytes() for path in tmp_path.glob(".unfinished/*/*")} == kept
+
+
+# --- crashes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kind", ["folder", "link", "FIFO"])
+def test_what_a_record_would_replace_is_a_file(name: str, kind: str, tmp_path: Path) -> None:
+    file, elsewhere = tmp_path / "record" / name, tmp_path / "elsewhere"
+    file.parent.mkdir()
+    elsewhere.write_text("kept")
+    {"folder": file.mkdir, "link": lambda: file.symlink_to(elsewhere), "FIFO": lambda: os.mkfifo(file)}[kind]()
+    with pytest.raises(InputError, match=rf"{name} is no regular file; name another folder"):
+        run_analysis(toy, file.parent, config=OLD, device="cpu", replace=True, progress=False)
+    assert [path.name for path in file.parent.iterdir()] == [name]
+    assert elsewhere.read_text() == "kept"
+
+
 class Crash(BaseException):
     """Stands for a power cut."""
 
@@ -132,6 +194,27 @@ def _crash_at(monkeypatch: pytest.MonkeyPatch, function: str, call: int, *, afte
             raise Crash
 
     monkeypatch.setattr(os, function, crashing)
+
+
+@pytest.mark.parametrize("call", range(5))
+def test_a_full_disk_leaves_the_old_record_and_nothing_else(
+    call: int, tmp_path: Path, two_records: tuple[Path, Path]
+) -> None:
+    folder = tmp_path / "record"
+    shutil.copytree(two_records[0], folder)
+    old, new = (Record.of(record) for record in two_records)
+    calls = itertools.count()
+
+    def full(_: int) -> None:
+        if next(calls) == call:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            records.replace_together(folder, new.files)
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", *FILES]
+    assert Record.of(folder) == old
 
 
 STEPS = [("fsync", call) for call in range(7)] + [("replace", call) for call in range(5)] + [("rmdir", 0)]

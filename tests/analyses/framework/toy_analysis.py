@@ -93,7 +93,7 @@ def record(folder: Path, config: Config, jobs: int = 1, messages: Path | None = 
     if messages is not None:
         with messages.open("w") as file:
             os.dup2(file.fileno(), 2)
-    run_analysis(toy_analysis, folder, config=config, device="cpu", jobs=jobs, progress=False)
+    run_analysis(toy_analysis, folder, config=config, device="cpu", jobs=jobs, replace=True, progress=False)
 
 
 def start_server() -> None:
