@@ -96,7 +96,7 @@ def _corrections(
     """s, k, shift without and with the coupling; and the natural gradient, the bias first."""
     every = slice(None)
     g0, g = gradient[:, 0], gradient[:, 1:]
-    b, c, m_q = F.b, F.c, F.mean_under_q
+    b, c, m_q = F.b, F.c, F.coupling_ratio
     m_p = F.mean_under_p.expand_as(m_q)
     rows = F.rows_of(every)
     solve_A = _weight_solver(F, every, rows)
@@ -122,7 +122,7 @@ def _weight_solver(F: UnitFisher, units: slice, rows: Tensor | None) -> Solve:
 def _variance_solver(F: UnitFisher, units: slice, rows: Tensor | None, c: Tensor, m_q: Tensor) -> Solve:
     """right ↦ Var_q(a)⁻¹ right for some units; `rows` as for `_weight_solver`."""
     if rows is None or F.damping is None:
-        return partial(solve_positive_definite, F.covariance_under_q_of(units))
+        return partial(solve_positive_definite, F.complement_of(units))
     damping = F.damping[units]
     undamped = c - damping
     # With m = b/(c + λ) and μ = b/c: Var_q = [sum (v − v0 μ)(v − v0 μ)ᵀ + λ I + (λ (c + λ)/c) m mᵀ] / (c + λ).

@@ -79,8 +79,8 @@ one digit; beyond, two more per factor of ten in the mean. Guarded by
 """
 
 
-_FORMAT = "elutheory.unit_fisher.1"
-_TENSORS = ("_reference", "_offsets", "_summed_sizes", "_total", "damping")
+_FORMAT = "elutheory.unit_fisher.2"
+_TENSORS = ("_reference", "_offsets", "_summed_sizes", "_total", "damping", "_weights_under_q", "_offsets_under_q")
 _NUMBERS = ("kind", "weight_sharing", "has_bias", "units", "examples", "_batch_axis", "_rounding", "_points", "_scale")
 _NUMBERS += ("_mirrored",)
 _CHUNK_BYTES = 2**25  # of the matrices or vectors of as many units as are worked on at a time
@@ -98,11 +98,12 @@ class UnitFisher:
       without bias (units, fan_in, fan_in). For weights shared over positions: of the summed score, or position by
       position, as `weight_sharing` says;
     - `mean_under_p` (fan_in,), a grouped convolution's (units, fan_in): E_p[a], over inputs and positions;
-    - `mean_under_q` (units, fan_in): E_q[a] = b/c under q = delta² p / E_p[delta²] (F2); NaN for the units that
-      `undefined_under_q` names, with the reason. Where scores are summed over positions (`weight_sharing` "exact") b/c
-      is the ratio that Theorems 1 and 2 are about, and may lie outside of the activations' range: the mean over the
-      positions, each weighted by its own delta², is that of `weight_sharing` "positionwise";
-    - `covariance_under_q` (units, fan_in, fan_in): Var_q(a) = A/c − E_q[a] E_q[a]ᵀ; NaN as above;
+    - `mean_under_q` (units, fan_in): E_q[a] = b/c under q = delta² p / E_p[delta²] (F2), q's points being examples and
+      positions, so that it is a mean of activations also where scores are summed over positions (`weight_sharing`
+      "exact"), and b/c is none; NaN for units that are dead;
+    - `covariance_under_q` (units, fan_in, fan_in): Var_q(a) = A/c − E_q[a] E_q[a]ᵀ; NaN for the units that
+      `undefined_under_q` names, with the reason: dead ones, and all where scores are summed over positions;
+    - `coupling_ratio` (units, fan_in): b/c, whatever it is the ratio of: what Theorems 1 and 2 call E_q[a];
     - `dead` (units,): units whose delta is zero at every example: F = 0;
     - `form`: "factors" while a unit has fewer vectors to sum over than coordinates (one per example, or one per example
       and column where scores are summed over positions), else "matrix". Properties and solves have the same values in
@@ -135,6 +136,8 @@ class UnitFisher:
         self._rounding: float = torch.finfo(self._reference.dtype).eps
         self._summed_sizes = self._reference.new_zeros(self.units)  # of the bias scores, squared: see CANCELLED
         self._points = 0  # examples × positions
+        self._weights_under_q: Tensor | None = None  # Σ delta² over examples and positions, where scores are summed
+        self._offsets_under_q: Tensor | None = None  # Σ delta² (a − reference)
         self._factors: UnitFactors | None = None
         self._total: Tensor = self._reference.new_empty(0)  # or scale × sum of outer products of (1, a − reference)
         self._scale = 1.0
@@ -169,6 +172,10 @@ class UnitFisher:
             (units, groups, fan_in, scores.has_bias, scores.kind, scores.likelihood, scores.weight_sharing),
             scores.incoming.dtype,
         )
+        summed = scores.weight_sharing == "exact" and scores.deltas.shape[2] > 1
+        if summed or self._weights_under_q is not None:
+            self._refuse_damped()
+            self._add_under_q(_batch_sums_under_q(scores, self._reference))
         self._change()
         factors = self._factors.count if self._factors else 0
         if not self._total.numel() and factors + number_of_factors(scores) < self.shape[1]:
@@ -177,7 +184,7 @@ class UnitFisher:
         else:
             add_scores_to(self._as_matrix(), scores, self._reference, self._scale)
         points = scores.points()
-        if scores.weight_sharing == "exact" and scores.deltas.shape[2] > 1:
+        if summed:
             sizes = sum(column.abs().sum(1).square().sum(0) for column in scores.deltas)
             self._summed_sizes = self._summed_sizes + sizes
         self._offsets = self._offsets + (points - self._reference).sum(0)
@@ -192,9 +199,13 @@ class UnitFisher:
         """
         self._check_same(other._geometry, other._reference.dtype)
         other._refuse_damped()
-        self._change()
+        self._refuse_damped()
         device = self._reference.device
         offset = other._reference.to(device) - self._reference
+        if self._weights_under_q is not None or other._weights_under_q is not None:
+            weights, offsets = (part.to(device) for part in other._sums_under_q())
+            self._add_under_q((weights, offsets + weights[:, None] * self._by_unit(offset)))
+        self._change()
         if other._factors is not None:
             factors = other._factors.to(device)
             if self._factors is not None and self._factors.count + factors.count < self.shape[1]:
@@ -222,14 +233,21 @@ class UnitFisher:
         """
         self._refuse_damped()
         count = self._factors.count if self._factors else None
-        own = (self._geometry, self._reference.dtype, self.examples, self._points, count, self._reference.cpu())
+        summed = self._weights_under_q is not None
+        own = (self._geometry, self._reference.dtype, self.examples, self._points, count, self._reference.cpu(), summed)
         every: list[Any] = [None] * distributed.get_world_size(group)
         distributed.all_gather_object(every, own, group=group)
         for geometry, dtype, *_ in every:
             self._check_same(geometry, dtype)
-        self._change()
         reference = every[0][5].to(self._reference.device)
         offset = self._reference - reference
+        if any(record[6] for record in every):
+            weights, offsets = self._sums_under_q()
+            sums = weights.clone(), offsets + weights[:, None] * self._by_unit(offset)
+            for part in sums:
+                distributed.all_reduce(part, group=group)
+            self._weights_under_q, self._offsets_under_q = sums
+        self._change()
         counts = [record[4] for record in every]
         together = None not in counts and sum(counts) < self.shape[1]
         if self._factors is not None and together:
@@ -369,11 +387,24 @@ class UnitFisher:
 
     @property
     def mean_under_q(self) -> Float[Tensor, "units fan_in"]:
-        """E_q[a] = b/c (F2), damped b/(c + λ); NaN where `undefined_under_q` says why, damped 0 for a dead unit."""
+        """E_q[a] (F2); NaN for a dead unit. Damped b/(c + λ), 0 for a dead unit, unless scores are summed over
+        positions, whose mean has no damping in it."""
+        if self._weights_under_q is None or self._offsets_under_q is None:
+            return self.coupling_ratio
+        mean = self._by_unit(self._reference) + self._offsets_under_q / self._weights_under_q[:, None]
+        return mean if self.damping is None else torch.where(self._weights_under_q[:, None] == 0, 0.0, mean)
+
+    @property
+    def coupling_ratio(self) -> Float[Tensor, "units fan_in"]:
+        """b/c, damped b/(c + λ), 0 for a dead unit; NaN where c is 0, or rounding noise (CANCELLED).
+
+        What Theorems 1 and 2 call E_q[a]. Where scores are summed over positions it is no mean of activations, and may
+        be of any size.
+        """
         row = self._first_row
         if self.damping is None:
-            mean = self._by_unit(self._reference) + row[:, 1:] / row[:, :1]
-            return torch.where(self._cancelled[:, None], math.nan, mean)
+            ratio = self._by_unit(self._reference) + row[:, 1:] / row[:, :1]
+            return torch.where(self._cancelled[:, None], math.nan, ratio)
         c = row[:, :1] + self.damping[:, None]
         return torch.where(c > 0, (row[:, 1:] + row[:, :1] * self._by_unit(self._reference)) / c, 0.0)
 
@@ -384,20 +415,27 @@ class UnitFisher:
 
     @property
     def undefined_under_q(self) -> dict[int, str]:
-        """The units that have no E_q[a] and Var_q(a), by number, with the reason in one sentence."""
-        reasons = dict.fromkeys(
-            (self._cancelled & ~self.dead).nonzero()[:, 0].tolist(),
-            "the bias scores cancel in the sum over positions and c is rounding noise, so that b/c is none of anything "
-            '(as before a normalisation, or in the keys of attention); weight_sharing="positionwise" has a mean.',
-        )
-        no_bias_scores = (self._first_row[:, 0] == 0).nonzero()[:, 0].tolist()
-        dead = "c = 0: the unit is dead, its delta is zero at every example."
-        reasons |= dict.fromkeys(no_bias_scores, dead)
-        return {} if self.damping is not None else dict(sorted(reasons.items()))
+        """The units that have no Var_q(a), and, if they are dead, no E_q[a], by number, with the reason in one
+        sentence."""
+        none = self._first_row[:, 0] == 0 if self._weights_under_q is None else self._weights_under_q == 0
+        reasons: dict[int, str] = {}
+        if self._weights_under_q is not None:
+            reasons = dict.fromkeys(
+                range(self.units),
+                "scores are summed over positions, so that A/c − (b/c)(b/c)ᵀ is no covariance of activations; "
+                'weight_sharing="positionwise" has one.',
+            )
+        if self.damping is None:
+            dead = "c = 0: the unit is dead, its delta is zero at every example."
+            reasons |= dict.fromkeys(none.nonzero()[:, 0].tolist(), dead)
+        return dict(sorted(reasons.items()))
 
     @property
     def covariance_under_q(self) -> Float[Tensor, "units fan_in fan_in"]:
-        """Var_q(a) = A/c − E_q[a] E_q[a]ᵀ, damped (A + λI)/(c + λ) − …; NaN for a dead unit, damped I."""
+        """Var_q(a) = A/c − E_q[a] E_q[a]ᵀ, damped (A + λI)/(c + λ) − …; NaN for a dead unit, damped I.
+
+        NaN where scores are summed over positions.
+        """
         if "covariance_under_q" not in self._known:
             fan_in = self._reference.shape[-1]
             covariance = self._reference.new_empty(self.units, fan_in, fan_in)
@@ -408,6 +446,14 @@ class UnitFisher:
 
     def covariance_under_q_of(self, units: slice) -> Float[Tensor, "units fan_in fan_in"]:
         """Var_q(a) of some units: without the memory for all."""
+        covariance = self.complement_of(units)
+        return covariance if self._weights_under_q is None else torch.full_like(covariance, math.nan)
+
+    def complement_of(self, units: slice) -> Float[Tensor, "units fan_in fan_in"]:
+        """(A − b bᵀ/c)/c of some units, damped (A + λI − b bᵀ/(c + λ))/(c + λ): c⁻¹ times the Schur complement of c.
+
+        What Theorems 1 and 2 call Var_q(a); it is that where scores are not summed over positions.
+        """
         centred = self._about(units, None)
         c = centred[:, :1, 0]
         mean = centred[:, 1:, 0] / c
@@ -639,6 +685,8 @@ class UnitFisher:
         part._factors = None if self._factors is None else self._factors.of_units(units)
         part._total = self._total[units] if self._total.numel() else self._total
         part._summed_sizes = self._summed_sizes[units]
+        if self._weights_under_q is not None and self._offsets_under_q is not None:
+            part._weights_under_q, part._offsets_under_q = self._weights_under_q[units], self._offsets_under_q[units]
         part.damping = None if self.damping is None else self.damping[units]
         part.units = len(part._summed_sizes)
         part._known = {name: value[units] for name, value in self._known.items() if name in _UNDAMPED}
@@ -656,9 +704,26 @@ class UnitFisher:
         part._reference, part._offsets = in_float64(self._reference), in_float64(self._offsets)
         part._factors = None if self._factors is None else _precise(self._factors)
         part._total, part._summed_sizes = in_float64(self._total), in_float64(self._summed_sizes)
+        if self._weights_under_q is not None and self._offsets_under_q is not None:
+            part._weights_under_q = in_float64(self._weights_under_q)
+            part._offsets_under_q = in_float64(self._offsets_under_q)
         part.damping = None if self.damping is None else in_float64(self.damping)
         part._known = {}
         return part
+
+    def _sums_under_q(self) -> tuple[Float[Tensor, " units"], Float[Tensor, "units fan_in"]]:
+        """Σ delta² and Σ delta² (a − reference) so far; those of F as long as no scores were summed over positions."""
+        if self._weights_under_q is not None and self._offsets_under_q is not None:
+            return self._weights_under_q, self._offsets_under_q
+        row = self._first_row * self.examples
+        return row[:, 0], row[:, 1:]
+
+    def _add_under_q(self, sums: tuple[Tensor, Tensor]) -> None:
+        if self._weights_under_q is None and not self.examples:
+            self._weights_under_q, self._offsets_under_q = sums
+            return
+        weights, offsets = self._sums_under_q()
+        self._weights_under_q, self._offsets_under_q = weights + sums[0], offsets + sums[1]
 
     @property
     def _cancelled(self) -> Bool[Tensor, " units"]:
@@ -952,6 +1017,18 @@ def _reference(scores: LayerScores) -> Float[Tensor, "groups fan_in"]:
     mean = points.mean(0)
     variance = (points - mean).square().mean(0)
     return torch.where(mean.square() > OFFSET**2 * variance, mean, 0.0)
+
+
+def _batch_sums_under_q(
+    scores: LayerScores, reference: Float[Tensor, "groups fan_in"]
+) -> tuple[Float[Tensor, " units"], Float[Tensor, "units fan_in"]]:
+    """Σ delta² and Σ delta² (a − reference) over a batch's examples and positions."""
+    weights = scores.deltas[0].square()
+    for column in scores.deltas[1:]:  # one at a time: memory for one column's squares, not for all
+        weights.addcmul_(column, column)
+    by_group = weights.unflatten(-1, (scores.incoming.shape[1], -1))
+    offsets = torch.einsum("npgu,ngpi->gui", by_group, scores.incoming - reference[:, None]).flatten(0, 1)
+    return weights.sum((0, 1)), offsets
 
 
 def _moved_origin(total: Tensor, offset: Float[Tensor, "units fan_in"]) -> Tensor:

@@ -388,7 +388,7 @@ def _fisher_results(key: str, fisher: Any, gradient: Tensor) -> Results:
         "matrix": fisher.matrix,
         "mean under p": fisher.mean_under_p,
         "mean under q": fisher.mean_under_q,
-        "variance under q": fisher.covariance_under_q,
+        "complement": fisher.complement_of(slice(None)),
         "A": fisher.A,
         "eigenvalues": fisher.eigenvalues,
         "mean diagonal": fisher.mean_diagonal,
@@ -446,7 +446,7 @@ def fisher_accumulation(place: Place) -> Results:
             fisher.add_scores(_random_scores(place, seed, positions, sharing))
         key = f"{sharing}, {positions}"
         found |= {f"{key}, p": fisher.mean_under_p, f"{key}, q": fisher.mean_under_q, f"{key}, c": fisher.c}
-        found[f"{key}, spread"] = fisher.covariance_under_q
+        found[f"{key}, complement"] = fisher.complement_of(slice(None))
     return found
 
 

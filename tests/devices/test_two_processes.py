@@ -27,14 +27,15 @@ def test_fisher_matrices(reduced: Path) -> None:
         of_rank = torch.load(reduced / f"{rank}.pt")
         assert "units is" in of_rank.pop("refusal")
         assert of_rank.keys() == scores_of_both().keys()
-        for name, (matrix, covariance, mean_under_p, examples, form) in of_rank.items():
+        for name, (matrix, complement, mean_under_p, mean_under_q, examples, form) in of_rank.items():
             first, second = scores_of_both()[name]
             one = UnitFisher.from_scores(first).add_scores(second)
             assert (examples, form) == (one.examples, one.form)
             torch.testing.assert_close(matrix, one.matrix, rtol=1e-12, atol=1e-12)
             torch.testing.assert_close(mean_under_p, one.mean_under_p, rtol=1e-12, atol=1e-12)
             tolerance = 1e-8 if name.startswith("far") else 1e-11
-            torch.testing.assert_close(covariance, one.covariance_under_q, rtol=tolerance, atol=tolerance)
+            torch.testing.assert_close(complement, one.complement_of(slice(None)), rtol=tolerance, atol=tolerance)
+            torch.testing.assert_close(mean_under_q, one.mean_under_q, rtol=tolerance, atol=tolerance)
 
 
 def test_statistics(reduced: Path) -> None:

@@ -57,7 +57,8 @@ def reduce_in_process(rank: int, folder: str) -> None:
     reduced = {}
     for name, parts in scores_of_both().items():
         fisher = UnitFisher.from_scores(parts[rank]).all_reduce()
-        reduced[name] = [fisher.matrix, fisher.covariance_under_q, fisher.mean_under_p, fisher.examples, fisher.form]
+        means = fisher.mean_under_p, fisher.mean_under_q
+        reduced[name] = [fisher.matrix, fisher.complement_of(slice(None)), *means, fisher.examples, fisher.form]
     part = inputs()[:30] if rank == 0 else inputs()[30:]
     layer_statistics(network(), part, quantiles=(0.5,)).all_reduce().save(f"{folder}/{rank}.safetensors")
     try:

@@ -59,8 +59,8 @@ def test_factors_give_what_the_matrices_give(positions: int, relative: bool, off
     step = torch.linalg.solve(dense, gradient)
     torch.testing.assert_close(correction.shift_without, (step[:, 1:] * m_p).sum(1) + step[:, 0], **tolerance)
     matrices = F.damped(0.05, relative=relative)
-    m_q = matrices.mean_under_q
-    solved = torch.linalg.solve(matrices.covariance_under_q, m_q)
+    m_q = matrices.coupling_ratio
+    solved = torch.linalg.solve(matrices.complement_of(slice(None)), m_q)
     torch.testing.assert_close(correction.k, 1 + ((m_q - m_p) * solved).sum(1), **tolerance)
 
 

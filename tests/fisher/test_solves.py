@@ -198,14 +198,57 @@ def test_no_mean_where_the_bias_scores_cancel(make, layer: str, shape: tuple[int
     model, inputs = make().to(dtype), torch.rand(12, *shape, dtype=dtype)
     fisher = et.unit_fisher(model, inputs, layer)
     merged = et.unit_fisher(model, inputs[:5], layer).merge(et.unit_fisher(model, inputs[5:], layer))
-    for found in (fisher, merged):
-        assert found.mean_under_q.isnan().all()
-        assert found.covariance_under_q.isnan().all()
-        assert list(found.undefined_under_q) == [0, 1, 2, 3]
-        assert found.undefined_under_q[0].startswith("the bias scores cancel")
     mean = et.unit_fisher(model, inputs, layer, weight_sharing="positionwise").mean_under_q
+    for found in (fisher, merged):
+        assert found.coupling_ratio.isnan().all()
+        assert found.covariance_under_q.isnan().all()
+        torch.testing.assert_close(found.mean_under_q, mean)
     assert 0 <= float(mean.min()) <= float(mean.max()) <= 1
     fine = {"key": "value", "0": "4"}[layer]
     of_others = et.unit_fisher(model, inputs, fine)
-    assert of_others.undefined_under_q == {}
-    assert of_others.mean_under_q.isfinite().all()
+    assert of_others.coupling_ratio.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("make", "layer", "shape"),
+    [
+        (Keys, "value", (7, 4)),
+        (Keys, "query", (7, 4)),
+        (lambda: nn.Sequential(nn.Conv1d(2, 4, 3, groups=2), nn.Tanh(), nn.Flatten(), nn.Linear(20, 3)), "0", (2, 7)),
+        (lambda: nn.Sequential(nn.Conv1d(2, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten()), "0", (2, 7)),
+    ],
+)
+def test_a_mean_under_q_is_one_of_activations_where_weights_are_shared(
+    make, layer: str, shape: tuple[int, ...]
+) -> None:
+    """Within the activations' range, however the batches are cut; b/c is another number, and there is no Var_q."""
+    torch.manual_seed(2)
+    model, inputs = make().double(), 3 + torch.rand(12, *shape, dtype=torch.float64)
+    fisher = et.unit_fisher(model, inputs, layer)
+    expected = et.unit_fisher(model, inputs, layer, weight_sharing="positionwise")
+    pieces = et.unit_fisher(model, [inputs[:1], inputs[1:8], inputs[8:]], layer)
+    merged = et.unit_fisher(model, inputs[:5], layer).merge(et.unit_fisher(model, inputs[5:], layer))
+    damped, some = fisher.damped(0.1), fisher.of_units([2, 0])
+    for found in (fisher, pieces, merged, damped, fisher.in_float64(), et.UnitFisher.from_bytes(fisher.to_bytes())):
+        torch.testing.assert_close(found.mean_under_q, expected.mean_under_q, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(some.mean_under_q, expected.mean_under_q[[2, 0]], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(fisher.coupling_ratio, fisher.b / fisher.c[:, None])
+    assert (fisher.coupling_ratio - fisher.mean_under_q).abs().max() > 1e-3
+    assert fisher.covariance_under_q.isnan().all()
+    assert list(fisher.undefined_under_q) == [*range(fisher.units)]
+    assert "no covariance of activations" in fisher.undefined_under_q[0]
+    assert expected.undefined_under_q == {}
+    torch.testing.assert_close(expected.coupling_ratio, expected.mean_under_q)
+
+
+def test_batches_of_one_and_of_several_positions_have_one_mean_under_q() -> None:
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Conv1d(2, 3, 1), nn.Tanh(), nn.AdaptiveAvgPool1d(1), nn.Flatten()).double()
+    short, long = torch.rand(6, 2, 1, dtype=torch.float64), torch.rand(4, 2, 3, dtype=torch.float64)
+    expected = et.unit_fisher(model, [short, long], "0", weight_sharing="positionwise").mean_under_q
+    for order in ([short, long], [long, short]):
+        torch.testing.assert_close(et.unit_fisher(model, order, "0").mean_under_q, expected)
+    of_short = et.unit_fisher(model, short, "0")
+    for found in (of_short.merge(et.unit_fisher(model, long, "0")), et.unit_fisher(model, long, "0").merge(of_short)):
+        assert found.mean_under_q.isfinite().all()
+    torch.testing.assert_close(of_short.mean_under_q, expected)

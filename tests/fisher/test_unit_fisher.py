@@ -62,8 +62,8 @@ def split(scores: LayerScores, *places: int) -> list[LayerScores]:
 
 def assert_same(left: UnitFisher, right: UnitFisher, rtol: float = 1e-11) -> None:
     assert (left.examples, left.form, left.shape, left.rank) == (right.examples, right.form, right.shape, right.rank)
-    for name in ("matrix", "mean_under_p", "mean_under_q", "covariance_under_q"):
-        torch.testing.assert_close(getattr(left, name), getattr(right, name), rtol=rtol, atol=rtol)
+    for name in ("matrix", "mean_under_p", "mean_under_q", "coupling_ratio", "covariance_under_q"):
+        torch.testing.assert_close(getattr(left, name), getattr(right, name), rtol=rtol, atol=rtol, equal_nan=True)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -246,9 +246,15 @@ def test_definition_in_both_forms(examples: int, groups: int, positions: int, sh
     torch.testing.assert_close(fisher.mean_under_p, mean[0] if groups == 1 else mean.repeat_interleave(2, 0))
     with_bias = dense(replace(scores, has_bias=True))
     m = with_bias[:, 1:, 0] / with_bias[:, :1, 0]
-    torch.testing.assert_close(fisher.mean_under_q, m, **EXACTLY)
+    torch.testing.assert_close(fisher.coupling_ratio, m, **EXACTLY)
+    by_position = dense(replace(scores, has_bias=True, weight_sharing="positionwise"))
+    torch.testing.assert_close(fisher.mean_under_q, by_position[:, 1:, 0] / by_position[:, :1, 0], **EXACTLY)
     covariance = with_bias[:, 1:, 1:] / with_bias[:, :1, :1] - m[:, :, None] * m[:, None, :]
-    torch.testing.assert_close(fisher.covariance_under_q, covariance, **EXACTLY)
+    torch.testing.assert_close(fisher.complement_of(slice(None)), covariance, **EXACTLY)
+    summed = sharing == "exact" and positions > 1
+    torch.testing.assert_close(
+        fisher.covariance_under_q, covariance * (torch.nan if summed else 1.0), equal_nan=True, **EXACTLY
+    )
     gradient = torch.randn(fisher.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     for relative, scale in ((False, torch.ones(4, dtype=torch.float64)), (True, fisher.mean_diagonal)):
         damped = expected + 0.1 * scale[:, None, None] * torch.eye(fisher.shape[1], dtype=torch.float64)

@@ -38,8 +38,8 @@ class Step:
     def take(self, share: Tensor | float) -> None:
         """Puts the parameters where `share` of the changes takes them."""
         for parameter, before, change in zip(self.parameters, self.before, self.changes, strict=True):
-            part = share.to(change.device, change.dtype) if isinstance(share, Tensor) else share
-            parameter.copy_(before + part * change)
+            part = torch.as_tensor(share).to(change.device, change.dtype)
+            parameter.copy_(torch.addcmul(before, change, part))
 
     def undo(self) -> None:
         """Puts the parameters where they were."""

@@ -307,15 +307,18 @@ class UnitNaturalGradient(torch.optim.Optimizer):
         self, moving: list[Tensor], directions: dict[int, Tensor], group: dict[str, Any]
     ) -> tuple[Tensor, Tensor]:
         """½ lr² Σ dᵀ(F + λI)d of the covered blocks, and with ½ rate² |g|² of the others added; float64 if possible."""
-        device, forms = moving[0].device, {True: [], False: []}
+        device, pairs = moving[0].device, {True: [], False: []}
         for parameter in moving:
-            covered = id(parameter) in directions
             gradient = cast(Tensor, parameter.grad).to(working_dtype(parameter.dtype))
-            with_what = directions[id(parameter)] if covered else group["sgd_lr_ratio"] ** 2 * gradient
-            forms[covered].append((gradient * with_what).sum().to(device))
+            covered = id(parameter) in directions
+            direction = directions[id(parameter)] if covered else group["sgd_lr_ratio"] ** 2 * gradient
+            pairs[covered].append((gradient.flatten().to(device), direction.flatten().to(device)))
         dtype = torch.float32 if device.type == "mps" else torch.float64
         none = torch.zeros((), dtype=dtype, device=device)
-        covered, others = (torch.stack(found).to(dtype).sum() if found else none for found in forms.values())
+        covered, others = (
+            torch.dot(*(torch.cat(parts) for parts in zip(*found, strict=True))).to(dtype) if found else none
+            for found in pairs.values()
+        )
         half = 0.5 * group["lr"] ** 2
         binding = torch.zeros_like(covered) if self.centred is not None else half * covered
         return binding, half * (covered + others)
@@ -527,7 +530,7 @@ class UnitNaturalGradient(torch.optim.Optimizer):
             direction = self._centre(state, gradient)
         if bias is None:
             return {id(weight): direction.view_as(weight)}
-        return {id(bias): direction[:, 0], id(weight): direction[:, 1:].reshape(weight.shape)}
+        return {id(bias): direction[:, 0], id(weight): direction[:, 1:].view(weight.shape)}
 
     def _inverse(self, name: str, group: dict[str, Any]) -> InverseFisher:
         """(F + λI)⁻¹ of a layer: the one that was kept, while F and the damping are as they were."""

@@ -1,7 +1,7 @@
 """How far a step moves the predictive distributions on its batch, measured: the forward passes are run again."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,9 +28,8 @@ class Circumstances:
     autocast: dict[str, torch.dtype | None]
 
     @classmethod
-    def now(cls, model: nn.Module) -> "Circumstances":
-        """Those on the CPU and on the devices that hold the model's parameters."""
-        devices = {torch.device("cpu"), *(parameter.device for parameter in model.parameters())}
+    def now(cls, devices: Collection[torch.device]) -> "Circumstances":
+        """Those on some devices, the CPU among them."""
         autocast = {
             kind: torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
             for kind in {device.type for device in devices}

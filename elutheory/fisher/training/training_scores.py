@@ -85,6 +85,7 @@ class TrainingScores:
         self._layers = dict(layers)
         self._choices = choices
         self._generator = generator
+        self._parameters = list(model.parameters())
         self._checked: set[str] = set()
         self._calls: dict[str, list[tuple[Tensor, Tensor]]] | None = None
         self._inputs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
@@ -152,10 +153,13 @@ class TrainingScores:
         """Before a forward pass: from here on calls are noted, if the pass counts."""
         counts = model.training and torch.is_grad_enabled() and not is_captured(model)
         self._calls = {} if counts and self.due else None
-        self._circumstances = Circumstances.now(model) if counts and self.noting else None
+        self._circumstances = Circumstances.now(self._devices()) if counts and self.noting else None
         counts = self._calls is not None or self._circumstances is not None
         self._inputs = (arguments, keywords) if counts else ((), {})
         self._axes.enabled = counts and not self._class_axis
+
+    def _devices(self) -> set[torch.device]:
+        return {torch.device("cpu"), *(parameter.device for parameter in self._parameters)}
 
     def note(self, name: str, incoming: Tensor, net: Tensor) -> Tensor | None:
         """One call of a layer: its net input if the call is noted, else None."""
@@ -397,7 +401,7 @@ def _deltas(
     columns_of: dict[str, list[Tensor]] = {name: [] for name in captures}
     for pulled in pull_back(captures, outputs, columns):
         for name, parts in pulled.items():
-            delta = torch.cat(parts, dim=1)
+            delta = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
             delta = delta.to(working_dtype(captures[name].layer.weight.dtype))
             if not (unsummed or delta.shape[1] == 1):
                 columns_of[name].append(delta)
