@@ -18,12 +18,16 @@ Arm = tuple[Any, ...]
 """What has a learning rate of its own."""
 
 
-def check_grid(rates: Sequence[float], *others: float) -> None:
-    """Raises InputError unless the rates are three or more positive numbers by factors of two, the others positive."""
-    if len(rates) < 3 or min(*rates, *others) <= 0:
-        raise InputError("learning_rates are three or more positive numbers, and fixed_rate is one.")
+def check_grid(rates: Sequence[float], *fixed: float, name: str = "learning_rates") -> None:
+    """Raises InputError unless the rates are three or more positive numbers by factors of two, a fixed one positive."""
+    if len(rates) < 3 or min(rates) <= 0:
+        raise InputError(
+            f"{name} are {', '.join(map(str, rates)) or 'none'}; three or more positive numbers are needed."
+        )
     if not np.allclose(np.diff(np.log2(sorted(rates))), 1.0):
-        raise InputError(f"learning_rates are {', '.join(map(str, rates))}; each must be twice the one before.")
+        raise InputError(f"{name} are {', '.join(map(str, rates))}; each must be twice the one before.")
+    if fixed and min(fixed) <= 0:
+        raise InputError(f"fixed_rate is {min(fixed)}; a positive number is needed.")
 
 
 def updates_to(losses: Any, updates: int, wanted: float) -> float:
@@ -32,13 +36,17 @@ def updates_to(losses: Any, updates: int, wanted: float) -> float:
     `losses`: (epochs + 1,), the loss before training and each epoch's mean over batches, which is placed in the middle
     of the epoch's `updates`; ln loss is a straight line in between.
     """
-    places = updates * np.concatenate([[0.0], np.arange(1, len(losses)) - 0.5])
+    return place_of(losses, updates * np.concatenate([[0.0], np.arange(1, len(losses)) - 0.5]), wanted)
+
+
+def place_of(losses: Any, places: Any, wanted: float) -> float:
+    """Where `losses`, at ascending `places` and with ln loss a straight line in between, are first `wanted`; or NaN."""
     below = np.flatnonzero(losses <= wanted)
     if not len(below):
         return np.nan
     first = below[0]
     if first == 0:
-        return 0.0
+        return float(places[0])
     before, after = np.log(losses[first - 1]), np.log(losses[first])
     return float(np.interp(np.log(wanted), [after, before], [places[first], places[first - 1]]))
 
@@ -85,7 +93,8 @@ class Comparison:
     - `arms`: the columns of an arm, and `column`: of the updates to the deciding loss, in the table of `measure_cell`;
     - `make(role, arm, rate, seeds)`: the cell of an arm at a rate; the role is tuning, tuned or fixed;
     - `first_seed` of the networks compared, `first_tuning_seed` of those that tune;
-    - of the configuration: `learning_rates`, `widenings`, `fixed_rate`, `tuning_seeds` and `seeds`.
+    - `roles` of the networks compared: tuned, fixed or both;
+    - of the configuration: `learning_rates`, `widenings`, `tuning_seeds`, `seeds`, and `fixed_rate` for the role fixed.
     """
 
     arms: tuple[str, ...]
@@ -93,11 +102,12 @@ class Comparison:
     make: Callable[[str, Arm, float, tuple[int, ...]], Any]
     first_seed: int
     first_tuning_seed: int
+    roles: tuple[str, ...] = ("tuned", "fixed")
 
-    def tuning_cells(self, config: Any, arms: Sequence[Arm]) -> list[Any]:
-        """Every arm at every rate of the first grid."""
-        rates = sorted(config.learning_rates)
-        return [self._tuning_cell(config, arm, rate) for arm in arms for rate in rates]
+    def tuning_cells(self, config: Any, arms: Sequence[Arm], rates: Sequence[float] | None = None) -> list[Any]:
+        """Every arm at every rate of the first grid; None: the configuration's `learning_rates`."""
+        first = sorted(config.learning_rates if rates is None else rates)
+        return [self._tuning_cell(config, arm, rate) for arm in arms for rate in first]
 
     def measure(self, measure_cell: Any, config: Any, cells: Sequence[Any], sweep: Sweep) -> pandas.DataFrame:
         """The tables of the tuning cells, of those that wider grids add, then of the networks that are compared."""
@@ -113,7 +123,7 @@ class Comparison:
         compared = [
             self.make(role, arm, best_rate(of_arm) if role == "tuned" else config.fixed_rate, seeds)
             for arm, of_arm in tuning_scores(found, self.column, self.arms).items()
-            for role in ("tuned", "fixed")
+            for role in self.roles
         ]
         return pandas.concat([found, sweep.table(measure_cell, config, compared)], ignore_index=True)
 

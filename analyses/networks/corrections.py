@@ -46,15 +46,16 @@ class UnitCorrections:
 
 
 def unit_corrections(
-    network: nn.Sequential, examples: Split, fisher_examples: int, damping: float
+    network: nn.Sequential, examples: Split, fisher_examples: int, damping: float, *, centred: bool = False
 ) -> list[UnitCorrections]:
     """The corrections of each hidden layer of a fully connected network, in order.
 
     Gradients are those of the mean cross-entropy over `examples`, Fisher matrices over the first `fisher_examples` of
     them; λ = `damping` × the mean diagonal of the unit's F. Networks with batch normalisation take its statistics over
-    `examples`. Float64 is needed for small dampings.
+    `examples`. `centred`: gradients and Fisher matrices are those for a − E_p[a] in place of a (B4), as they always are
+    with batch normalisation. Float64 is needed for small dampings.
     """
-    normalised = any(isinstance(layer, nn.BatchNorm1d) for layer in network)
+    normalised = centred or any(isinstance(layer, nn.BatchNorm1d) for layer in network)
     plain = folded(network, examples.inputs)
     names = [str(place) for place, layer in enumerate(plain) if isinstance(layer, nn.Linear)][:-1]
     at_targets = model_scores(plain, examples.inputs, names, "empirical", targets=examples.targets).layers

@@ -2,7 +2,7 @@
 
 A layer that receives a − o in place of a, its bias raised by W o, computes the same outputs; the gradient of W then
 lacks, or has more of, the part that the mean activation makes. Nothing else is changed: no statistics follow the
-training, o stays where it was put.
+training, o stays where it was put. The outputs' origin, too, can be moved, to their mean over each batch.
 """
 
 from typing import Any
@@ -27,6 +27,26 @@ class Origin(nn.Module):
     def extra_repr(self) -> str:
         """The number of features, where the module is printed."""
         return str(self.offset.numel())
+
+
+class CentredOutputs(nn.Module):
+    """Outputs (N, units) less their mean over the batch, which gradients go through (Karakida, Akaho and Amari, arXiv
+    1906.02926): it takes the constant direction from the kernel of the whole network. In evaluation mode the mean is
+    that of the last batch trained on."""
+
+    mean: Tensor
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(units))
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """The outputs (N, units), centred."""
+        if not self.training:
+            return outputs - self.mean
+        mean = outputs.mean(0)
+        self.mean.copy_(mean.detach())
+        return outputs - mean
 
 
 def with_origins(network: nn.Sequential) -> nn.Sequential:

@@ -1,10 +1,19 @@
-"""Do zero means speed up learning because they bring the gradient closer to the unit natural gradient?
+"""Do zero means speed up learning, and because they bring the gradient closer to the unit natural gradient?
 
-If so, what separates ELU from ReLU under SGD must shrink where the gradient is corrected by other means: by centring
-the incoming activations (B4, the bias-shift part alone), by batch normalisation, by the whole unit natural gradient. If
-these help ELU as much as ReLU, the correction is not what separates them, and the claim is refuted. Every activation
-and method has a learning rate of its own, tuned over equally many rates by the validation loss of other seeds than
-those compared. Which claims are tested, and how, is fixed in CLAIMS; which of them decide, in DECISIVE.
+Two claims kept apart, each with one test that decides it (`verdicts.CLAIMS`). Networks learn from all examples at once,
+so that neither gradients nor Fisher matrices are estimates, from inputs of mean zero and second moment 1: what has a
+mean are the hidden activations alone. The outcome is ln of the updates to a training loss, networks that diverge or do
+not get there counted; every activation function and method has a learning rate of its own, of the fewest updates on
+other seeds than those compared, over a grid of factors of two that is widened until the best rate lies inside.
+
+- SGD: along the gradient;
+- centring: the incoming activations less their mean under the data, biases re-expressed (B4);
+- centring, outputs too: and the outputs less their mean (arXiv 1906.02926), which takes the constant direction from the
+  kernel of the whole network (T5);
+- bias-shift term: what Theorem 2 adds and nothing else. The unit natural gradient of a unit whose incoming activations
+  have the unit's own mean E_q[a] but, in place of Var_q(a)/c, the identity: Δw = g − E_q[a] g0, Δw0 = g0 − E_q[a]·Δw;
+- unit natural gradient: the whole of Theorem 1, with the exact Fisher matrix;
+- batch normalisation.
 """
 
 from analyses.experiments.causal_claim.figure import draw

@@ -4,93 +4,72 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.special import stdtrit
 
-from analyses.experiments.causal_claim.settings import METHODS, ROUNDING, setting_of
-from analyses.experiments.causal_claim.verdicts import LEVEL, explained, gaps, predictions
-from analyses.framework.claims import hodges_lehmann
-from elutheory.output.figures import look_of, style
+from analyses.experiments.causal_claim.settings import DECIDING, METHODS, setting_of
+from analyses.experiments.causal_claim.verdicts import cosines_at_start, gain, outcomes
+from elutheory.output.figures import look_of, plain_ticks, style
 
 
 def draw(table: Any) -> Figure:
-    """Above: training loss, a panel per method (median over seeds, range). Below: gaps with 95 % intervals, and the
-    decrease of ln loss in the next epoch of SGD by cosine and by mean share, relative to the mean over activations."""
+    """(a) Updates to the deciding loss by method; (b) as a share of those by SGD; (c) how near the gradients are."""
+    names = table["activation"].unique().tolist()
     with style():
-        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
-        parts: Any = figure.subfigures(2, 1)
-        above, below = parts
-        panels: Any = above.subplots(1, 4, sharey=True)
-        for panel, method, letter in zip(panels, METHODS, "abcd", strict=True):
-            _draw_losses(panel, table, method)
-            panel.set_title(f"({letter}) {method}")
-            panel.set_xlabel("updates")
-        panels[0].set_yscale("log")
-        _limit_losses(panels)
-        panels[0].set_ylabel("training loss (nats)")
-        panels[0].legend(frameon=False, fontsize=7)
-        panels = below.subplots(1, 3, width_ratios=[1.25, 1, 1])
-        _draw_gaps(panels[0], table)
-        panels[1].sharey(panels[2])
-        for panel, name, title in zip(
-            panels[1:], ("cosine", "mean_share"), ("(f) cosine", "(g) mean share"), strict=True
+        figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+        panels: Any = figure.subplots(1, 3, width_ratios=[1.1, 1.1, 1])
+        for order, name in enumerate(names):
+            shift = 0.16 * (order - (len(names) - 1) / 2)
+            _draw_updates(panels[0], table, name, shift)
+            _draw_gains(panels[1], table, name, shift)
+            _draw_cosines(panels[2], table, name)
+        for panel in panels[:2]:
+            panel.set_xscale("log")
+            plain_ticks(panel.xaxis, (1, 2, 3, 5))
+            panel.set_yticks([-place for place in range(len(METHODS))], METHODS)
+        panels[1].set_yticklabels([])
+        panels[1].axvline(1.0, color="0.7", linewidth=0.6, zorder=0)
+        panels[2].set_xticks([0, 1], ["as they are", "centred"])
+        panels[2].set_xlim(-0.3, 1.3)
+        panels[2].set_xlabel("incoming activations")
+        panels[0].set_xlabel(f"updates to {DECIDING:g} nats")
+        panels[1].set_xlabel("share of those by SGD")
+        for panel, title in zip(
+            panels, ("(a) updates", "(b) gains", "(c) cosine with the\nnatural gradient"), strict=True
         ):
-            _draw_predictions(panel, table, name)
             panel.set_title(title)
-        figure.suptitle(setting_of(table).replace(" updates, ", " updates,\n"), fontsize=8)
+        handles = panels[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=len(names), frameon=False)
+        figure.suptitle(f"{setting_of(table)}; 95 % intervals".replace("; at most", ";\nat most"), fontsize=8)
     return figure
 
 
-def _draw_losses(panel: Any, table: Any, method: str) -> None:
-    rows = table[(table["role"] == "test") & (table["method"] == method) & (table["epoch"] > 0)]
-    for name, of_one in rows.groupby("activation", sort=False):
-        look = look_of(name)
-        losses = of_one.pivot(index="updates", columns="seed", values="train_loss").clip(lower=ROUNDING)
-        panel.plot(losses.index, losses.median(axis=1), color=look.colour, linestyle=look.line, label=look.label)
-        panel.fill_between(
-            losses.index, losses.min(axis=1), losses.max(axis=1), color=look.colour, alpha=0.2, linewidth=0
-        )
+def _shown(name: str) -> dict[str, Any]:
+    look = look_of(name)
+    return {"fmt": look.marker, "color": look.colour, "markersize": 4, "linewidth": 1}
 
 
-def _limit_losses(panels: Any) -> None:
-    """The medians and a factor of 3; a panel says how far runs reach beyond."""
-    medians = np.concatenate([line.get_ydata() for panel in panels for line in panel.lines])
-    lowest, highest = np.nanmin(medians) / 3, np.nanmax(medians) * 3
-    panels[0].set_ylim(lowest, highest)
-    for panel in panels:
-        reached = max(band.get_datalim(panel.transData).y1 for band in panel.collections)
-        if reached > highest:
-            note = f"single runs\nreach {reached:.1g}"
-            panel.text(0.97, 0.97, note, transform=panel.transAxes, ha="right", va="top", fontsize=7)
+def _draw_updates(panel: Any, table: Any, name: str, shift: float) -> None:
+    """Geometric means over networks with 95 % intervals, t of the networks' ln updates."""
+    found = outcomes(table)[name][list(METHODS)].to_numpy(float)
+    middle = found.mean(0)
+    reach = np.zeros_like(middle)
+    if len(found) > 1:
+        reach = stdtrit(len(found) - 1, 0.975) * found.std(0, ddof=1) / np.sqrt(len(found))
+    low, high = np.exp(middle) - np.exp(middle - reach), np.exp(middle + reach) - np.exp(middle)
+    heights = -np.arange(len(METHODS)) - shift
+    panel.errorbar(np.exp(middle), heights, xerr=[low, high], label=look_of(name).label, **_shown(name))
 
 
-def _draw_gaps(panel: Any, table: Any) -> None:
-    names = table["activation"].unique().tolist()
-    rivals = [name for name in names if name != "elu"] if "elu" in names else []
-    for order, rival in enumerate(rivals):
-        look = look_of(rival)
-        for place, values in enumerate(gaps(table, rival=rival).values()):
-            effect, low, high = hodges_lehmann(values, LEVEL)
-            low, high = (low, high) if np.isfinite([low, high]).all() else (effect, effect)
-            height = -place + 0.18 * ((len(rivals) - 1) / 2 - order)
-            reach = [[effect - low], [high - effect]]
-            label = look.label if place == 0 else None
-            panel.errorbar(
-                effect, height, xerr=reach, fmt=look.marker, color=look.colour, markersize=4, linewidth=1, label=label
-            )
-    panel.axvline(0.0, color="0.7", linewidth=0.6, zorder=0)
-    panel.set_yticks([-place for place in range(len(METHODS))], METHODS)
-    panel.set_xlabel("mean ln training loss less ELU's")
-    panel.set_title("(e) gap behind ELU")
-    panel.legend(frameon=False, fontsize=7)
+def _draw_gains(panel: Any, table: Any, name: str, shift: float) -> None:
+    for place, method in enumerate(METHODS[1:], start=1):
+        effect, low, high = gain(table, name, method)
+        low, high = (low, high) if low > 0 and np.isfinite(high) else (effect, effect)
+        panel.errorbar(effect, -place - shift, xerr=[[effect - low], [high - effect]], **_shown(name))
 
 
-def _draw_predictions(panel: Any, table: Any, name: str) -> None:
-    rows = predictions(table)
-    for activated, of_one in rows.groupby("activation", sort=False):
-        panel.scatter(
-            of_one[name], of_one["decrease"], s=3, color=look_of(str(activated)).colour, alpha=0.5, linewidth=0
-        )
-    square = explained(table)[name].median()
-    panel.text(0.03, 0.97, f"r² = {square:.2f}", transform=panel.transAxes, fontsize=8, va="top")
-    panel.set_xlabel(f"{name.replace('_', ' ')}, relative", fontsize=8)
-    if name == "cosine":
-        panel.set_ylabel("decrease of ln loss\nan update, relative")
+def _draw_cosines(panel: Any, table: Any, name: str) -> None:
+    """A line per network."""
+    cosines = cosines_at_start(table)
+    look = look_of(name)
+    for plain, centred in zip(cosines["cosine", name], cosines["centred_cosine", name], strict=True):
+        panel.plot([0, 1], [plain, centred], color=look.colour, marker=look.marker, markersize=3, linewidth=0.6)

@@ -1,4 +1,4 @@
-"""The runs that tune the learning rates, then the runs that are compared at the tuned ones."""
+"""Networks of every activation and method: first those that tune the learning rates, then fresh ones to compare."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -6,35 +6,40 @@ from typing import Any
 import numpy as np
 import pandas
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from analyses.data import datasets
+from analyses.data.datasets import Dataset, Split
 from analyses.experiments.causal_claim.settings import (
+    ARMS,
     BATCH_NORM,
     CENTRED,
     COLUMNS,
-    CORRECTIONS,
+    DECIDING,
+    LOSSES,
     METHODS,
     NATURAL,
-    SETTING,
+    OUTCOME,
+    OUTPUTS,
     SGD,
+    TERM,
     Config,
 )
-from analyses.experiments.causal_claim.tuning import tuned_rates
+from analyses.framework.rates import Comparison, check_grid, place_of
 from analyses.framework.settings import check_activations, check_at_least, named_activation
 from analyses.framework.sweep import Sweep
-from analyses.networks.architectures import fully_connected
+from analyses.networks.architectures import fully_connected, initialise
+from analyses.networks.classifiers import classification_data, classifier_sizes
 from analyses.networks.corrections import unit_corrections
-from analyses.networks.training import Training, fabric_on, train
+from analyses.networks.origins import CentredOutputs
+from analyses.networks.training import MakeOptimizer, Training, fabric_on, train
+from elutheory.activations import Activation
 from elutheory.errors import InputError
 from elutheory.fisher import UnitNaturalGradient
-
-_FIRST_SEED, _FIRST_TUNING_SEED = 2000, 1_000_000  # smaller ones were used while grids and sizes were chosen
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Runs of one activation by one method at one learning rate."""
+    """Networks of one activation, method and learning rate."""
 
     role: str
     activation: str
@@ -43,112 +48,121 @@ class Cell:
     seeds: tuple[int, ...]
 
 
+COMPARISON = Comparison(
+    ARMS,
+    OUTCOME,
+    make=lambda role, arm, rate, seeds: Cell(role, arm[0], arm[1], rate, seeds),
+    first_seed=6000,
+    first_tuning_seed=6_000_000,
+    roles=("tuned",),
+)
+"""Other seeds were used while sizes and rates were chosen."""
+
+
 def cells(config: Config) -> list[Cell]:
-    """The runs that tune. Raises InputError where nothing would be measured."""
-    check_at_least(config, layers=1, units=1, epochs=1, batch_size=1, tuning_seeds=1, seeds=1, seeds_at_once=1)
-    if config.layers < 2:
-        raise InputError(f"layers is {config.layers}; 2 or more are needed, of which the first is not measured.")
-    if config.examples < 0 or config.features < 0:
-        raise InputError("examples and features are 0 (all) or more.")
+    """The networks that tune on the first grids. Raises InputError where nothing would be measured or compared."""
+    check_at_least(config, layers=2, units=1, updates=2, widenings=0, tuning_seeds=1, seeds=1, examples=0, features=0)
     check_activations(config.activations, config.negative_slope)
-    if len(config.learning_rates) != len(config.natural_learning_rates) or not config.learning_rates:
-        raise InputError("both grids have equally many learning rates, one or more; every method is tuned alike.")
-    if min(*config.learning_rates, *config.natural_learning_rates) <= 0:
-        raise InputError("learning rates are positive.")
-    if config.measured < 2:
-        raise InputError(f"measured is {config.measured}; give 2 or more.")
-    seeds = tuple(range(_FIRST_TUNING_SEED, _FIRST_TUNING_SEED + config.tuning_seeds))
-    return [
-        Cell("tuning", name, method, rate, seeds)
-        for method in reversed(METHODS)  # the longest first
-        for name in config.activations
-        for rate in (config.natural_learning_rates if method == NATURAL else config.learning_rates)
-    ]
-
-
-def test_cells(config: Config, tuning: pandas.DataFrame) -> list[Cell]:
-    """The runs that are compared, at the tuned rates. Raises InputError where every rate diverged."""
-    rates = tuned_rates(tuning, config.tuned_by)
-    end = _FIRST_SEED + config.seeds
-    groups = [
-        tuple(range(start, min(start + config.seeds_at_once, end)))
-        for start in range(_FIRST_SEED, end, config.seeds_at_once)
-    ]
+    check_grid(config.learning_rates)
+    check_grid(config.natural_learning_rates, name="natural_learning_rates")
+    if not config.damping > 0:
+        raise InputError(f"damping is {config.damping}; a number above 0 is needed.")
     found = []
     for method in reversed(METHODS):
-        for name in config.activations:
-            if (name, method) not in rates:
-                raise InputError(f"every run of {name} by {method} diverged in tuning; give smaller learning rates.")
-            found += [Cell("test", name, method, rates[name, method], seeds) for seeds in groups]
+        rates = config.natural_learning_rates if method == NATURAL else config.learning_rates
+        found += COMPARISON.tuning_cells(config, [(name, method) for name in config.activations], rates)
     return found
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008
-    """One row per run and epoch, first of the runs that tune, then of those that are compared; see COLUMNS."""
-    tuning = sweep.table(measure_cell, config, cells(config))
-    test = sweep.table(measure_cell, config, test_cells(config, tuning))
-    return pandas.concat([tuning, test], ignore_index=True)
+    """One row per network; see COLUMNS."""
+    return COMPARISON.measure(measure_cell, config, cells(config), sweep)
 
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     """The rows of one cell."""
     data = prepared(config)
     function = named_activation(cell.activation, config.negative_slope)
-    sizes = (data.train.inputs.shape[1], *[config.units] * config.layers, data.classes)
-    measured = min(config.measured, len(data.train))
-    examples = datasets.Split(
-        data.train.inputs[:measured].double().to(device), data.train.targets[:measured].to(device)
-    )
-
-    def measure_corrections(networks: Any) -> dict[str, Tensor]:
-        found = [_corrections(networks.network(run), examples, config.damping) for run in range(len(networks))]
-        return {name: torch.tensor([of_one[name] for of_one in found]) for name in CORRECTIONS}
-
-    def make_optimizer(network: nn.Module, rate: float) -> torch.optim.Optimizer:
-        centred = "p" if cell.method == CENTRED else False
-        options: Any = {"damping": config.damping, "decay": config.decay, "max_kl": config.max_kl}
-        return UnitNaturalGradient(network, rate, kind="exact", centred=centred, **options)
-
+    sizes = classifier_sizes(config, data)
     trained = train(
-        lambda: fully_connected(sizes, function, batch_norm=cell.method == BATCH_NORM),
+        lambda: network_of(sizes, function, cell.method),
         data,
         Training(
-            config.epochs, cell.seeds, (cell.learning_rate,), batch_size=config.batch_size, evaluated=("validation",)
+            config.updates,
+            cell.seeds,
+            (cell.learning_rate,),
+            batch_size=len(data.train),
+            evaluated=(),
+            stop_at=DECIDING,
         ),
         fabric=fabric_on(device),
-        make_optimizer=make_optimizer if cell.method in (CENTRED, NATURAL) else None,
-        measure=measure_corrections if (cell.role, cell.method) == ("test", SGD) else None,
+        make_optimizer=optimizer_of(cell.method, config.damping),
     )
-    table = trained.table.assign(role=cell.role, activation=cell.activation, method=cell.method, data=data.name)
-    table = table.assign(updates=table["epoch"] * -(-len(data.train) // config.batch_size))
-    table = table.assign(**{name: getattr(config, name) for name in SETTING} | {"examples": len(data.train)})
-    return table.reindex(columns=[*COLUMNS, "data", *SETTING])
+    rows: list[dict[str, Any]] = []
+    for seed, curve in trained.table.groupby("seed", sort=False):
+        losses = curve["train_loss"].to_numpy(float)[1:]  # of the one batch of each epoch, before its update
+        row = {f"updates_to_{loss:g}": place_of(losses, np.arange(len(losses)), loss) for loss in LOSSES}
+        row |= {"seed": seed, "last_loss": losses[-1], "diverged_update": curve["diverged_update"].iloc[0]}
+        if (cell.role, cell.method) == ("tuned", SGD):
+            row |= closeness(sizes, function, int(row["seed"]), data.train, config.damping)
+        rows.append(row)
+    described = {name: getattr(cell, name) for name in ("role", "activation", "method", "learning_rate")}
+    settings = {name: getattr(config, name) for name in ("updates", "layers", "units", "damping", "negative_slope")}
+    table = pandas.DataFrame(rows).assign(**described, **settings)
+    table = table.assign(data=data.name, examples=len(data.train), features=sizes[0])
+    return table.reindex(columns=list(COLUMNS))
 
 
-def prepared(config: Config) -> datasets.Dataset:
-    """Standardised, flat, and in the coordinates of the principal components where `features` asks for them."""
-    data = datasets.load(config.data)
-    if config.examples:
-        data = data.subset(config.examples)
-    data = data.standardised().flattened()
-    if not config.features:
-        return data
+def network_of(sizes: tuple[int, ...], function: Activation, method: str) -> nn.Sequential:
+    """Not yet initialised."""
+    network = fully_connected(sizes, function, batch_norm=method == BATCH_NORM)
+    return nn.Sequential(*network, CentredOutputs(sizes[-1])) if method == OUTPUTS else network
+
+
+def optimizer_of(method: str, damping: float) -> MakeOptimizer | None:
+    """None: SGD. Means and Fisher matrices are those of all examples at the present weights."""
+    centred: Any = {CENTRED: "p", OUTPUTS: "p", TERM: "q", NATURAL: False}
+    if method not in centred:
+        return None
+    return lambda network, rate: UnitNaturalGradient(
+        network, rate, kind="exact", centred=centred[method], damping=damping, decay=0.0, max_kl=None
+    )
+
+
+def prepared(config: Config) -> Dataset:
+    """Inputs of mean zero, every one, and together of second moment 1, over the training examples.
+
+    In the coordinates of their principal components where `features` asks for these. Raises InputError for more
+    components than there are.
+    """
+    data = classification_data(config.data, config.examples)
     inputs = data.train.inputs.double()
-    if config.features > min(inputs.shape):
-        raise InputError(f"features is {config.features}; {data.name} has at most {min(inputs.shape)} components.")
-    _, vectors = torch.linalg.eigh(inputs.mT @ inputs)
-    basis = vectors[:, -config.features :].flip(1).float()
-    parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
-    return replace(data, **{name: datasets.Split(part.inputs @ basis, part.targets) for name, part in parts.items()})
+    mean = inputs.mean(0)
+    basis = torch.eye(inputs.shape[1], dtype=torch.float64)
+    if config.features:
+        if config.features > min(inputs.shape):
+            raise InputError(f"features is {config.features}; {data.name} has at most {min(inputs.shape)} components.")
+        _, vectors = torch.linalg.eigh((inputs - mean).mT @ (inputs - mean))
+        basis = vectors[:, -config.features :].flip(1)
+    scale = ((inputs - mean) @ basis).square().mean().sqrt()
+
+    def of(split: Split) -> Split:
+        return Split(((split.inputs.double() - mean) @ basis / scale).float(), split.targets)
+
+    return replace(data, train=of(data.train), validation=of(data.validation), test=of(data.test))
 
 
-def _corrections(network: Any, examples: datasets.Split, damping: float) -> dict[str, float]:
-    """Medians over units, mean over hidden layers above the first; NaN for a network that diverged."""
-    if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
-        return dict.fromkeys(CORRECTIONS, np.nan)
-    layers = unit_corrections(network.double(), examples, len(examples), damping)[1:]
+def closeness(
+    sizes: tuple[int, ...], function: Activation, seed: int, examples: Split, damping: float
+) -> dict[str, float]:
+    """Cosines of gradient and unit natural gradient at initialisation, for activations as they are and centred."""
+    network: Any = initialise(fully_connected(sizes, function), seed).double()
+    examples = Split(examples.inputs.double(), examples.targets)
+    plain, centred = (
+        unit_corrections(network, examples, len(examples), damping, centred=centred)[1:] for centred in (False, True)
+    )
     return {
-        "cosine": float(np.mean([layer.cosine.nanmedian().item() for layer in layers])),
-        "mean_share": float(np.mean([layer.mean_share for layer in layers])),
-        "gradient_share": float(np.mean([layer.gradient_share.nanmedian().item() for layer in layers])),
+        "cosine": float(np.mean([layer.cosine.nanmedian().item() for layer in plain])),
+        "centred_cosine": float(np.mean([layer.cosine.nanmedian().item() for layer in centred])),
+        "mean_share": float(np.mean([layer.mean_share for layer in plain])),
     }

@@ -1,88 +1,97 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any
 
-import numpy as np
+from tyro.conf import arg
 
 from analyses.framework.settings import (
-    BatchSize,
     DataName,
-    Epochs,
     Examples,
     HiddenLayers,
     NegativeSlope,
     UnitsPerLayer,
 )
 
+LOSSES = (1.0, 0.5, 0.3, 0.2, 0.1)
+"""Training losses in nats to which updates are counted."""
+DECIDING = 0.1
+"""The one that the claims are about and that tunes the rates; networks that got there learn no further."""
+OUTCOME = f"updates_to_{DECIDING:g}"
+ARMS = ("activation", "method")
+"""What has a learning rate of its own."""
+METHODS = SGD, CENTRED, OUTPUTS, TERM, NATURAL, BATCH_NORM = (
+    "SGD",
+    "centring",
+    "centring, outputs too",
+    "bias-shift term",
+    "unit natural gradient",
+    "batch normalisation",
+)
+
 
 @dataclass(frozen=True)
 class Config:
-    """Classifiers of `layers` hidden layers of `units`, trained on data standardised feature by feature."""
+    """Classifiers of `layers` hidden layers of `units`, He initialisation, trained on all examples at once."""
 
     data: DataName = "digits"
     examples: Examples = 0
     features: int = 0
     """Leading principal components of the training inputs that are kept as inputs; 0: the inputs as they are."""
     activations: tuple[str, ...] = ("elu", "relu")
-    """Registry names; the claims are about elu and relu."""
+    """Registry names; the deciding claims are about their mean."""
     negative_slope: NegativeSlope = 0.1
     layers: HiddenLayers = 4
-    units: UnitsPerLayer = 32
-    epochs: Epochs = 8
-    batch_size: BatchSize = 64
-    learning_rates: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0)
-    """The grid of SGD, alone, with batch normalisation and with centring."""
-    natural_learning_rates: tuple[float, ...] = (0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
-    """The unit natural gradient's grid, of as many rates."""
+    units: UnitsPerLayer = 64
+    updates: Annotated[int, arg(help="At most.")] = 150
+    learning_rates: tuple[float, ...] = (0.2, 0.4, 0.8)
+    """The first grid of every activation and method but the unit natural gradient, by factors of two."""
+    natural_learning_rates: tuple[float, ...] = (0.01, 0.02, 0.04)
+    """That of the unit natural gradient, whose steps are longer by a unit's inverse Fisher matrix."""
+    widenings: int = 4
+    """How many further rates, by factors of two, are tried while the best one is at an end of the grid."""
     damping: float = 1e-2
-    """λ as a multiple of the mean diagonal of a unit's Fisher matrix."""
-    decay: float = 0.95
-    """Of the running Fisher matrices and means, an update."""
-    max_kl: float = 1e-3
-    """Natural-gradient updates are shortened to this many nats."""
-    measured: int = 256
-    """Training examples over which cosine and mean share are taken after each epoch of plain SGD."""
-    tuned_by: Literal["validation", "training"] = "validation"
-    """The learning rate of this split's lowest loss, over the epochs, is taken; "training": to see what changes."""
+    """Of the unit natural gradient: λ as a multiple of the mean diagonal of a unit's Fisher matrix."""
     tuning_seeds: int = 4
-    """Runs a learning rate, for tuning alone."""
-    seeds: int = 10
-    """Runs that are compared, at the tuned rates."""
-    seeds_at_once: int = 5
-    """Of those, how many are one cell of the sweep."""
+    """Networks per rate, for tuning alone."""
+    seeds: int = 12
+    """Networks that are compared, fresh ones."""
 
 
 PRESETS = {
-    "quick": Config(epochs=4, tuning_seeds=2),
-    "paper": Config(activations=("elu", "relu", "leaky_relu", "tanh"), units=64, epochs=20, measured=512, seeds=12),
+    "quick": Config(
+        examples=150, layers=2, units=12, updates=40, learning_rates=(0.4, 0.8, 1.6), tuning_seeds=1, seeds=6
+    ),
+    "paper": Config(examples=1000, features=64, tuning_seeds=8),
 }
-SGD, BATCH_NORM, CENTRED, NATURAL = METHODS = ("SGD", "batch normalisation", "centring", "unit natural gradient")
 
 COLUMNS = {
-    "role": "tuning, or test: the runs that are compared",
+    "role": "tuning: to choose the rate; tuned: compared at the rate chosen",
     "activation": "the networks' activation function, a registry name",
-    "method": "SGD, alone or with batch normalisation; centring: SGD for incoming activations less their running mean; "
-    "or unit natural gradient",
-    "learning_rate": "of the run; in test runs the tuned one",
-    "seed": "of the initial weights and of the order of the batches",
-    "epoch": "epochs done; 0: before training",
-    "updates": "updates done",
-    "train_loss": "cross-entropy in nats, mean over the epoch's batches, each before its update; epoch 0: of all "
-    "training examples",
-    "validation_loss": "cross-entropy after the epoch",
-    "diverged_update": "updates after which the loss had diverged; no numbers from that epoch on; nan: never",
-    "cosine": "between gradient and unit natural gradient: median over units, mean over hidden layers above the first; "
-    "in test runs of plain SGD",
-    "mean_share": "|E_p a|²/E_p|a|² of the incoming activations (P2b), mean over the same layers and in the same runs",
-    "gradient_share": "share of the effect of a step along the gradient, of one unit alone, that is bias shift; as the "
-    "cosine",
+    "method": "what the networks learn by: " + "; ".join(METHODS),
+    "learning_rate": "what the step is multiplied with",
+    "seed": "of the initial weights",
+    **{
+        f"updates_to_{loss:g}": f"updates to a training loss of {loss:g} nats (of all examples, before each update; ln "
+        "loss interpolated in between); nan: not reached"
+        for loss in LOSSES
+    },
+    "last_loss": "training loss before the last update taken, for training stops where all networks of a cell are at "
+    "the last of these losses; nan: diverged",
+    "diverged_update": "updates after which the loss had diverged; nan: never",
+    "cosine": "between gradient and unit natural gradient at initialisation: median over units, mean over hidden "
+    "layers above the first; of compared networks of SGD",
+    "centred_cosine": "the same for incoming activations less their mean",
+    "mean_share": "|E_p a|²/E_p|a|² of the incoming activations (P2b) at initialisation, mean over the same layers",
+    "updates": "updates that a network may take",
+    "data": "name of the data set",
+    "examples": "training examples",
+    "features": "inputs of a network",
+    "layers": "hidden layers",
+    "units": "of each hidden layer",
+    "damping": "of the unit natural gradient, relative",
+    "negative_slope": "of leaky_relu",
 }
-"""Columns of the table and what they hold; those of Config that describe the setting follow."""
-SETTING = ("tuned_by", "examples", "features", "layers", "units", "batch_size", "damping", "decay", "max_kl")
-ROUNDING = float(np.finfo(np.float32).eps)  # a smaller loss is taken for it
-
-CORRECTIONS = ("cosine", "mean_share", "gradient_share")
 
 
 def setting_of(table: Any) -> str:
@@ -90,7 +99,7 @@ def setting_of(table: Any) -> str:
     row = table.iloc[0]
     seeds = table.groupby("role")["seed"].nunique()
     return (
-        f"{row['data']}, {row['examples']:,} training examples; {row['layers']} hidden layers × {row['units']}; "
-        f"{table['updates'].max()} updates, batches of {row['batch_size']}; {seeds['test']} seeds, "
-        f"rates tuned by {row['tuned_by']} loss on {seeds['tuning']} others"
+        f"{row['data']}, {row['examples']:,} training examples, all in every update, {row['features']} inputs; "
+        f"{row['layers']} hidden layers × {row['units']}, He; at most {row['updates']} updates; {seeds['tuned']} "
+        f"networks per point, rates tuned on {seeds['tuning']} others"
     )

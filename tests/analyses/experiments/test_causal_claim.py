@@ -1,6 +1,8 @@
-"""The causal claim: runs of a small size, tuning and verdicts by hand, and that it can come out either way."""
+"""The causal claim: networks of a small size, each method's step by hand, both claims come out either way."""
 
+from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,23 +11,26 @@ import pytest
 import torch
 
 from analyses.experiments import causal_claim as analysis
-from analyses.experiments.causal_claim import measurement, settings, tuning, verdicts
+from analyses.experiments.causal_claim import measurement, settings, verdicts
+from analyses.framework import records
+from analyses.framework.rates import best_rate, rate_beyond, tuning_scores
+from analyses.networks.architectures import initialise
+from elutheory.activations import activation
 from elutheory.errors import InputError
-from elutheory.output.figures import figure_bytes
+from elutheory.fisher import unit_fisher
 
 SMALL = analysis.Config(
-    examples=130,
+    examples=60,
+    features=12,
     layers=2,
     units=6,
-    epochs=3,
-    learning_rates=(0.1, 1e4),
-    natural_learning_rates=(0.004, 0.008),
-    measured=50,
+    updates=12,
+    learning_rates=(0.5, 1.0, 2.0),
+    natural_learning_rates=(0.05, 0.1, 0.2),
+    widenings=1,
     tuning_seeds=1,
-    seeds=3,
-    seeds_at_once=2,
+    seeds=2,
 )
-SETTING = {"data": "made", "tuned_by": "validation", "examples": 640, "layers": 2, "units": 6, "batch_size": 64}
 
 
 @pytest.fixture(scope="module")
@@ -33,179 +38,190 @@ def table() -> pandas.DataFrame:
     return analysis.measure(SMALL)
 
 
-def test_runs_are_those_that_were_asked_for(table: pandas.DataFrame) -> None:
-    runs = ["role", "activation", "method", "learning_rate", "seed"]
-    assert (table.groupby(runs).size() == SMALL.epochs + 1).all()
-    counts = table[runs].drop_duplicates().groupby("role").size()
-    assert counts["tuning"] == 2 * len(settings.METHODS) * 2
-    assert counts["test"] == 2 * len(settings.METHODS) * SMALL.seeds
-    seeds = table.groupby("role")["seed"].unique()
-    assert not set(seeds["tuning"]) & set(seeds["test"])
-    test = table[table["role"] == "test"]
-    assert (test.groupby(["activation", "method"])["learning_rate"].nunique() == 1).all()
-    assert (test.loc[test["method"] != settings.NATURAL, "learning_rate"] == 0.1).all()  # 1e4 diverges
-    assert table["updates"].max() == 9
+def test_table_has_every_network_at_the_rate_of_the_best_score(table: pandas.DataFrame) -> None:
+    assert list(table.columns) == list(settings.COLUMNS)
+    scores = tuning_scores(table, settings.OUTCOME, settings.ARMS)
+    assert set(scores) == set(product(SMALL.activations, settings.METHODS))
+    tuned = table[table["role"] == "tuned"]
+    assert len(tuned) == len(scores) * SMALL.seeds
+    chosen = tuned.groupby(list(settings.ARMS))["learning_rate"].agg(["min", "max"])
+    for arm, rates in scores.items():
+        assert chosen.loc[arm].tolist() == [best_rate(rates)] * 2
+        first = SMALL.natural_learning_rates if arm[1] == settings.NATURAL else SMALL.learning_rates
+        assert len(rates) == 3 + (rate_beyond({rate: rates[rate] for rate in first}) is not None)
+    assert not set(table[table["role"] == "tuning"]["seed"]) & set(tuned["seed"])
 
 
-def test_methods_of_one_seed_start_alike(table: pandas.DataFrame) -> None:
-    """Same initial weights: one loss before training, but for batch normalisation's evaluation mode."""
-    start = table[(table["epoch"] == 0) & (table["method"] != settings.BATCH_NORM) & (table["role"] == "test")]
-    losses = start.groupby(["activation", "seed"])["train_loss"].agg(["min", "max"])
-    assert np.allclose(losses["min"], losses["max"], rtol=1e-6)
-
-
-def test_cosine_and_shares_are_measured_along_plain_sgd_alone(table: pandas.DataFrame) -> None:
-    measured = (table["role"] == "test") & (table["method"] == settings.SGD)
-    columns = list(settings.CORRECTIONS)
-    assert table.loc[measured, columns].notna().all(axis=None)
-    assert table.loc[~measured, columns].isna().all(axis=None)
+def test_closeness_is_that_of_the_compared_networks_of_sgd(table: pandas.DataFrame) -> None:
+    columns = ["cosine", "centred_cosine", "mean_share"]
+    measured = (table["role"] == "tuned") & (table["method"] == settings.SGD)
     assert table.loc[measured, columns].stack().between(0, 1).all()
+    assert table.loc[~measured, columns].isna().all(axis=None)
+
+
+def test_inputs_have_mean_zero_and_second_moment_one() -> None:
+    for features in (0, 12):
+        inputs = measurement.prepared(replace(SMALL, features=features)).train.inputs.double()
+        assert inputs.shape[1] == (features or 64)
+        assert inputs.square().mean().item() == pytest.approx(1.0, rel=1e-6)
+        assert inputs.mean(0).abs().max() < 1e-6
+    second = inputs.mT @ inputs
+    assert (second - second.diag().diag()).abs().max() < 1e-4 * second.diag().max()  # principal components,
+    assert (second.diag().diff() <= 0).all()  # the leading ones first
+    with pytest.raises(InputError, match="has at most 60 components"):
+        measurement.prepared(replace(SMALL, features=61))
+
+
+@pytest.mark.parametrize("method", settings.METHODS[:-1])
+@pytest.mark.parametrize("name", ["elu", "relu"])
+def test_the_step_of_each_method_by_hand(method: str, name: str) -> None:
+    """Of a hidden layer, in float64, as a matrix times the gradient (g0, g): I; F⁻¹ for Var(a) = I and E a under p or
+    q, by which Theorem 2 gives the bias shift; (F + λI)⁻¹."""
+    data = measurement.prepared(SMALL)
+    inputs, targets = data.train.inputs.double(), data.train.targets
+    network: Any = initialise(measurement.network_of((12, 6, 5, 10), activation(name), method).double(), 3)
+    layer = network[2]
+    plain = network[:5]
+    fisher = unit_fisher(plain, inputs, layer="2", kind="exact")
+    before = torch.cat([layer.bias[:, None], layer.weight], dim=1).detach().clone()
+    make = measurement.optimizer_of(method, 0.02)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1) if make is None else make(network, 0.1)
+    network.train()
+    torch.nn.functional.cross_entropy(network(inputs), targets).backward()
+    gradient = torch.cat([layer.bias.grad[:, None], layer.weight.grad], dim=1).clone()
+    optimizer.step()
+    step = (before - torch.cat([layer.bias[:, None], layer.weight], dim=1).detach()) / 0.1
+
+    with torch.no_grad():
+        first = initialise(measurement.network_of((12, 6, 5, 10), activation(name), method).double(), 3)
+        received = first[:2](inputs)  # pyright: ignore
+    mean = received.mean(0)
+    if method == settings.NATURAL:
+        diagonal = fisher.matrix.diagonal(dim1=1, dim2=2).mean(1)
+        matrices = fisher.matrix + 0.02 * diagonal[:, None, None] * torch.eye(7)
+        alive = diagonal > 0
+        expected = torch.linalg.solve(matrices[alive], gradient[alive, :, None])[:, :, 0]
+        assert torch.allclose(step[alive], expected, rtol=1e-6, atol=1e-9)
+        assert not step[~alive].any()
+        return
+    for unit, (change, own) in enumerate(zip(step, gradient, strict=True)):
+        if method == settings.SGD:
+            assert torch.allclose(change, own, rtol=1e-12, atol=1e-14)
+            continue
+        mean_q = fisher.mean_under_q[unit].nan_to_num() if method == settings.TERM else mean  # NaN: a dead unit
+        matrix = torch.eye(7, dtype=torch.float64)
+        matrix[0, 1:] = matrix[1:, 0] = mean_q
+        matrix[1:, 1:] += torch.outer(mean_q, mean_q)
+        assert torch.allclose(matrix @ change, own, rtol=1e-8, atol=1e-10)
+        k = 1 + (mean_q - mean) @ mean_q
+        shift = (mean - k * mean_q) @ torch.linalg.solve(matrix[1:, 1:], own[1:]) + k * own[0]
+        assert torch.allclose(mean @ change[1:] + change[0], shift, rtol=1e-8, atol=1e-10)
+
+
+def test_centring_outputs_leaves_them_without_a_mean_and_gradients_too() -> None:
+    data = measurement.prepared(SMALL)
+    network: Any = initialise(measurement.network_of((12, 6, 10), activation("relu"), settings.OUTPUTS), 1)
+    network.train()
+    outputs = network(data.train.inputs)
+    assert outputs.mean(0).abs().max() < 1e-6
+    torch.nn.functional.cross_entropy(outputs, data.train.targets).backward()
+    assert network[2].bias.grad.abs().max() < 1e-7  # adding a constant to the outputs changes nothing
+    with torch.no_grad():
+        assert torch.allclose(network.eval()(data.train.inputs), outputs, atol=1e-6)
 
 
 def test_the_same_cells_give_the_same_table(table: pandas.DataFrame) -> None:
-    cell = measurement.cells(SMALL)[0]
-    again = measurement.measure_cell(SMALL, cell, "cpu")
+    again = measurement.measure_cell(SMALL, measurement.cells(SMALL)[0], "cpu")
     pandas.testing.assert_frame_equal(again, table.iloc[: len(again)], check_dtype=False)
 
 
-def test_figure_and_summary_of_a_measured_table(table: pandas.DataFrame) -> None:
-    assert figure_bytes(analysis.draw(table), "svg").startswith(b"<?xml")
-    text = analysis.summary(table)
-    assert text.count("cannot be decided with 3 seeds") == len(verdicts.CLAIMS)
-    assert "The causal claim stays open here" in text
+def test_record_gives_the_same_figure_and_summary(table: pandas.DataFrame, tmp_path: Path) -> None:
+    saved = records.save(tmp_path, table, analysis.draw, {"analysis": "causal_claim"})
+    first = (tmp_path / "figure.svg").read_bytes()
+    again = records.redraw(tmp_path, analysis.draw, analysis="causal_claim")
+    assert (tmp_path / "figure.svg").read_bytes() == first
+    assert analysis.summary(again) == analysis.summary(saved)
+    assert "cannot be decided with 2 seeds" in analysis.summary(again)
 
 
 # --- made tables ----------------------------------------------------------------------------------------------------
 
 
-def made_table(gap: dict[str, float], cosine: float = 0.05, seeds: int = 10) -> pandas.DataFrame:
-    """Test runs whose ln loss is −2 for ELU and that of ReLU `gap` above, with differences between seeds."""
+def made_table(logarithms: dict[str, float], gap: float = 0.5, closer: float = 0.1, seeds: int = 12) -> Any:
+    """ln updates by method, ReLU `gap` behind ELU by every one, with differences between networks."""
     rng = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
-    for method, seed in product(settings.METHODS, range(seeds)):
-        noise = 0.02 * rng.standard_normal(2)
-        for name, epoch in product(("elu", "relu"), range(4)):
-            later = gap[method] * (name == "relu") + noise[int(name == "relu")]
-            numbers = {"train_loss": np.exp(1.0 if epoch == 0 else -2.0 + later), "validation_loss": 0.1}
-            if method == settings.SGD:
-                closer = cosine * (name == "elu")
-                numbers |= {"cosine": 0.2 + closer + 0.01 * rng.random(), "mean_share": 0.3 * rng.random()}
-                numbers["gradient_share"] = rng.random()
-            key = {"role": "test", "activation": name, "method": method, "seed": seed, "epoch": epoch}
-            rows.append({**key, "learning_rate": 0.1, "updates": 10 * epoch, "diverged_update": np.nan, **numbers})
-    tuned = [{**row, "role": "tuning", "seed": 1_000_000, "cosine": np.nan} for row in rows if row["seed"] == 0]
-    return pandas.DataFrame(tuned + rows).assign(**SETTING)
+    for name, method, seed in product(("elu", "relu"), settings.METHODS, range(seeds)):
+        row: dict[str, Any] = dict.fromkeys(settings.COLUMNS, 0.0)
+        logarithm = logarithms[method] + gap * (name == "relu") + 0.01 * rng.standard_normal()
+        row |= {"role": "tuned", "activation": name, "method": method, "seed": seed, "data": "made", "updates": 150}
+        row |= {settings.OUTCOME: np.exp(logarithm), "learning_rate": 0.1, "diverged_update": np.nan}
+        if method == settings.SGD:
+            row |= {"cosine": 0.3 - 0.1 * (name == "relu"), "mean_share": 0.5}
+            row["centred_cosine"] = row["cosine"] + closer + 0.01 * rng.random()
+        rows.append(row)
+    return pandas.DataFrame(rows)
 
 
-def verdict_by_claim(table: pandas.DataFrame) -> dict[str, str]:
-    return {decision.claim.identifier: decision.verdict for decision in analysis.decisions(table)}
-
-
-def test_it_is_supported_where_correcting_the_gradient_closes_the_gap() -> None:
-    gap = {settings.SGD: 1.0, settings.BATCH_NORM: 0.5, settings.CENTRED: 0.2, settings.NATURAL: 0.0}
-    table = made_table(gap)
-    found = verdict_by_claim(table)
-    assert [found[identifier] for identifier in verdicts.DECISIVE] == ["holds"] * 4
-    assert found["left over"] == "does not hold"
-    assert "supported" in verdicts.conclusion(analysis.decisions(table))
-    closed = verdicts.shares_closed(table)
-    for method, (share, low, high) in closed.iterrows():
-        assert low <= share <= high
-        assert share == pytest.approx(1 - gap[str(method)], abs=0.05)
-
-
-def test_it_is_refuted_where_the_correction_helps_elu_as_much() -> None:
-    gap = {settings.SGD: 1.0, settings.BATCH_NORM: 0.0, settings.CENTRED: 1.0, settings.NATURAL: 0.3}
-    table = made_table(gap)
-    found = verdict_by_claim(table)
-    assert found[f"closed: {settings.CENTRED}"] == "does not hold"
-    assert found[f"closed: {settings.NATURAL}"] == found["left over"] == "holds"
-    assert "refuted" in verdicts.conclusion(analysis.decisions(table))
-
-
-def test_it_is_refuted_where_the_gradient_is_no_closer_or_elu_no_faster() -> None:
-    gap = dict.fromkeys(settings.METHODS, 0.0) | {settings.SGD: 1.0}
-    assert verdict_by_claim(made_table(gap, cosine=-0.05))["closeness"] == "does not hold"
-    assert verdict_by_claim(made_table(dict.fromkeys(settings.METHODS, 0.0)))["premise"] == "does not hold"
-
-
-def test_a_diverged_run_counts_as_one_that_learned_nothing_from_there_on() -> None:
-    table = made_table(dict.fromkeys(settings.METHODS, 0.0))
-    run = (table["activation"] == "relu") & (table["method"] == settings.CENTRED) & (table["seed"] == 3)
-    table.loc[run & (table["epoch"] > 1), ["train_loss", "validation_loss"]] = np.nan
-    table.loc[run, "diverged_update"] = 17.0
-    found = verdicts.run_statistics(table)
-    row = found[(found["activation"] == "relu") & (found["method"] == settings.CENTRED) & (found["seed"] == 3)]
-    kept = np.log(table.loc[run & (table["epoch"] == 1), "train_loss"].item())
-    assert row["area"].item() == pytest.approx((kept + 1.0 + 1.0) / 3)
-    assert row["final"].item() == pytest.approx(1.0)
-    assert "runs of ReLU by centring that diverged: 1" in analysis.summary(table)
-
-
-def test_rates_are_tuned_by_the_lowest_validation_loss_so_far_and_never_diverge() -> None:
-    """0.1: ln of 0.5, 0.5; 0.2: of 0.8, 0.2, which is less; 0.4 is the lowest until one seed diverges."""
-    losses = {0.1: [[0.5, 0.9], [0.5, 0.9]], 0.2: [[0.8, 0.2], [0.8, 0.2]], 0.4: [[0.1, 0.1], [0.1, np.nan]]}
-    rows = [
-        {"learning_rate": rate, "seed": seed, "epoch": epoch, "validation_loss": loss, "train_loss": rate}
-        for rate, of_seeds in losses.items()
-        for seed, curve in enumerate(of_seeds)
-        for epoch, loss in enumerate([9.0, *curve])
-    ]
-    tuned = pandas.DataFrame(rows).assign(role="tuning", activation="elu", method=settings.SGD)
-    found = tuning.tuning_losses(tuned)["validation"].tolist()
-    assert found == pytest.approx([np.log(0.5), np.log(0.4), np.inf])
-    assert tuning.tuned_rates(tuned, "validation") == {("elu", settings.SGD): 0.2}
-    assert tuning.tuned_rates(tuned, "training") == {("elu", settings.SGD): 0.1}
-    with pytest.raises(InputError, match="every run of elu"):
-        measurement.test_cells(analysis.Config(activations=("elu",)), tuned[tuned["learning_rate"] == 0.4])
-
-
-def test_what_predicts_the_decrease_is_found() -> None:
-    """Losses made so that each epoch's decrease is the cosine before it, plus a number of the epoch."""
-    rng = np.random.default_rng(1)
-    rows: list[dict[str, Any]] = []
-    for name, seed in product(("elu", "relu", "tanh"), range(2)):
-        loss = 0.0
-        for epoch in range(1, 7):
-            numbers = {"cosine": rng.random(), "mean_share": rng.random(), "gradient_share": rng.random()}
-            key = {"activation": name, "seed": seed, "epoch": epoch, "updates": 10 * epoch}
-            rows.append({**key, "train_loss": np.exp(loss), **numbers})
-            loss -= 10 * (0.1 * numbers["cosine"] + 0.05 * epoch)
-    table = pandas.DataFrame(rows).assign(role="test", method=settings.SGD, diverged_update=np.nan)
-    found = verdicts.predictions(table)
-    assert found["epoch"].max() == 5
-    assert np.allclose(found["decrease"], 0.1 * found["cosine"], atol=1e-12)
-    squares = verdicts.explained(table)
-    assert squares["cosine"].tolist() == pytest.approx([1.0, 1.0])
-    assert (squares["mean_share"] < 0.9).all()
-
-
-def test_principal_components_keep_the_largest_variances() -> None:
-    whole, cut = measurement.prepared(analysis.Config()), measurement.prepared(analysis.Config(features=20))
-    variances = torch.linalg.svdvals(whole.train.inputs.double()).square() / len(whole.train)
-    inputs = cut.train.inputs.double()
-    second = inputs.mT @ inputs / len(inputs)
-    assert torch.allclose(second, torch.diag(variances[:20]), atol=1e-5)
-    assert cut.test.inputs.shape == (len(whole.test), 20)
-    with pytest.raises(InputError, match="at most 64"):
-        measurement.prepared(analysis.Config(features=65))
+EQUAL = dict.fromkeys(settings.METHODS, 4.0)
+HELPED = EQUAL | {settings.CENTRED: 3.6, settings.OUTPUTS: 3.6}
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("logarithms", "zero_means", "because"),
     [
-        {"layers": 1},
-        {"seeds": 0},
-        {"examples": -1},
-        {"activations": ()},
-        {"activations": ("elu", "elu")},
-        {"activations": ("elu", "nonsense")},
-        {"learning_rates": (0.1,)},
-        {"learning_rates": (0.1, 0.0)},
-        {"learning_rates": (), "natural_learning_rates": ()},
-        {"measured": 1},
+        (HELPED | {settings.TERM: 3.6, settings.NATURAL: 3.0}, "holds", "holds"),
+        (HELPED | {settings.TERM: 3.58, settings.NATURAL: 3.62}, "holds", "holds"),
+        (HELPED | {settings.TERM: 3.9, settings.NATURAL: 3.0}, "holds", "does not hold"),
+        (HELPED | {settings.TERM: 3.5, settings.NATURAL: 3.7}, "holds", "does not hold"),
+        (EQUAL, "does not hold", "holds"),
+        (EQUAL | {settings.CENTRED: 4.2}, "does not hold", "holds"),
     ],
 )
-def test_bad_configurations_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(InputError):
-        measurement.cells(analysis.Config(**{**SMALL.__dict__, **wrong}))
+def test_both_claims_can_come_out_either_way(logarithms: dict[str, float], zero_means: str, because: str) -> None:
+    found = {decision.claim.identifier: decision for decision in analysis.decisions(made_table(logarithms))}
+    assert (found["zero means"].verdict, found["because"].verdict) == (zero_means, because)
+    assert found["zero means"].effect == pytest.approx(logarithms[settings.CENTRED] - 4.0, abs=0.02)
+    assert found["closer"].verdict == found["premise"].verdict == found["closeness"].verdict == "holds"
+    assert ("nothing to be caused" in verdicts.conclusion(list(found.values()))) == (zero_means != "holds")
+
+
+def test_what_helps_relu_more_than_elu_is_told_from_what_helps_both_alike() -> None:
+    table = made_table(EQUAL)
+    helped = (table["activation"] == "relu") & (table["method"] == settings.NATURAL)
+    table.loc[helped, settings.OUTCOME] *= np.exp(-0.3)
+    found = {decision.claim.identifier: decision for decision in analysis.decisions(table)}
+    assert found[f"closed: {settings.NATURAL}"].verdict == "holds"
+    assert found[f"closed: {settings.CENTRED}"].verdict == "does not hold"
+    assert found[f"gain: {settings.NATURAL}, relu"].verdict == "holds"
+    assert found[f"gain: {settings.NATURAL}, elu"].verdict == "does not hold"
+    share, low, high = verdicts.gain(table, "relu", settings.NATURAL)
+    assert low < share < high
+    assert share == pytest.approx(np.exp(-0.3), rel=0.02)
+
+
+def test_a_network_that_does_not_get_there_counts_as_all_its_updates() -> None:
+    table = made_table(EQUAL)
+    table.loc[table.index[3], settings.OUTCOME] = np.nan
+    assert np.exp(verdicts.outcomes(table)["elu", settings.SGD].iloc[3]) == pytest.approx(150)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": 1}, "layers is 1; give 2 or more"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"examples": -1}, "examples is -1"),
+        ({"features": -1}, "features is -1"),
+        ({"updates": 1}, "updates is 1"),
+        ({"activations": ()}, "give each once"),
+        ({"activations": ("elu", "elu")}, "give each once"),
+        ({"activations": ("elu", "nelu")}, "nelu"),
+        ({"learning_rates": (0.1, 0.2)}, r"^learning_rates are 0\.1, 0\.2; three or more"),
+        ({"natural_learning_rates": (0.1, 0.2, 0.5)}, r"natural_learning_rates are .* each must be twice"),
+        ({"damping": 0.0}, r"damping is 0\.0"),
+    ],
+)
+def test_refusals(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        analysis.cells(replace(SMALL, **options))

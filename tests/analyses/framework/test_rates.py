@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyses.framework.rates import check_grid, rate_beyond, updates_to
+from analyses.framework.rates import check_grid, place_of, rate_beyond, updates_to
 from elutheory.errors import InputError
 
 
@@ -19,6 +19,8 @@ def test_updates_are_interpolated_on_a_line_of_ln_loss() -> None:
     assert np.isnan(updates_to(losses, 10, np.exp(-1.1)))
     assert updates_to(np.array([2.0, 0.5, np.nan]), 10, 0.5) == pytest.approx(5.0)
     assert np.isnan(updates_to(np.array([2.0, np.nan, np.nan]), 10, 0.5))
+    assert place_of(losses, np.array([3.0, 4.0, 8.0, 9.0]), np.exp(0.25)) == pytest.approx(7.0)
+    assert place_of(losses, np.array([3.0, 4.0, 8.0, 9.0]), np.exp(3.0)) == 3.0
 
 
 def test_grids_are_widened_beyond_the_end_at_which_the_best_rate_lies() -> None:
@@ -39,4 +41,8 @@ def test_grids_are_widened_beyond_the_end_at_which_the_best_rate_lies() -> None:
 def test_grids_that_are_refused(rates: tuple[float, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_grid(rates)
-    check_grid((0.4, 0.1, 0.2))
+    check_grid((0.4, 0.1, 0.2), 0.3)
+    with pytest.raises(InputError, match=r"^mine are 0\.1; three"):
+        check_grid((0.1,), name="mine")
+    with pytest.raises(InputError, match=r"^fixed_rate is 0\.0; a positive"):
+        check_grid((0.1, 0.2, 0.4), 0.0)

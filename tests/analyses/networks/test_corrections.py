@@ -79,6 +79,10 @@ def test_corrections_are_those_of_gradients_one_by_one(examples: Split, fisher_e
     assert len(layers) == 2
     for layer, place in zip(layers, (0, 2), strict=True):
         check(layer, reference(network, examples, place, fisher_examples, centred=False))
+    for layer, place in zip(
+        unit_corrections(network, examples, fisher_examples, DAMPING, centred=True), (0, 2), strict=True
+    ):
+        check(layer, reference(network, examples, place, fisher_examples, centred=True))
     incoming = network[:2](examples.inputs).detach()
     expected = incoming.mean(0).square().sum() / incoming.square().sum(1).mean()
     assert layers[1].mean_share == pytest.approx(float(expected), rel=1e-12)
