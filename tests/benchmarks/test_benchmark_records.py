@@ -166,6 +166,7 @@ def benchmark(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.exhaustive
 def test_benchmarks_record_an_absent_peer(tmp_path: Path) -> None:
     path = tmp_path / "records.json"
     path.write_text("an older record")
@@ -178,6 +179,7 @@ def test_benchmarks_record_an_absent_peer(tmp_path: Path) -> None:
     assert rows(benchmark_table(path))["dks"][3] == "not installed"
 
 
+@pytest.mark.exhaustive
 def test_several_processes_leave_no_record(tmp_path: Path) -> None:
     path = tmp_path / "records.json"
     run = benchmark(tmp_path, "--numprocesses", "2", "--records", str(path))

@@ -136,7 +136,7 @@ def test_a_finished_training_is_read_not_repeated(tmp_path: Path, monkeypatch: p
     pandas.testing.assert_frame_equal(run(path), first, check_exact=True)
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("kind", ["stacked", "separate"])
 def test_kills_leave_no_trace(kind: str, kills: int, tmp_path: Path) -> None:
     """Records and final state are those of the uninterrupted training, byte for byte."""

@@ -293,6 +293,7 @@ def test_half_precision_products_train() -> None:
     assert 0 < difference < 0.05
 
 
+@pytest.mark.exhaustive
 def test_two_processes_are_one() -> None:
     """Fabric's launcher and gloo, in an interpreter of its own; every batch is split unevenly, 16 = 8 + 8, 6 = 3 + 3,
     9 = 5 + 4."""

@@ -125,5 +125,11 @@ def test_printed_page_shows_what_is_folded(browser: Any) -> None:
     folded = page.locator("details table").first
     assert folded.bounding_box()["height"] > 10
     assert page.evaluate("document.querySelector('details').open") is False
+    page.close()
+
+
+@pytest.mark.exhaustive
+def test_the_page_can_be_printed_to_a_file(browser: Any) -> None:
+    page, _ = opened(browser, 1440)
     assert page.pdf()[:5] == b"%PDF-"
     page.close()
