@@ -47,11 +47,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Decision:
-    """A claim's verdict. `effect`: Hodges–Lehmann; (low, high): its interval; p as tested, and after Holm's correction.
+    """A claim's verdict. `effect`: Hodges–Lehmann; (low, high): its interval; p as tested, and for all claims.
 
     "holds": `adjusted_p` ≤ level, the differences on the claimed side of 0. "does not hold": the same on the other
     side, or the interval lies within ± margin. "cannot be decided": with so few pairs no p could be small enough.
-    "undecided": all else.
+    "undecided": all else. `agreeing`: how many differences have the sign of the effect; None: not counted.
     """
 
     claim: Claim
@@ -62,6 +62,7 @@ class Decision:
     p: float
     adjusted_p: float
     verdict: Verdict
+    agreeing: int | None = None
 
     def __str__(self) -> str:
         verdict: str = self.verdict
@@ -70,24 +71,24 @@ class Decision:
         return (
             f"{verdict}: {self.claim.sentence} {self.claim.compared}, {self.claim.statistic}: "
             f"{self.effect:+.3g} [{self.low:+.3g}, {self.high:+.3g}], n = {self.pairs}, "
-            f"p = {self.p:.2g} (Holm: {self.adjusted_p:.2g})"
+            f"p = {self.p:.2g} (of all claims: {self.adjusted_p:.2g})"
         )
 
 
 def decide(claims: Sequence[Claim], differences: Mapping[str, Any]) -> list[Decision]:
     """The verdicts of all claims of one analysis; `differences`: by identifier, one number per seed.
 
-    Holm's correction keeps the probability of any wrong verdict below the level. The intervals have confidence
-    1 − level/claims each, so that all of them hold at once with 1 − level: stricter, and one can hold 0 where Holm's p
-    is small enough. A difference may be ±inf, where one of the two runs diverged and that counts as worst.
-    Raises InputError on NaN, no differences, unequal levels.
+    Bonferroni's correction, of tests and intervals alike, keeps the probability of any wrong verdict below the level:
+    p values are multiplied by the number of claims, intervals have confidence 1 − level/claims each. A difference may
+    be ±inf, where one of the two runs diverged and that counts as worst. Raises InputError on NaN, no differences,
+    unequal levels.
     """
     levels = {claim.level for claim in claims}
     if len(levels) != 1:
         raise InputError(f"claims decided together need one level; these have {sorted(levels)}.")
     (level,) = levels
     values = [_checked(claim, differences) for claim in claims]
-    adjusted = holm([signed_rank_p(found) for found in values])
+    adjusted = [min(1.0, len(claims) * signed_rank_p(found)) for found in values]
     return [
         _decision(claim, found, p, level / len(claims))
         for claim, found, p in zip(claims, values, adjusted, strict=True)
@@ -129,15 +130,6 @@ def hodges_lehmann(differences: Any, level: float) -> tuple[float, float, float]
     return float(middle[0] if middle[0] == middle[1] else middle.mean()), float(low), float(high)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's (1979) adjusted p values: the smallest times the number of tests, the next times one less, and so on."""
-    order = np.argsort(p_values, kind="stable")
-    multiplied = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(np.maximum.accumulate(multiplied), 1.0)
-    return adjusted.tolist()
-
-
 def _decision(claim: Claim, differences: Any, adjusted_p: float, level: float) -> Decision:
     effect, low, high = hodges_lehmann(differences, level)
     _, positive, negative = _rank_sums(differences)
@@ -148,7 +140,9 @@ def _decision(claim: Claim, differences: Any, adjusted_p: float, level: float) -
         verdict = "holds" if (positive > negative) == (claim.alternative == "greater") else "does not hold"
     elif claim.margin is not None and -claim.margin <= low and high <= claim.margin:
         verdict = "does not hold"
-    return Decision(claim, len(differences), effect, low, high, signed_rank_p(differences), adjusted_p, verdict)
+    agreeing = int((np.sign(differences) == np.sign(effect)).sum())
+    p = signed_rank_p(differences)
+    return Decision(claim, len(differences), effect, low, high, p, adjusted_p, verdict, agreeing)
 
 
 def _rank_sums(differences: Any) -> tuple[Any, int, int]:

@@ -14,51 +14,86 @@ from rich.table import Table
 from analyses.report.ledger import Row, Test
 
 SIGNS = {
-    "holds": "✓",
-    "holds under conditions": "◐",
-    "does not hold": "✗",
-    "undecided": "?",
-    "not tested here": "–",
+    "replicated": "✓",
+    "replicated in part": "◐",
+    "refuted": "✗",
+    "not decided": "?",
+    "not tested": "–",
 }
 """A verdict's sign: told apart without colour."""
-_CITED = re.compile(r"\b[BEFKLMP]\d+b?\b")
+TEST_SIGNS = {"holds": "✓", "does not hold": "✗", "not trained": "–"}
+"""Of a single test's verdict; "?": any other."""
+_CITED = re.compile(r"\b[BEFKLMPT]\d+b?\b")
 _PAGE = "docs/statements.md"
 
 
 def ledger_text(rows: Sequence[Row], width: int, *, tests: bool = False) -> str:
-    """Claim, verdict and explanation in a table of `width` columns; with `tests`, each claim's tests below it."""
+    """Claim, verdict and what was found in a table of `width` columns; with `tests`, each claim's other tests below."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, leading=1)
     table.add_column("claim", ratio=2)
-    table.add_column("verdict", ratio=1)
-    table.add_column("why" if not tests else "tests", ratio=4)
+    table.add_column("verdict", ratio=2)
+    table.add_column("found", ratio=4)
     for row in rows:
-        lines = [row.explanation, *map(outcome, row.tests)] if tests else [row.explanation]
-        table.add_row(row.sentence, f"{SIGNS[row.verdict]} {row.verdict}", "\n".join(lines))
+        lines = [found(row)]
+        if tests:
+            lines += [f"deciding: {outcome(test)}" for test in row.deciding]
+            lines += [f"other: {outcome(test)}" for test in row.others]
+        table.add_row(f"{row.sentence} ({row.versions})", verdict(row), "\n".join(filter(None, lines)))
     target = StringIO()
     Console(file=target, width=width, color_system=None, markup=False, emoji=False, highlight=False).print(table)
     return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
 
 
 def ledger_markdown(rows: Sequence[Row]) -> str:
-    """A pipe table: claim, verdict, explanation; the numbers of statements and experiments link to their page."""
-    lines = ["| the abstract's claim | verdict | where |", "|---|---|---|"]
+    """A pipe table: claim, verdict, what was found; the numbers of statements and experiments link to their page."""
+    lines = ["| the abstract's claim | verdict | what was found |", "|---|---|---|"]
     for row in rows:
-        explanation = _CITED.sub(lambda found: f"[{found[0]}]({_PAGE}#{found[0].lower()})", row.explanation)
-        lines.append(f"| {row.sentence} | {SIGNS[row.verdict]} **{row.verdict}** | {explanation} |")
+        sign, _, rest = verdict(row).partition(" ")
+        said = f"{sign} **{row.verdict}**{rest.removeprefix(row.verdict)}"
+        cells = (f"{row.sentence} ({row.versions})", said, found(row))
+        lines.append(f"| {' | '.join(_CITED.sub(_link, cell) for cell in cells)} |")
     return "\n".join(lines)
+
+
+def _link(cited: re.Match[str]) -> str:
+    return f"[{cited[0]}]({_PAGE}#{cited[0].lower()})"
+
+
+def verdict(row: Row) -> str:
+    """Sign, verdict and what it is about: "◐ replicated in part: against ReLU, not against leaky ReLU"."""
+    return f"{SIGNS[row.verdict]} {row.verdict}{f': {row.reason}' if row.reason else ''}"
+
+
+def found(row: Row) -> str:
+    """The deciding test's effects in natural units, intervals, how many networks agree, and what they were trained on.
+
+    Empty where there is none.
+    """
+    if not row.deciding:
+        return ""
+    effects = "; ".join(effect(test) for test in row.deciding)
+    data = f" ({row.data})" if row.data else ""
+    question = row.question[:1].upper() + row.question[1:]
+    return f"{question}: {effects}{data}."
+
+
+def effect(test: Test) -> str:
+    """Effect, interval and how many networks agree, of a case of a deciding test."""
+    agreeing = "" if test.agreeing is None else f"{test.agreeing} of {test.sample_size} {test.counted}"
+    inside = ", ".join(filter(None, (test.interval_in_words, agreeing)))
+    said = f"{test.in_words} [{inside}]" if inside else test.in_words
+    return f"{test.case}, {said}" if test.case else said
 
 
 def ledger_table(rows: Sequence[Row]) -> pandas.DataFrame:
     """One row per test, the claim's verdict repeated; a claim without tests has one row with empty fields."""
     fields = [field.name for field in dataclasses.fields(Test)]
+    claims = ("identifier", "sentence", "versions", "verdict", "reason", "question", "data")
     records = []
     for row in rows:
-        claim = {"claim": row.identifier, "claim_sentence": row.sentence, "claim_verdict": row.verdict}
-        claim["explanation"] = row.explanation
+        claim = {f"claim_{name}": getattr(row, name) for name in claims}
         records += [claim | dataclasses.asdict(test) for test in row.tests] or [claim]
-    return pandas.DataFrame(records).reindex(
-        columns=["claim", "claim_sentence", "claim_verdict", "explanation", *fields]
-    )
+    return pandas.DataFrame(records).reindex(columns=[*(f"claim_{name}" for name in claims), *fields])
 
 
 def outcome(test: Test) -> str:
@@ -66,7 +101,9 @@ def outcome(test: Test) -> str:
     numbers = [] if isnan(test.effect) else [f"{test.effect:+.3g} {interval(test)}".rstrip()]
     numbers += [f"n = {test.sample_size:,}"]
     numbers += [] if isnan(test.p) else [f"p = {test.p:.2g}"]
-    return f"{SIGNS.get(test.verdict, '?')} {test.sentence} {test.compared}, {test.statistic}: {', '.join(numbers)}"
+    note = f" ({test.case})" if test.verdict == "not trained" else ""
+    sign = TEST_SIGNS.get(test.verdict, "?")
+    return f"{sign} {test.sentence}{note} {test.compared}, {test.statistic}: {', '.join(numbers)}"
 
 
 def interval(test: Test) -> str:

@@ -9,7 +9,6 @@ import gzip
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -21,8 +20,8 @@ from analyses.framework import provenance, records
 from analyses.framework.catalogue import catalogue, find_analysis
 from analyses.framework.claims import Decision
 from analyses.report.inline_svg import inline_svg
-from analyses.report.ledger import DERIVATIONS, Row, Test, ledger
-from analyses.report.ledger_text import SIGNS
+from analyses.report.ledger import ledger
+from analyses.report.ledger_text import SIGNS, TEST_SIGNS, effect, found
 from elutheory.derivations.catalogue import PROOFS
 from elutheory.derivations.catalogue.numbered_statements import PAPER_EXPERIMENTS, PARTS
 from elutheory.errors import InputError
@@ -78,9 +77,10 @@ def report_page(figures: Path) -> str:
         "place_of": place_of,
         "badge": lambda verdict: verdict.partition(" with ")[0].replace(" ", "-"),
         "number": number,
-        "sign": lambda verdict: SIGNS.get(verdict, SIGNS["undecided"]),
-        "place": lambda test: test.identifier if test.analysis == DERIVATIONS else f"analysis-{test.analysis}",
-        "without_interval": lambda found: isnan(found.low) and isnan(found.high),
+        "effect": effect,
+        "found": found,
+        "sign": lambda verdict: (SIGNS | TEST_SIGNS).get(verdict, "?"),
+        "without_interval": lambda test: isnan(test.low) and isnan(test.high),
     }
     proofs = _proofs()
     page = environment.get_template("page.html.jinja").render(
@@ -88,7 +88,6 @@ def report_page(figures: Path) -> str:
         rows=rows,
         counts=Counter(row.verdict for row in rows),
         verdicts=SIGNS,
-        shown_tests=shown_tests,
         proofs=proofs,
         derived={identifier for _, derivations in proofs for identifier, _, _ in derivations},
         statements=PARTS,
@@ -98,14 +97,6 @@ def report_page(figures: Path) -> str:
         versions=provenance.versions(),
     )
     return _with_links(re.sub(r"\n\s*\n+", "\n", page)) + "\n"
-
-
-def shown_tests(row: Row) -> Sequence[tuple[str, Sequence[Test]]]:
-    """The tests of a claim by condition, in order."""
-    return [
-        (condition, [test for test in row.tests if test.condition == condition])
-        for condition in dict.fromkeys(test.condition for test in row.tests)
-    ]
 
 
 def anchor(words: str) -> str:

@@ -9,7 +9,7 @@ from analyses.experiments.learning_behaviour.settings import setting_of
 from analyses.framework.claims import Claim, Decision, decide, paired_differences
 from elutheory.output.figures import label_of
 
-_LEVEL = 0.01
+_LEVEL = 0.05
 _ROUNDING = torch.finfo(torch.float32).eps  # a smaller loss is taken for it
 _STATISTICS = {
     "distance": "|median unit mean|, averaged over the epochs",

@@ -9,7 +9,7 @@ from analyses.experiments.median_variance.settings import setting_of
 from analyses.framework.claims import Claim, Decision, decide, paired_differences
 from elutheory.output.figures import label_of
 
-_LEVEL = 0.01
+_LEVEL = 0.05
 _DIFFERENCE = "ReLU − ELU"
 CLAIMS = (
     Claim(

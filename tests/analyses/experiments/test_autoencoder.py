@@ -121,7 +121,7 @@ ERRORS = {("elu", 0.1): 0.2, ("relu", 0.1): 0.3, ("tanh", 0.1): 0.25, ("elu", 0.
 
 
 def test_verdicts_are_against_the_best_of_the_others() -> None:
-    """Four claims, the same sign in all 10 pairs: p = 2⁻⁹, 2⁻⁷ after Holm's correction."""
+    """Four claims, the same sign in all 10 pairs: p = 2⁻⁹, 2⁻⁷ of all claims."""
     found = {decision.claim.identifier: decision for decision in analysis.decisions(made(ERRORS))}
     assert {name: decision.verdict for name, decision in found.items()} == {
         "training: 0.1": "holds",

@@ -125,7 +125,7 @@ ERRORS = {
 
 
 def test_verdicts_and_effects() -> None:
-    """Ten claims; the same sign in all 10 pairs: p = 2⁻⁹ each, at most 10 · 2⁻⁹ after Holm's correction."""
+    """Ten claims; the same sign in all 10 pairs: p = 2⁻⁹ each, 10 · 2⁻⁹ of all claims."""
     found = {decision.claim.identifier: decision for decision in analysis.decisions(made(ERRORS))}
     assert {name: decision.verdict for name, decision in found.items()} == {
         "opening: relu": "holds",

@@ -415,7 +415,7 @@ def test_claims_are_about_what_was_run() -> None:
     assert not any("elu" in name for name in names)
     every = [claim.identifier for claim in verdicts.claims(analysis.Config().activations)]
     assert len(set(every)) == len(every)
-    assert 2.0 ** (1 - analysis.Config().seeds) * len(every) < 0.05  # Holm's correction leaves something to decide
+    assert 2.0 ** (1 - analysis.Config().seeds) * len(every) < 0.05  # leaves something to decide
 
 
 @pytest.mark.parametrize(

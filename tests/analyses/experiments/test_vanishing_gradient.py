@@ -267,14 +267,12 @@ def verdicts_of(rates: dict[str, float], predicted: dict[str, float] | None = No
     return {decision.claim.identifier: decision.verdict for decision in decided}
 
 
-def test_vanishing_less_is_decided_by_the_margin() -> None:
+def test_vanishing_less_is_decided_by_the_sign_beyond_the_margin() -> None:
     claim = "positive identity: elu vs tanh, he"
     assert verdicts_of({"elu": -0.01, "tanh": -0.01 - 1.2 * MARGIN})[claim] == "holds"
-    assert verdicts_of({"elu": -0.01, "tanh": -0.01 - 0.8 * MARGIN})[claim] == "does not hold"
+    assert verdicts_of({"elu": -0.01, "tanh": -0.01})[claim] == "does not hold"
     assert verdicts_of({"elu": -0.3, "tanh": -0.1})[claim] == "does not hold"
-    # a growing gradient does not vanish, however fast the other grows
-    assert verdicts_of({"elu": 0.4, "tanh": 0.1})[claim] == "does not hold"
-    assert verdicts_of({"elu": -0.01, "tanh": -0.01 - MARGIN})[claim] == "undecided"
+    assert verdicts_of({"elu": 0.4, "tanh": 0.1})[claim] == "holds"  # nothing is cut off where gradients grow
     assert verdicts_of({"elu": -0.01, "tanh": -0.2}, seeds=3)[claim] == "cannot be decided"
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import PermutationMethod, rankdata, wilcoxon
 
-from analyses.framework.claims import Claim, decide, hodges_lehmann, holm, paired_differences, signed_rank_p
+from analyses.framework.claims import Claim, decide, hodges_lehmann, paired_differences, signed_rank_p
 from elutheory.errors import InputError
 
 DIFFERENCES = np.array([0.952, -0.147, 1.022, 0.43, 0.62, 0.59, 0.49, -0.08, 0.01])
@@ -83,10 +83,21 @@ def test_diverged_runs_count_by_rank() -> None:
     assert hodges_lehmann([np.inf] * 6, 0.05) == (np.inf, np.inf, np.inf)
 
 
-def test_holm_by_hand() -> None:
-    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([0.5, 0.6]) == [1.0, 1.0]
-    assert holm([0.02]) == [0.02]
+def test_verdict_and_interval_say_the_same() -> None:
+    """Whatever is decided by p, decided together with nine others: its interval has no 0; and the other way round."""
+    generator = np.random.default_rng(5)
+    claims = [Claim(str(number), "It is larger.", "A − B", "its size", "greater", 0.05) for number in range(10)]
+    seen = set()
+    for _ in range(40):
+        spread = generator.normal(0.0, 0.8, (10, 1)) + generator.normal(0.0, 1.0, (10, 12))
+        for decision in decide(claims, {claim.identifier: spread[int(claim.identifier)] for claim in claims}):
+            by_p = decision.adjusted_p <= 0.05
+            assert by_p == (not decision.low <= 0 <= decision.high)
+            assert (
+                decision.agreeing == (np.sign(spread[int(decision.claim.identifier)]) == np.sign(decision.effect)).sum()
+            )
+            seen.add((by_p, decision.verdict))
+    assert {verdict for _, verdict in seen} == {"holds", "does not hold", "undecided"}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +137,9 @@ def test_several_claims_need_more_seeds_and_wider_intervals() -> None:
 
 def test_report_of_a_decision() -> None:
     text = str(decide([claim()], {"c": DIFFERENCES})[0])
-    assert text == "holds: It is larger. A − B, its size: +0.46 [+0.01, +0.786], n = 9, p = 0.039 (Holm: 0.039)"
+    assert (
+        text == "holds: It is larger. A − B, its size: +0.46 [+0.01, +0.786], n = 9, p = 0.039 (of all claims: 0.039)"
+    )
 
 
 def test_differences_are_paired_by_seed() -> None:

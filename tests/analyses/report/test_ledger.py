@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from math import isnan
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,13 +12,13 @@ import pytest
 from analyses.framework.claims import Claim, decide
 from analyses.report import commands
 from analyses.report import ledger as claims_module
-from analyses.report.ledger import CLAIMS, AbstractClaim, Row, Setting, combined, ledger
-from analyses.report.ledger_text import ledger_markdown, ledger_table, ledger_text, outcome
+from analyses.report.abstract_claims import CLAIMS, AbstractClaim, DecidingTest, Others
+from analyses.report.effects import Quantity, pairs_needed
+from analyses.report.ledger import Row, ledger, size_in_words
+from analyses.report.ledger_text import found, ledger_markdown, ledger_table, ledger_text, outcome
 from elutheory.errors import InputError
 
 FIGURES = Path(__file__).parents[3] / "figures"
-NOT_YET_MEASURED = {"causal_claim", "dose_response", "initialisation_and_rate"}
-"""Analyses whose design is newer than the repository's records."""
 PLACE = np.arange(1.0, 11.0)  # ten differences of one sign: p = 2/1024
 
 
@@ -45,147 +44,163 @@ def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def row_of(figures: Path, *settings: Setting) -> Row:
-    (row,) = ledger(figures, [AbstractClaim("claim", "A claim.", settings)])
+QUANTITY = Quantity("units less", "units more")
+
+
+def row_of(figures: Path, cases: dict[str, str], *others: Others, record: str = "toy") -> Row:
+    deciding = DecidingTest(record, cases, "what is compared", QUANTITY)
+    (row,) = ledger(figures, [AbstractClaim("claim", "A claim.", "v5", deciding, others)])
     return row
 
 
 @pytest.mark.parametrize(
-    ("settings", "verdict", "explanation"),
+    ("cases", "verdict", "reason"),
     [
-        ([("up",)], "holds", "Holds: here."),
-        ([("down",)], "does not hold", "Does not hold: here."),
-        ([("none",)], "does not hold", "Does not hold: here."),
-        ([("open",)], "undecided", "Undecided: here."),
-        ([("up", "down")], "does not hold", "Does not hold: here."),
-        ([("up", "open")], "undecided", "Undecided: here."),
-        ([("open", "down")], "does not hold", "Does not hold: here."),
-        ([("up",), ("down",)], "holds under conditions", "Holds: here. Does not hold: there."),
-        ([("up",), ("open",)], "holds under conditions", "Holds: here. Undecided: there."),
-        ([("down",), ("open",)], "does not hold", "Does not hold: here. Undecided: there."),
-        ([("open",), ("open",)], "undecided", "Undecided: here; there."),
-        ([("up",), ("u*",)], "holds", "Holds: here; there."),
+        ({"up": ""}, "replicated", ""),
+        ({"down": ""}, "refuted", ""),
+        ({"none": ""}, "refuted", ""),
+        ({"up": "here", "down": "there"}, "replicated in part", "here, not there"),
+        ({"up": "here", "open": "there"}, "replicated in part", "here, not decided there"),
+        ({"down": "here", "open": "there"}, "refuted", "not decided there"),
+        (
+            {"up": "here", "down": "there", "open": "beyond"},
+            "replicated in part",
+            "here, not there, not decided beyond",
+        ),
     ],
 )
-def test_verdict_follows_from_the_settings(
-    figures: Path, settings: list[tuple[str, ...]], verdict: str, explanation: str
-) -> None:
-    places = ("here", "there")
-    row = row_of(figures, *(Setting("toy", tests, place) for tests, place in zip(settings, places, strict=False)))
-    assert (row.verdict, row.explanation) == (verdict, explanation)
-    assert len(row.tests) == sum(map(len, settings))
+def test_verdict_follows_from_the_cases(figures: Path, cases: dict[str, str], verdict: str, reason: str) -> None:
+    row = row_of(figures, cases)
+    assert (row.verdict, row.reason) == (verdict, reason)
+    assert [test.identifier for test in row.deciding] == list(cases)
 
 
-def test_every_test_is_a_setting_where_no_condition_is_named(figures: Path) -> None:
-    row = row_of(figures, Setting("toy", ("*",)))
-    assert row.verdict == "holds under conditions"
-    assert row.explanation == "Holds: up. Does not hold: down; none. Undecided: open."
+def test_what_a_decision_would_take_is_computed(figures: Path) -> None:
+    """PLACE − 5 has the estimate 0.5 and an interval of half length 4.5 or so: 81 times as many pairs."""
+    row = row_of(figures, {"open": ""})
+    (test,) = row.deciding
+    needed = pairs_needed(10, test.effect, test.low, test.high)
+    assert needed == round(10 * ((test.high - test.low) / 2 / 0.5) ** 2)
+    assert row.verdict == "not decided"
+    assert row.reason == f"an effect of this size would take about {needed:,} seeds instead of 10"
+    assert pairs_needed(10, 0.0, -1.0, 1.0) is None
+    assert pairs_needed(3, 1.0, -float("inf"), float("inf")) is None
 
 
-def test_cases_of_one_condition_are_named_together(figures: Path) -> None:
-    """The report shows tests by condition: each case keeps its own."""
-    cases = [("up", "first"), ("down", "second"), ("up", "third"), ("up", "")]
-    row = row_of(figures, *(Setting("toy", (test,), "slope" if case else "alone", case) for test, case in cases))
-    assert row.explanation == "Holds: slope (first, third); alone. Does not hold: slope (second)."
-    assert [test.condition for test in row.tests] == ["slope (first)", "slope (second)", "slope (third)", "alone"]
+def test_other_tests_decide_nothing_and_those_that_point_the_other_way_come_first(figures: Path) -> None:
+    row = row_of(figures, {"up": ""}, Others("toy", ("up", "open", "none", "down")))
+    assert row.verdict == "replicated"
+    assert [test.identifier for test in row.others] == ["none", "down", "open", "up"]
+    assert not any(test.deciding for test in row.others)
+
+
+def test_networks_that_have_not_learned_are_not_trained(figures: Path) -> None:
+    row = row_of(figures, {"up": ""}, Others("toy", ("d*",), "none beats a constant image"))
+    (test,) = row.others
+    assert test.verdict == "not trained"
+    assert "(none beats a constant image)" in outcome(test)
 
 
 def test_numbers_are_those_of_the_decision(figures: Path) -> None:
     """The Hodges–Lehmann estimate of 1 … 10 is 5.5; the sign pattern of ten equal signs has p = 2/2¹⁰."""
-    (test,) = row_of(figures, Setting("toy", ("up",), "here")).tests
-    assert (test.effect, test.sample_size, test.p) == (5.5, 10, 2 / 1024)
+    row = row_of(figures, {"up": ""})
+    (test,) = row.deciding
+    assert (test.effect, test.sample_size, test.agreeing, test.p) == (5.5, 10, 10, 2 / 1024)
     assert test.low < test.effect < test.high
-    assert "+5.5" in outcome(test)
+    assert test.in_words == "5.5 units more"
+    assert found(row) == "What is compared: 5.5 units more [3 to 8, 10 of 10 seeds]."
     assert "n = 10" in outcome(test)
 
 
+@pytest.mark.parametrize(
+    ("effect", "low", "high", "words", "interval"),
+    [
+        (np.log(0.5), np.log(0.4), np.log(0.75), "50 % fewer", "25 to 60 %"),
+        (np.log(1.5), np.log(1.2), np.log(3.5), "50 % more", "20 to 250 %"),
+        (np.log(0.95), np.log(0.5), np.log(1.25), "5 % fewer", "50 % fewer to 25 % more"),
+        (-0.1, -float("inf"), float("inf"), "9.5 % fewer", "without bound: too few pairs for an interval"),
+        (float("nan"), float("nan"), float("nan"), "", ""),
+    ],
+)
+def test_effects_in_natural_units(effect: float, low: float, high: float, words: str, interval: str) -> None:
+    quantity = Quantity("fewer", "more", of_ratio=True)
+    assert (quantity.effect(effect), quantity.interval(low, high)) == (words, interval)
+
+
+def test_numbers_in_natural_units() -> None:
+    points = Quantity("points less", "points more", factor=100.0)
+    assert points.effect(-0.294) == "29 points less"
+    assert points.interval(-0.3, -0.284) == "28 to 30"
+    assert points.interval(0.0054, 0.02) == "0.54 to 2"
+
+
+def test_size_in_words() -> None:
+    config = {"data": "mnist", "examples": 4000, "layers": 8, "units": 128, "epochs": 25, "seeds": 12}
+    assert size_in_words(config) == "mnist, 4,000 examples, 8 hidden layers of 128 units, 25 epochs"
+    assert size_in_words({"data": "digits", "examples": 0, "units": 64}) == "digits, 64 units"
+    assert size_in_words({}) == ""
+
+
 def test_missing_record_is_named_and_decides_nothing(figures: Path) -> None:
-    row = row_of(figures, Setting("depth", ("opening: relu",), "with depth"))
-    assert row.verdict == "not tested here"
-    assert row.explanation == "Not measured: depth (python -m analyses depth)."
-    both = row_of(figures, Setting("depth", ("opening: relu",), "with depth"), Setting("toy", ("up",), "here"))
-    assert both.verdict == "holds"
-    assert "Not measured: depth" in both.explanation
+    row = row_of(figures, {"opening: relu": ""}, record="depth")
+    assert (row.verdict, row.tests) == ("not tested", ())
+    assert row.reason == "it takes the record of `python -m analyses depth`"
 
 
-def test_untested_claim_says_why(tmp_path: Path) -> None:
-    (row,) = ledger(tmp_path, [AbstractClaim("old", "First in 2015.", untested="A ranking of 2015.")])
-    assert (row.verdict, row.explanation, row.tests) == ("not tested here", "A ranking of 2015.", ())
+def test_untested_claim_says_what_it_would_take(tmp_path: Path) -> None:
+    (row,) = ledger(tmp_path, [AbstractClaim("old", "First in 2015.", "v5", untested="a time machine")])
+    assert (row.verdict, row.reason, row.tests) == ("not tested", "it would take a time machine", ())
 
 
 def test_record_without_the_test_is_refused(figures: Path) -> None:
     with pytest.raises(InputError, match='toy has no test "sideways"'):
-        row_of(figures, Setting("toy", ("sideways",), "here"))
+        row_of(figures, {"sideways": ""})
 
 
 def test_corrupt_record_is_refused(figures: Path) -> None:
     with (figures / "toy" / "records.csv").open("a") as file:
         file.write("1,2,3,4\n")
     with pytest.raises(InputError, match=r"records\.csv is not what provenance\.json"):
-        row_of(figures, Setting("toy", ("up",), "here"))
-
-
-def test_proof_is_verified_and_a_failing_one_refutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step of Lemma 1 is replaced by a false one: the derivation must fail, and the claim with it."""
-    import dataclasses
-
-    import sympy
-
-    from elutheory.derivations.bias_shift.partitioned_inverse import lemma_1
-    from elutheory.derivations.catalogue import PROOFS
-
-    setting = Setting(claims_module.DERIVATIONS, ("lemma-1",), "derived")
-    row = row_of(tmp_path, setting)
-    assert row.verdict == "holds"
-    assert row.tests[0].sample_size == len(lemma_1().steps)
-    assert isnan(row.tests[0].effect)
-
-    proof = lemma_1()
-    statement = proof.steps[0].statement
-    broken = dataclasses.replace(proof.steps[0], statement=sympy.Eq(statement.lhs, 2 * statement.rhs, evaluate=False))
-    monkeypatch.setitem(
-        PROOFS["Lemmas and theorems"], "lemma-1", lambda: dataclasses.replace(proof, steps=(broken, *proof.steps[1:]))
-    )
-    assert row_of(tmp_path, setting).verdict == "does not hold"
-
-
-def test_combined_needs_all() -> None:
-    assert combined(["holds", "holds"]) == "holds"
-    assert combined(["holds", "cannot be decided"]) == "undecided"
-    assert combined(["undecided", "does not hold"]) == "does not hold"
+        row_of(figures, {"up": ""})
 
 
 def test_ledger_of_the_repository_has_every_claim_decided_from_records() -> None:
-    """Nothing is typed: rows without tests are those whose data or records are not here, all others name theirs."""
+    """Nothing is typed: rows without a deciding test say what it would take, and name the record that is missing."""
     rows = ledger(FIGURES)
     assert [row.identifier for row in rows] == [claim.identifier for claim in CLAIMS]
     for row, claim in zip(rows, CLAIMS, strict=True):
-        assert bool(row.tests) == (row.verdict != "not tested here")
-        missing = {setting.record for setting in claim.settings if not _is_measured(setting.record)}
-        assert missing <= NOT_YET_MEASURED
-        assert bool(row.tests) == any(_is_measured(setting.record) for setting in claim.settings)
-        for record in NOT_YET_MEASURED:
-            assert (f"Not measured: {record} " in row.explanation) == (record in missing)
-    assert [claim.identifier for claim in CLAIMS if not claim.settings] == ["CIFAR", "ImageNet"]
-
-
-def _is_measured(record: str) -> bool:
-    return record == claims_module.DERIVATIONS or (FIGURES / record / "records.csv").exists()
+        there = claim.deciding is not None and (FIGURES / claim.deciding.record / "records.csv").exists()
+        assert bool(row.deciding) == there
+        assert (row.verdict == "not tested") == (not there)
+        assert not claim.deciding or len(row.deciding) in (0, len(claim.deciding.cases))
+        for test in row.deciding:
+            assert test.in_words
+    deciding = {(test.analysis, test.identifier) for row in rows for test in row.deciding}
+    assert all((test.analysis, test.identifier) not in deciding for row in rows for test in row.others)
 
 
 def test_forms_of_the_ledger_hold_every_row(figures: Path) -> None:
-    rows = ledger(figures, [AbstractClaim("a", "One.", (Setting("toy", ("u*", "d*")),)), AbstractClaim("b", "Two.")])
+    deciding = DecidingTest("toy", {"up": "here", "down": "there"}, "what is compared", QUANTITY)
+    rows = ledger(
+        figures,
+        [
+            AbstractClaim("a", "One.", "v5", deciding, (Others("toy", ("open",)),)),
+            AbstractClaim("b", "Two.", "v5", untested="a day"),
+        ],
+    )
     table = ledger_table(rows)
-    assert table["claim"].tolist() == ["a", "a", "b"]
+    assert table["claim_identifier"].tolist() == ["a", "a", "a", "b"]
     assert table.loc[0, "effect"] == 5.5
+    assert table["deciding"].tolist()[:3] == [True, True, False]
     for text in (ledger_text(rows, 100), ledger_text(rows, 60, tests=True), ledger_markdown(rows)):
         assert "One." in text
-        assert "not tested here" in " ".join(text.split())
+        assert "it would take a day" in " ".join(text.split())
+        assert "replicated in part" in " ".join(text.split()).replace("**", "")
     assert max(map(len, ledger_text(rows, 60, tests=True).splitlines())) <= 60
 
 
 def test_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without records only the proofs are left to decide."""
+    """Without records nothing is decided."""
     assert commands.claims(["--figures", str(tmp_path)]) == 0
     assert "learning" in capsys.readouterr().out
     assert (
@@ -193,6 +208,6 @@ def test_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture
         == 0
     )
     read = json.loads((tmp_path / "ledger.json").read_text())
-    assert {row["claim"] for row in read} == {claim.identifier for claim in CLAIMS}
+    assert {row["claim_identifier"] for row in read} == {claim.identifier for claim in CLAIMS}
     with pytest.raises(InputError, match="is no folder"):
         commands.claims(["--figures", str(tmp_path / "nowhere")])
