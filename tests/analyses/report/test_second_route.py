@@ -43,8 +43,7 @@ def dose_response(identifier: str) -> Any:
 
 def causal_claim(_: str) -> Any:
     rows = table("causal_claim").query("role == 'tuned'")
-    (column,) = [name for name in rows if name.startswith("updates_to_")]
-    rows = rows.assign(log=np.log(rows[column].fillna(rows["updates"])))
+    rows = rows.assign(log=np.log(rows["updates_to_0.1"].fillna(rows["updates"])))
     means = by_seed(rows, "log", "method")
     return means["centring"] - means[["bias-shift term", "unit natural gradient"]].max(axis=1) + 0.05
 
