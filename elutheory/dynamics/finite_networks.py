@@ -11,9 +11,8 @@ import numpy
 from jaxtyping import Float
 
 from elutheory.dynamics.gradient_descent.initial_functions import covariance_root
-from elutheory.dynamics.infinite_width import TrainingKernel, averaging, moved_to_mean
+from elutheory.dynamics.infinite_width import TrainingKernel, own_part
 from elutheory.errors import InputError
-from elutheory.gram.arguments import gram_arguments
 from elutheory.numerics.arrays import on_host
 
 _MOST_BYTES = 2**31  # of a kernel of all outputs: 16,384 inputs times classes
@@ -41,21 +40,16 @@ def finite_network(theta: TrainingKernel, classes: int, seed: tuple[int, ...]) -
             f"{_MOST_BYTES / 2**30:.0f} GiB is allowed, so give fewer inputs, or leave finite_networks out."
         )
     rng = numpy.random.default_rng(seed)
-    weights = averaging(theta.centred_over, gram_arguments(gram, None))
-
-    def own(overlaps: Any) -> Any:
-        return (overlaps if weights is None else moved_to_mean(overlaps, weights)) + float(network.bias)
-
     f = network.activation
     net = _normal(rng, covariance_root(network.rule(network.features).block(gram)), network.widths[0])
-    nets, matrices, parts = [net], [], [own(network.features * gram)]
+    nets, matrices, parts = [net], [], [own_part(network, theta.origin, 0, network.features * gram)]
     for units in (*network.widths[1:], classes):
         below = f(nets[-1])
         scale = (network.weight_variance / below.shape[1]) ** 0.5
         matrices.append(scale * rng.standard_normal((below.shape[1], units)))
         biases = network.bias_variance**0.5 * rng.standard_normal(units)
         nets.append(below @ matrices[-1] + biases)
-        parts.append(own(below @ below.T))
+        parts.append(own_part(network, theta.origin, len(parts), below @ below.T))
     outputs = nets.pop()
     blocks = numpy.zeros((classes, inputs, classes, inputs))
     for number in range(classes):

@@ -16,7 +16,7 @@ from elutheory.gram.arguments import GramArguments, gram_arguments
 from elutheory.gram.deep_kernels import numeric_activation, pairs_behind
 from elutheory.gram.layer_by_layer import advance
 from elutheory.gram.pairs import LayerRule, Pairs, refuse_overflow
-from elutheory.numerics.arguments import count, real_number, width_per_layer
+from elutheory.numerics.arguments import count, finite_number, real_number, width_per_layer
 from elutheory.numerics.arrays import Array, is_torch, library, place_like
 
 if TYPE_CHECKING:
@@ -49,13 +49,37 @@ class WideNetwork:
 
 
 @dataclass(frozen=True, eq=False)
+class Origin:
+    """Where the origin of the activations lies: at `dose` × their mean over some of the inputs (T5).
+
+    - `over`: the indices of these inputs, each once; `dose` 1: centred, 0: as they are, −1: the mean is doubled;
+    - `inputs`: whether what the first layer receives, the network's inputs, is moved like the activations.
+    """
+
+    over: numpy.ndarray
+    dose: float
+    inputs: bool
+
+    def moved(self, overlaps: Float[Array, "inputs inputs"]) -> Float[Array, "inputs inputs"]:
+        """⟨a − c m, a' − c m⟩ from ⟨a, a'⟩; at dose 1, m being the mean over all inputs, 0 on 𝟏."""
+        weights = numpy.zeros(len(overlaps))
+        weights[self.over] = 1 / len(self.over)
+        weights = place_like(weights, overlaps)
+        with_mean = overlaps @ weights
+        shared = self.dose * (with_mean[:, None] + with_mean[None, :])
+        found = overlaps - shared + self.dose * self.dose * (weights @ with_mean)
+        refuse_overflow(found)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingKernel(InputKernel):
     """T1: Θ of a wide network in the parameterisation that is trained, for N inputs; of C outputs it is Θ ⊗ I_C.
 
     - `matrix`: Θ = Σ_l (⟨a_{l−1}, a'_{l−1}⟩ + 1) D_l, N × N, of the library, dtype and place of the Gram matrix given;
     - `output_covariance`: K^{L+1}, the covariance of an output over initialisations: F_0 of T2, T3;
     - `gram`: that of the inputs, as given; `network`: what it is the kernel of;
-    - `centred_over`: the inputs over whose mean the activations are centred (T5), None where they are not;
+    - `origin`: to where the activations' origin is moved (T5), None where it is not;
     - `method`, and `error`: the largest deviation that the checks of an interpolant found, as in `PropagatedGram`.
     """
 
@@ -65,32 +89,42 @@ class TrainingKernel(InputKernel):
     gram: Float[Array, "inputs inputs"]
     method: str
     error: float
-    centred_over: Any = None
+    origin: Origin | None = None
 
     @cached_property
     def layers(self) -> tuple[Float[Array, "inputs inputs"], ...]:
         """The parts of layers 1 … L + 1, the output's last: their sum is `matrix`. The layers are run through again."""
         arguments = gram_arguments(self.gram, None)
-        weights = averaging(self.centred_over, arguments)
         parts = []
-        for own, slopes in _own_parts_and_slopes(self.network, arguments, weights):
+        for own, slopes in _own_parts_and_slopes(self.network, arguments, self.origin):
             parts = [part * slopes for part in parts] if slopes is not None else []
             parts.append(own)
         return tuple(arguments.returned(part) for part in parts)
 
-    def centred(self, over: Any = None) -> "TrainingKernel":
+    def centred(self, over: Any = None, *, dose: Any = 1.0, inputs: bool = True) -> "TrainingKernel":
         """T5: the kernel with the activations of every layer, and the inputs, centred: the origin at their mean.
 
-        ⟨a − m, a' − m⟩ stands in place of ⟨a, a'⟩, m the mean activations; the bias's 1 and D_l stay. `over`: indices
-        or a mask of the inputs that m is the mean over, all if None. Raises InputError for indices that are none.
+        ⟨a − c m, a' − c m⟩ = ⟨a, a'⟩ − c (g + g') + c² ḡ stands in place of ⟨a, a'⟩, m the mean activations, g an
+        input's mean overlap and ḡ their mean; the bias's 1 and D_l stay, and so does the function at initialisation.
+        Always of the activations as they are, whatever this kernel's own origin.
+
+        - `over`: indices or a mask of the inputs that m is the mean over, all if None;
+        - `dose` c: how much of the mean is taken off: 1 all of it, 0 nothing, −1 doubles it;
+        - `inputs`: False for the network's inputs as they are, only the hidden layers' activations moved.
+
+        Raises InputError for indices that are none, and a dose that is no finite number.
+
+            theta.centred().constant_share, theta.centred(dose=-1.0, inputs=False).top_share
         """
+        if not isinstance(inputs, bool):
+            raise InputError(f"inputs must be True or False, not {inputs!r}.")
         arguments = gram_arguments(self.gram, None)
         chosen = numpy.arange(len(self.gram)) if over is None else chosen_inputs("over", over, len(self.gram))
-        weights = averaging(chosen, arguments)
+        origin = Origin(chosen, finite_number("dose", dose), inputs)
         matrix: Any = None
-        for own, slopes in _own_parts_and_slopes(self.network, arguments, weights):
+        for own, slopes in _own_parts_and_slopes(self.network, arguments, origin):
             matrix = own if matrix is None else own + slopes * matrix
-        return replace(self, matrix=arguments.returned(matrix), centred_over=chosen)
+        return replace(self, matrix=arguments.returned(matrix), origin=origin)
 
 
 def training_kernel(
@@ -166,23 +200,19 @@ def chosen_inputs(name: str, index: Any, inputs: int) -> numpy.ndarray:
 
 
 def _own_parts_and_slopes(
-    network: WideNetwork, arguments: GramArguments, weights: Any
+    network: WideNetwork, arguments: GramArguments, origin: Origin | None
 ) -> Iterator[tuple[Float[Array, "inputs inputs"], Float[Array, "inputs inputs"] | None]]:
     """For layers 1 … L + 1 ⟨a, a'⟩ + 1 of the activations below, and σ_w² E f'f' of the layer below (None for layer 1).
 
-    With `weights`, those of the mean over the inputs, the activations are centred.
+    With an `origin`, of the activations less that.
     """
-
-    def own(overlaps: Any) -> Any:
-        return (overlaps if weights is None else moved_to_mean(overlaps, weights)) + float(network.bias)
-
     variance, constant = network.weight_variance, network.bias_variance
-    yield own(network.features * arguments.gram), None
+    yield own_part(network, origin, 0, network.features * arguments.gram), None
     # With nothing of its own and 1 in front, a layer's tangent kernel is σ_w² E f'f'.
     nothing = LayerRule(variance, constant, own=(0.0, 0.0))
     start = LayerRule(variance, constant, own=(0.0, 1.0))
     pairs = pairs_behind(network.activation, arguments, start, [], with_tangent=True)
-    for width in network.widths:
+    for layer, width in enumerate(network.widths, start=1):
         if isinstance(pairs, Pairs):
             pairs.tangent = library(pairs.gram).ones_like(pairs.gram)
             advance(network.activation, pairs, nothing, 1)
@@ -190,21 +220,10 @@ def _own_parts_and_slopes(
         else:
             pairs = replace(pairs, tangent=library(pairs.gram).ones_like(pairs.gram))
             pairs = pairs.behind_layer(network.activation, nothing, False)
-        yield own((pairs.gram - constant) * (width / variance)), pairs.tangent
+        yield own_part(network, origin, layer, (pairs.gram - constant) * (width / variance)), pairs.tangent
 
 
-def moved_to_mean(overlaps: Any, weights: Any) -> Any:
-    """⟨a − m, a' − m⟩ from ⟨a, a'⟩, m the mean of the a with these weights; 0 on 𝟏 where they are all alike."""
-    with_mean = overlaps @ weights
-    moved = overlaps - with_mean[:, None] - with_mean[None, :] + weights @ with_mean
-    refuse_overflow(moved)
-    return moved
-
-
-def averaging(chosen: Any, arguments: GramArguments) -> Any:
-    """The weights of the mean over these inputs, None for none."""
-    if chosen is None:
-        return None
-    weights = numpy.zeros(len(arguments.left))
-    weights[chosen] = 1 / len(chosen)
-    return place_like(weights, arguments.gram)
+def own_part(network: WideNetwork, origin: Origin | None, layer: int, overlaps: Any) -> Any:
+    """⟨a, a'⟩ + 1 of what layer `layer` + 1 receives, the inputs at 0, from the overlaps of the activations."""
+    moves = origin is not None and (origin.inputs or layer > 0)
+    return (origin.moved(overlaps) if origin is not None and moves else overlaps) + float(network.bias)

@@ -48,13 +48,13 @@ class Report:
 
         At each level the faster of the two comes first; nothing is compared at a loss that holds before training.
         """
-        plain = [one for one in self.runs if one.theta.centred_over is None]
+        plain = [one for one in self.runs if one.theta.origin is None]
         pairs = [(plain[0], other) for other in plain[1:]]
         pairs += [
             (one, other)
             for one in self.runs
             for other in plain
-            if one.theta.centred_over is not None and one.theta.network == other.theta.network
+            if one.theta.origin is not None and one.theta.network == other.theta.network
         ]
         found = []
         for pair in pairs:
@@ -156,7 +156,7 @@ def _json(report: Report) -> dict[str, Any]:
                 "features": one.theta.network.features,
                 "weight_variance": one.theta.network.weight_variance,
                 "bias_variance": one.theta.network.bias_variance,
-                "centred": one.theta.centred_over is not None,
+                "centred": one.theta.origin is not None,
                 "largest_stable_rate": json_number(one.prediction.largest_stable_rate),
                 "eigenvalues": [json_number(float(value)) for value in one.prediction.modes["eigenvalue"]],
                 "steps_to": {f"{level:g}": json_number(one.prediction.steps_to(level)) for level in report.levels},

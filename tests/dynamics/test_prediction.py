@@ -237,14 +237,14 @@ def test_a_measured_kernel_without_blocks_trains_every_output_by_itself() -> Non
         et.predict_training(theta, LABELS, learning_rate=0.2, steps=2, classes=4)
 
 
-@pytest.mark.parametrize("centred", [False, True])
-def test_finite_networks_have_the_kernels_of_torch_models_in_the_mean(centred: bool) -> None:
+@pytest.mark.parametrize("moved", [None, {}, {"dose": -1.0, "inputs": False}])
+def test_finite_networks_have_the_kernels_of_torch_models_in_the_mean(moved: dict[str, Any] | None) -> None:
     """Their mean kernel and mean squared outputs are those of T1 and P4, their blocks symmetric and positive."""
     inputs = np.random.default_rng(0).standard_normal((4, 6))
     gram, widths = inputs @ inputs.T / 6, (60, 50)
     variances = {"weight_variance": 1.6, "bias_variance": 0.1}
     theta = et.training_kernel("elu", gram, depth=2, width=widths, features=6, **variances)
-    theta = theta.centred([0, 1, 3]) if centred else theta
+    theta = theta if moved is None else theta.centred([0, 1, 3], **moved)
     drawn = [finite_network(theta, 2, (0, seed)) for seed in range(100)]
     blocks = np.stack([one.blocks for one in drawn])
     outputs = np.stack([one.outputs for one in drawn])

@@ -150,6 +150,45 @@ def test_centred_activations_have_no_constant_direction(over) -> None:
     assert centred.output_covariance is theta.output_covariance
 
 
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize("dose", [-1.0, 0.0, 0.3, 1, 2.0])
+@pytest.mark.parametrize("bias", [True, False])
+def test_any_dose_of_the_mean_can_be_taken_off(dose: float, inputs: bool, bias: bool) -> None:
+    """Against activations with the recursion's overlaps, moved themselves."""
+    widths, features, gram, over = (20, 30), 6, gram_of(9, 6, equal=False, seed=4), [0, 1, 2, 5]
+    arguments: dict[str, Any] = {"depth": 2, "width": widths, "features": features, "weight_variance": 1.7}
+    theta = et.training_kernel("elu", gram, **arguments, bias=bias)
+    _, _, overlaps, slopes = recursion("elu", gram, widths, features, 1.7, 0.0, bias)
+    expected: Any = 0.0
+    for layer, (overlap, slope) in enumerate(zip(overlaps, [0.0, *slopes], strict=True)):
+        values, vectors = np.linalg.eigh(overlap)
+        units = vectors * np.sqrt(np.clip(values, 0, None))
+        units = units - dose * units[over].mean(0) if layer or inputs else units
+        expected = units @ units.T + bias + slope * expected
+    moved = theta.centred(over, dose=dose, inputs=inputs)
+    assert np.abs(moved.matrix - expected).max() <= 1e-11 * np.abs(expected).max()
+    assert np.abs(sum(moved.layers) - moved.matrix).max() <= LIMIT * np.abs(expected).max()
+    again = moved.centred(dose=0.0)
+    assert np.abs(again.matrix - theta.matrix).max() <= LIMIT * np.abs(theta.matrix).max()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dose": float("nan")}, "dose must be a finite number, not nan"),
+        ({"dose": "1"}, "dose must be a finite number, not '1'"),
+        ({"dose": True}, "dose must be a finite number, not True"),
+        ({"inputs": 1}, "inputs must be True or False, not 1"),
+        ({"over": []}, "over must name at least one"),
+        ({"dose": 1e200}, "exceed float64.s range"),
+    ],
+)
+def test_origins_that_are_none_are_refused(options: dict[str, Any], message: str) -> None:
+    theta = et.training_kernel("elu", gram_of(4, 3, equal=False), depth=1, width=2, features=3, weight_variance=2.0)
+    with pytest.raises(et.InputError, match=message):
+        theta.centred(**options)
+
+
 def test_torch_in_torch_out_and_derivatives() -> None:
     gram = torch.tensor(gram_of(5, 4, equal=False), dtype=torch.float64, requires_grad=True)
     arguments: dict[str, Any] = {"depth": 2, "width": 9, "features": 4, "weight_variance": 1.6}
