@@ -328,7 +328,7 @@ PARTS: dict[str, tuple[NumberedStatement, ...]] = {
             ("empirical_training_kernel", "predict_training"),
             (_MEASURED, _PREDICTION),
             Quoted(
-                r"\operatorname{Var} \Theta(x, x) = (\mathbb{E}\, \Theta(x, x))^2\, O\Big(\sum_l \frac{1}{n_l}\Big)",
+                r"\operatorname{Var} \Theta(x, x) = (\mathbb{E}\, \Theta(x, x))^2\, O\Bigl(\sum_l \frac{1}{n_l}\Bigr)",
                 "Hanin and Nica, arXiv 1909.05989, for ReLU",
             ),
         ),

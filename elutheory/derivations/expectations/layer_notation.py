@@ -53,15 +53,15 @@ delta_above = matrix("delta_above", n, 1, "d")
 outgoing_moment = matrix("outgoing_moment", n, n, "E[vvᵀ]", r"\mathrm{E}[v v^\top]")
 width = Symbol("width", "m", positive=True)
 slope = Symbol("slope", "f′(h)", "f'(h)", real=True)
-slope_square_sum = Symbol("slope_square_sum", "sum[f′(h)²]", r"\textstyle\sum_j f'(h_j)^2", positive=True)
+slope_square_sum = Symbol("slope_square_sum", "sum[f′(h)²]", r"{\textstyle\sum_j f'(h_j)^2}", positive=True)
 slope_square_average = Symbol(
-    "slope_square_average", "mean[f′(h)²]", r"\frac1m\textstyle\sum_j f'(h_j)^2", positive=True
+    "slope_square_average", "mean[f′(h)²]", r"\frac1m{\textstyle\sum_j f'(h_j)^2}", positive=True
 )
-delta_above_average = Symbol("delta_above_average", "mean[d²]", r"\frac1n\textstyle\sum_i d_i^2", positive=True)
+delta_above_average = Symbol("delta_above_average", "mean[d²]", r"\frac1n{\textstyle\sum_i d_i^2}", positive=True)
 delta_square = Symbol("delta_square", "E[δ²]", r"\mathrm{E}[\delta^2]", positive=True)
-delta_square_sum = Symbol("delta_square_sum", "E[sum δ²]", r"\mathrm{E}[\textstyle\sum_j\delta_j^2]", positive=True)
+delta_square_sum = Symbol("delta_square_sum", "E[sum δ²]", r"\mathrm{E}[{\textstyle\sum_j\delta_j^2}]", positive=True)
 delta_square_average = Symbol(
-    "delta_square_average", "E[mean δ²]", r"\mathrm{E}[\frac1m\textstyle\sum_j\delta_j^2]", positive=True
+    "delta_square_average", "E[mean δ²]", r"\mathrm{E}[\frac1m{\textstyle\sum_j\delta_j^2}]", positive=True
 )
 chi = Symbol("chi", "χ", r"\chi", positive=True)
 
@@ -122,13 +122,13 @@ slope_other = Symbol("slope_other", "f′(h′)", "f'(h')", real=True)
 unit_kernel = Symbol("unit_kernel", "Θ_unit", r"\Theta_{\mathrm{unit}}", real=True)
 layer_kernel = Symbol("layer_kernel", "Θ_layer", r"\Theta_{\mathrm{layer}}", real=True)
 delta_product = Symbol("delta_product", "E[δδ′]", r"\mathrm{E}[\delta\delta']", real=True)
-delta_products = Symbol("delta_products", "sum[δδ′]", r"\textstyle\sum_j\delta_j\delta'_j", real=True)
+delta_products = Symbol("delta_products", "sum[δδ′]", r"{\textstyle\sum_j\delta_j\delta'_j}", real=True)
 delta_product_sum = Symbol(
-    "delta_product_sum", "E[sum δδ′]", r"\mathrm{E}[\textstyle\sum_j\delta_j\delta'_j]", real=True
+    "delta_product_sum", "E[sum δδ′]", r"\mathrm{E}[{\textstyle\sum_j\delta_j\delta'_j}]", real=True
 )
-slope_product_sum = Symbol("slope_product_sum", "sum[f′(h)f′(h′)]", r"\textstyle\sum_j f'(h_j)f'(h'_j)", real=True)
+slope_product_sum = Symbol("slope_product_sum", "sum[f′(h)f′(h′)]", r"{\textstyle\sum_j f'(h_j)f'(h'_j)}", real=True)
 slope_product_average = Symbol(
-    "slope_product_average", "mean[f′(h)f′(h′)]", r"\frac1m\textstyle\sum_j f'(h_j)f'(h'_j)", real=True
+    "slope_product_average", "mean[f′(h)f′(h′)]", r"\frac1m{\textstyle\sum_j f'(h_j)f'(h'_j)}", real=True
 )
 kernel_entry = Symbol("kernel_entry", "K_ij⁺", "K^{l+1}_{ij}", real=True)
 slope_entry = Symbol("slope_entry", "E[f′(U_i)f′(U_j)]", r"\mathrm{E}[f'(U_i) f'(U_j)]", real=True)

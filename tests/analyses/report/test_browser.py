@@ -1,46 +1,27 @@
-"""The committed report in headless Chromium, opened from a file: what no parser sees. Without a browser: skipped.
+"""The committed report in headless Chromium, opened from a file: what no parser sees. Without a browser: skipped."""
 
-ELUTHEORY_BROWSER names the executable (one that is missing then fails the tests); otherwise chromium is looked for.
-"""
-
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parents[3] / "figures" / "report.html"
-BROWSER = os.environ.get("ELUTHEORY_BROWSER") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-WIDTHS = (360, 768, 1440)
+from tests.browsers import CONTRAST, NEEDS_BROWSER, OUTSIDE, WIDTHS, listening_page, started_browser
 
-pytestmark = [
-    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium; ELUTHEORY_BROWSER can name one"),
-    pytest.mark.xdist_group("browser"),
-]
+PAGE = Path(__file__).parents[3] / "figures" / "report.html"
+
+pytestmark = [NEEDS_BROWSER, pytest.mark.xdist_group("browser")]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # Without a sandbox: in containers there is none to be had, and the page is our own.
-        started = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    with started_browser() as started:
         yield started
-        started.close()
 
 
 def opened(browser: Any, width: int, **options: Any) -> tuple[Any, list[str]]:
     """The page at this width, and what it has said on the console or asked of the network."""
-    page = browser.new_page(viewport={"width": width, "height": 900}, **options)
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: request.url.startswith("file:") or complaints.append(request.url))
+    page, complaints = listening_page(browser, width, **options)
     page.goto(PAGE.as_uri())
     return page, complaints
 
@@ -52,12 +33,7 @@ def test_page_fits_and_is_quiet(browser: Any, width: int, scheme: str) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
     assert complaints == []
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    outside = """() => [...document.querySelectorAll('body *')].filter(element => {
-        const scroller = element.parentElement.closest('.scroll, .formula, pre');
-        const box = element.getBoundingClientRect();
-        return !scroller && box.width && (box.right > innerWidth + 0.5 || box.left < -0.5);
-    }).map(element => element.outerHTML.slice(0, 100))"""
-    assert page.evaluate(outside) == []
+    assert page.evaluate(OUTSIDE) == []
     page.close()
 
 
@@ -98,23 +74,13 @@ def test_every_internal_link_lands(browser: Any) -> None:
 
 def test_dark_and_light_differ_and_can_be_read(browser: Any) -> None:
     """Contrast of text and paper is at least 7 : 1 (WCAG 2, AAA); verdicts' at least 4.5 : 1 (AA)."""
-    contrast = """element => {
-        const light = colour => {
-            const [red, green, blue] = colour.match(/[0-9.]+/g).slice(0, 3).map(value => value / 255)
-                .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
-            return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-        };
-        const paper = light(getComputedStyle(document.body).backgroundColor);
-        const ink = light(getComputedStyle(element).color);
-        return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-    }"""
     papers = []
     for scheme in ("light", "dark"):
         page, _ = opened(browser, 768, color_scheme=scheme)
         papers.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-        assert page.locator("body").evaluate(contrast) >= 7
+        assert page.locator("body").evaluate(CONTRAST) >= 7
         for verdict in page.locator(".claim > p > .verdict").all():
-            assert verdict.evaluate(contrast) >= 4.5
+            assert verdict.evaluate(CONTRAST) >= 4.5
         page.close()
     assert papers[0] != papers[1]
 
