@@ -2,4 +2,13 @@
 
 
 class InputError(ValueError):
-    """Bad input, in one sentence: what was wrong and what is allowed. The command line exits with code 2."""
+    """Bad input, in one sentence: what was wrong and what is allowed. The command line exits with code 2.
+
+    >>> import elutheory as et
+    >>> try:
+    ...     et.activation("elu", alpha=-1.0)
+    ... except et.InputError as refusal:
+    ...     print(refusal)
+    ...
+    elu: alpha must be a finite number > 0, not -1.0.
+    """

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def activation_names() -> tuple[str, ...]:
-    """The names that `activation` knows."""
+    """The names that `activation` knows.
+
+    >>> import elutheory as et
+    >>> et.activation_names()[:4]
+    ('identity', 'relu', 'leaky_relu', 'shifted_relu')
+    """
     return tuple(DEFINITIONS)
 
 
@@ -33,6 +38,11 @@ def activation(name: str, **parameters: Any) -> "Activation":
     Parameters are finite real numbers: alpha > 0 (elu, celu; default 1), negative_slope >= 0 (leaky_relu; default
     0.01), negative_slope (prelu; default 0.25). A positive sympy symbol is allowed too; the activation is then symbolic
     only. Raises InputError for an unknown name, an unknown parameter or a value outside its domain.
+
+    >>> import elutheory as et
+    >>> elu = et.activation("elu", alpha=2.0)
+    >>> elu, elu(0.5), round(elu(-1.0), 6)
+    (elu(alpha=2.0), 0.5, -1.264241)
     """
     # sympy is not loaded before an activation is asked for
     from elutheory.activations.symbolic import registered_expression, registry_name  # noqa: PLC0415
@@ -59,6 +69,14 @@ class Activation:
     device; integers become float64 (torch: the default dtype). NaN gives NaN, ±inf the limit. torch results are
     differentiable to any order, in backward and forward mode and under `torch.func`, by derivatives that keep their
     digits in saturation.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> ramp = et.Activation.from_text("where(x > 1, 1, where(x > -1, x, -1))", name="ramp")
+    >>> ramp(0.25), ramp.derivative(3.0), ramp.breakpoints
+    (0.25, 0.0, (-1, 1))
+    >>> ramp(torch.tensor([-2.0, 0.5]))
+    tensor([-1.0000,  0.5000])
     """
 
     name: str

@@ -98,6 +98,15 @@ def diagnose(
 
     Results depend on `seed` alone. Raises InputError for whatever `model_scores` refuses about model and data, and if
     no layer can be measured; layers that alone are refused are listed in `Diagnosis.uncovered`.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> x = torch.randn(50, 3)
+    >>> diagnosis = et.diagnose(model, (x, (x[:, 0] > 0).long()))
+    >>> diagnosis.table["layer"].tolist(), diagnosis.uncovered
+    (['0', '2'], {})
     """
     chosen = as_likelihood(likelihood)
     _check_options(units, fisher_examples, max_examples, damping)

@@ -35,6 +35,15 @@ class Diagnosis:
     - `kernel_top_share`, `kernel_constant_share`: of the trace of the model's tangent kernel over the first
       `kernel_examples`, what the top eigenvector and the constant direction take, so that a learning rate small enough
       for it is spent on the mean (T5); None with the reason `kernel_missing` where it was not measured.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> x = torch.randn(50, 3)
+    >>> diagnosis = et.diagnose(model, x)
+    >>> diagnosis.kind, diagnosis.examples, diagnosis.gradient_labels
+    ('exact', 50, 'sampled')
     """
 
     table: "pandas.DataFrame"

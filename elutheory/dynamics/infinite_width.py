@@ -81,6 +81,12 @@ class TrainingKernel(InputKernel):
     - `gram`: that of the inputs, as given; `network`: what it is the kernel of;
     - `origin`: to where the activations' origin is moved (T5), None where it is not;
     - `method`, and `error`: the largest deviation that the checks of an interpolant found, as in `PropagatedGram`.
+
+    >>> import elutheory as et
+    >>> import numpy as np
+    >>> theta = et.training_kernel("relu", np.eye(3), depth=2, width=64, features=10, weight_variance=2.0)
+    >>> len(theta.layers), bool(np.isclose(theta.trace, np.trace(theta.matrix)))
+    (3, True)
     """
 
     network: WideNetwork
@@ -158,6 +164,13 @@ def training_kernel(
         x = numpy.random.default_rng(0).standard_normal((100, 784))
         theta = et.training_kernel("elu", x @ x.T / 784, depth=8, width=128, features=784, weight_variance=2.0)
         theta.matrix, theta.trace, theta.top_share, theta.centred().top_share
+
+    >>> import elutheory as et
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).standard_normal((20, 10))
+    >>> theta = et.training_kernel("elu", x @ x.T / 10, depth=2, width=64, features=10, weight_variance=2.0)
+    >>> theta.matrix.shape, 0 < theta.top_share < 1
+    ((20, 20), True)
     """
     f = numeric_activation(activation)
     if not is_continuous(f):

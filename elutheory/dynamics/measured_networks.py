@@ -34,6 +34,12 @@ class EmpiricalTrainingKernel(InputKernel):
     - `outputs` (inputs, outputs): the model's, F_0 of T2.
 
     All of the model's dtype and on its device.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> kernel = et.empirical_training_kernel(torch.nn.Linear(2, 3), torch.ones(5, 2), blocks=True)
+    >>> kernel.matrix.shape, kernel.blocks.shape
+    (torch.Size([5, 5]), torch.Size([5, 3, 5, 3]))
     """
 
     matrix: Float[Tensor, "inputs inputs"]
@@ -64,6 +70,14 @@ def empirical_training_kernel(
 
         theta = et.empirical_training_kernel(model, images)
         theta.matrix, theta.top_share
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> model = torch.nn.Linear(2, 1, bias=False)
+    >>> x = torch.tensor([[1.0, 0.0], [3.0, 4.0]])
+    >>> et.empirical_training_kernel(model, x).matrix
+    tensor([[ 1.,  3.],
+            [ 3., 25.]])
     """
     gradients, first, fitting = _first_gradients(model, inputs, output, most_bytes)
     examples = number_of_examples(inputs)

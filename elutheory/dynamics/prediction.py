@@ -42,6 +42,13 @@ class TrainingPrediction:
     - `outputs` (functions, inputs, classes): after the last step, in the library and place of the kernel;
     - `finite_losses` (networks, recorded steps): the same of finite networks, None without;
     - `depth_over_width`: the relative size of what finite width adds (T6), nan for kernels of measured networks.
+
+    >>> import elutheory as et
+    >>> import numpy as np
+    >>> theta = et.training_kernel("elu", np.eye(4), depth=1, width=32, features=4, weight_variance=1.0)
+    >>> prediction = et.predict_training(theta, [0, 1, 0, 1], learning_rate=0.01, steps=20, loss="squared_error")
+    >>> prediction.method
+    'expected loss by eigenmodes, over all initial functions'
     """
 
     table: "pandas.DataFrame"
@@ -147,6 +154,14 @@ def predict_training(
         theta = et.training_kernel("elu", gram, depth=8, width=128, features=784, weight_variance=2.0)
         d = et.predict_training(theta, labels, learning_rate=0.01, steps=2000)
         d.table, d.steps_to(0.5), d.largest_stable_rate, d.modes
+
+    >>> import elutheory as et
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).standard_normal((20, 10))
+    >>> theta = et.training_kernel("elu", x @ x.T / 10, depth=2, width=64, features=10, weight_variance=2.0)
+    >>> prediction = et.predict_training(theta, (x[:, 0] > 0).astype(int), learning_rate=0.01, steps=50)
+    >>> len(prediction.table), bool(prediction.table["loss"].iloc[-1] < prediction.table["loss"].iloc[0])
+    (51, True)
     """
     if not isinstance(theta, TrainingKernel | EmpiricalTrainingKernel):
         kind = type(theta).__name__

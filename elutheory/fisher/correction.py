@@ -32,6 +32,16 @@ class BiasShiftCorrection:
     - `shift_without` (units,): E_p[a]·A⁻¹g + g0/c, the bias shift without the coupling b (B2), net-input units;
     - `shift_with` (units,): the bias shift of the unit natural gradient (B3);
     - `delta_w` (units, fan_in), `delta_w0` (units,): the unit natural gradient F⁻¹(g, g0) (B1).
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> x = torch.randn(50, 3)
+    >>> F, gradient = et.unit_fisher(model, x, layer="0"), torch.ones(4, 4)
+    >>> correction = et.bias_shift_correction(F, gradient, damping=0.1)
+    >>> torch.allclose(correction.delta_w0, F.natural_gradient(gradient, damping=0.1)[:, 0], rtol=1e-4)
+    True
     """
 
     s: Float[Tensor, " units"]
@@ -52,6 +62,16 @@ def bias_shift_correction(
     are those of adding F⁻¹(g, g0); descent subtracts it. From the matrices or, for form "factors", in the small space
     of the factors; in float64 and in chunks of units. Dead units without damping get NaN. Raises InputError for a layer
     without bias, a wrong shape, or a singular F + λI.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> x = torch.randn(50, 3)
+    >>> F = et.unit_fisher(model, x, layer="0")
+    >>> correction = et.bias_shift_correction(F, torch.ones(4, 4), damping=1e-2, relative=True)
+    >>> correction.k.shape, correction.delta_w.shape
+    (torch.Size([4]), torch.Size([4, 3]))
     """
     F.check_shape(gradient)
     F.refuse_singular(damping, relative=relative)

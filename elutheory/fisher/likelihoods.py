@@ -31,6 +31,18 @@ class Likelihood(ABC):
                 return (targets * outputs - outputs.exp() - torch.lgamma(targets + 1)).flatten(1).sum(1)
             def sample(self, outputs, samples, generator=None):
                 return torch.poisson(outputs.exp().expand(samples, *outputs.shape), generator=generator)
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> class Laplace(et.Likelihood):
+    ...     def log_density(self, outputs, targets):
+    ...         return -(targets - outputs).abs().flatten(1).sum(1)
+    ...     def sample(self, outputs, samples, generator=None):
+    ...         uniform = torch.rand((samples, *outputs.shape), generator=generator) - 0.5
+    ...         return outputs - uniform.sign() * torch.log1p(-2 * uniform.abs())
+    ...
+    >>> Laplace().score(torch.zeros(1, 2), torch.tensor([[3.0, -1.0]]))
+    tensor([[ 1., -1.]])
     """
 
     @property
@@ -163,6 +175,11 @@ class Categorical(_KnownLikelihood):
     weights. With `class_weights` w (one for each class) or `label_smoothing` ε, which make ln p a loss and no density,
     E_y[score scoreᵀ] is what F becomes, labels y drawn from p. Factor columns: √p_y score(y) for every class y. Raises
     InputError unless the weights are finite and not negative, and ε in [0, 1).
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> et.Categorical().score(torch.zeros(1, 2), torch.tensor([0]))
+    tensor([[ 0.5000, -0.5000]])
     """
 
     class_weights: Sequence[float] | Tensor | None = None
@@ -291,6 +308,11 @@ class Bernoulli(_KnownLikelihood):
     shape, those in between being probabilities of a 1 (grey levels).
 
     Factor columns: √(p_k (1 − p_k)) e_k for every output k.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> et.Bernoulli().score(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    tensor([[ 0.5000, -0.5000]])
     """
 
     @property
@@ -345,6 +367,11 @@ class Gaussian(_KnownLikelihood):
 
     `variance` in squared output units. Factor columns: e_k / √variance for every output k. Raises InputError unless
     `variance` is positive and finite.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> et.Gaussian(variance=0.5).score(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    tensor([[2., 0.]])
     """
 
     variance: float | int = 1.0

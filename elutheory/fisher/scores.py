@@ -62,6 +62,15 @@ class LayerScores:
       the score at the targets, which does not make a Fisher matrix;
     - `has_bias`: whether the layer has biases. Unit u belongs to group u // (units / groups);
     - `mask`: which positions are data, not padding, and count in means over positions; None: all.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> x = torch.randn(50, 3)
+    >>> scores = et.layer_scores(model, x, layer="2", kind="monte_carlo", samples=3)
+    >>> scores.deltas.shape, scores.kind
+    (torch.Size([3, 50, 1, 2]), 'monte_carlo')
     """
 
     incoming: Float[Tensor, "examples groups positions fan_in"]
@@ -138,6 +147,15 @@ class ModelScores:
 
     - `layers`: scores by layer name; `refused`: for every other layer asked for, the reason in one sentence;
     - `outputs` (examples, ...): what the model returned.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> x = torch.randn(50, 3)
+    >>> scores = et.model_scores(model, x, layers=["2"])
+    >>> scores.outputs.shape, scores.refused
+    (torch.Size([50, 2]), {})
     """
 
     layers: dict[str, LayerScores]
@@ -164,6 +182,15 @@ def layer_scores(
     """Scores of the `Linear` or `Conv1d/2d/3d` layer named `layer`, over one batch; see `model_scores`.
 
     Raises InputError for whatever `model_scores` refuses, and for the layer's own refusal.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> x = torch.randn(50, 3)
+    >>> scores = et.layer_scores(model, x, layer="0")
+    >>> scores.incoming.shape, scores.deltas.shape
+    (torch.Size([50, 1, 1, 3]), torch.Size([2, 50, 1, 4]))
     """
     scores = model_scores(
         model,
@@ -226,6 +253,14 @@ def model_scores(
     module's, parametrised, a forward pass of their own, examples not on the first axis, dtypes other than float32 and
     float64, no influence on the outputs. Raises InputError for everything else that is wrong with the model, the
     inputs, the outputs or the targets, and if no layer is left to run the model for.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> x = torch.randn(50, 3)
+    >>> list(et.model_scores(model, x).layers)
+    ['0', '2']
     """
     chosen = as_likelihood(likelihood)
     _check_choices(kind, weight_sharing, samples)

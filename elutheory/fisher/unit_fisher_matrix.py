@@ -115,6 +115,15 @@ class UnitFisher:
     before keep their values. In the dtype and on the device of the scores. The sum is kept about a fixed reference, the
     first batch's mean where that is more than OFFSET standard deviations from zero, and elsewhere zero, so that Var_q
     keeps its digits far from the origin.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> x = torch.randn(50, 3)
+    >>> F = et.unit_fisher(model, x[:25], layer="0").update(x[25:])
+    >>> F.examples, F.natural_gradient(torch.ones(4, 4), damping=1e-2, relative=True).shape
+    (50, torch.Size([4, 4]))
     """
 
     def __init__(
@@ -975,6 +984,15 @@ def unit_fisher(
     - `units`: those whose matrices are wanted, a slice or numbers; None: all. Memory and time are theirs alone.
 
     Memory: the result and a batch's backward passes. Raises InputError for whatever `layer_scores` refuses.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> x = torch.randn(50, 3)
+    >>> F = et.unit_fisher(model, x, layer="0")
+    >>> F.matrix.shape, F.mean_under_q.shape
+    (torch.Size([4, 4, 4]), torch.Size([4, 3]))
     """
 
     def scores_of(batch: Any, batch_targets: Any) -> LayerScores:

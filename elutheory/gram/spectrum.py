@@ -23,6 +23,12 @@ class FisherTopEigenvalue:
     - `diagonal_mean` κ1 = tr F and `off_diagonal_mean` κ2, of the tangent kernel Θ;
     - `estimate` = κ2 + (κ1 − κ2)/N = 1ᵀΘ1/N², never above `exact`, the largest eigenvalue of Θ/N and of F;
     - `estimated_share` and `trace_share`: the shares of tr F in `estimate` and in `exact` (nan if Θ = 0).
+
+    >>> import elutheory as et
+    >>> import numpy as np
+    >>> top = et.fisher_top_eigenvalue(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    >>> top.diagonal_mean, top.off_diagonal_mean, round(top.trace_share, 12)
+    (2.0, 1.0, 0.75)
     """
 
     estimate: float
@@ -48,6 +54,12 @@ def fisher_top_eigenvalue(tangent_kernel: TangentKernel | Any) -> FisherTopEigen
     `tangent_kernel`: that of N >= 2 inputs, a `TangentKernel` or its N × N matrix, numpy or torch; measured ones of
     finite nets, J Jᵀ of one output's Jacobian J, as well. The parameters are those of the kernel's parametrisation.
     Raises InputError: not square, not symmetric, an entry that is no inner product.
+
+    >>> import elutheory as et
+    >>> import numpy as np
+    >>> top = et.fisher_top_eigenvalue(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    >>> top.estimate, round(top.exact, 12)
+    (1.5, 1.5)
     """
     given = tangent_kernel.matrix if isinstance(tangent_kernel, TangentKernel) else tangent_kernel
     matrix = on_host(gram_arguments(given, None).gram)
@@ -65,7 +77,13 @@ def fisher_top_eigenvalue(tangent_kernel: TangentKernel | Any) -> FisherTopEigen
 
 @dataclass(frozen=True)
 class BiasShiftStrength:
-    """B5: `value` = mᵀ(S + λI)⁻¹m, from 0 (zero means) to 1, and the `method` by which it was found."""
+    """B5: `value` = mᵀ(S + λI)⁻¹m, from 0 (zero means) to 1, and the `method` by which it was found.
+
+    >>> import elutheory as et
+    >>> import numpy as np
+    >>> round(et.bias_shift_strength(np.eye(4), damping=0.25).value, 12)  # one unit for each of four inputs
+    0.5
+    """
 
     value: float
     method: str
@@ -80,6 +98,12 @@ def bias_shift_strength(gram: Any, damping: Any) -> BiasShiftStrength:
     `damping` λ > 0: by Cholesky factors. λ = 0: the share of 1 in the range of K, which the eigenvalues above
     N × rounding × the largest span; 1 for K of full rank. Raises InputError: gram not square and symmetric, an entry
     that is no inner product; damping negative, not finite, or too small to make K + λN I positive definite.
+
+    >>> import elutheory as et
+    >>> import numpy as np
+    >>> activations = np.array([[1.0, 2.0], [1.0, 0.0], [1.0, 1.0]])  # three inputs, two units
+    >>> round(et.bias_shift_strength(activations @ activations.T, damping=0.1).value, 6)
+    0.918728
     """
     damping = real_number("damping", damping)
     arguments = gram_arguments(gram, None)

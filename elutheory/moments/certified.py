@@ -68,6 +68,12 @@ def certified_moments(function: Activation | str, mean: fmpq, std: fmpq, digits:
     own has the closed form alone. May be called
     from several threads: they are served one after the other, for Arb's precision belongs to the whole process. Raises
     InputError if std is not positive, digits not in 1…1000, there is no route, or the digits cannot be reached.
+
+    >>> import elutheory as et
+    >>> from flint import fmpq
+    >>> mean, *_ = et.certified_moments("elu", fmpq(-20), fmpq(1, 10), digits=20)
+    >>> mean.name, mean.value.str(20, radius=False)
+    ('mean', '-0.99999999792851480203')
     """
     function = as_activation(function)
     function.refuse_symbolic()

@@ -43,6 +43,11 @@ class Propagation:
 
     Batch-normalised layers (over infinitely many data, gain 1, shift 0): q, c are those before normalisation, the
     columns of the activation those after it. Residual layers: h is the stream x + block(x).
+
+    >>> import elutheory as et
+    >>> prediction = et.propagate("elu", depth=2, weight_variance=1.5, bias_variance=0.03, width=100)
+    >>> prediction.depth, [name for name in prediction.table if name.endswith("_std")][:3]
+    (2, ['unit_mean_std', 'q_std', 'c_std'])
     """
 
     activation: "Activation"
@@ -96,6 +101,11 @@ def propagate(
 
     Raises InputError: arguments outside their domain, f discontinuous, q beyond the range of float64, `width` with
     residual layers or a negative overlap, nothing to normalise.
+
+    >>> import elutheory as et
+    >>> prediction = et.propagate("relu", depth=3, weight_variance=2.0, overlap=0.2)
+    >>> prediction.table[["layer", "q", "chi"]].round(6).values.tolist()
+    [[1.0, 2.0, 1.0], [2.0, 2.0, 1.0], [3.0, 2.0, 1.0]]
     """
     f = as_activation(activation)
     f.refuse_symbolic()

@@ -17,7 +17,12 @@ _ROUNDING = 1e-14
 
 @dataclass(frozen=True)
 class Initialisation:
-    """weight_variance = fan_in × Var(weight), and the variance of the biases."""
+    """weight_variance = fan_in × Var(weight), and the variance of the biases.
+
+    >>> import elutheory as et
+    >>> et.initialisation("he", "relu")
+    Initialisation(name='he', weight_variance=2.0, bias_variance=0.0)
+    """
 
     name: str
     weight_variance: float
@@ -34,6 +39,11 @@ def initialisation(name: str, activation: "Activation | str", second_moment: Any
 
     Raises InputError: an unknown name; second_moment not a finite number > 0; f zero almost surely; `critical` where
     σ_b² would be negative.
+
+    >>> import elutheory as et
+    >>> start = et.initialisation("critical", "elu")
+    >>> round(start.weight_variance, 6), round(start.bias_variance, 6)
+    (1.496777, 0.03466)
     """
     f = as_activation(activation)
     f.refuse_symbolic()

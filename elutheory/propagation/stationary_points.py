@@ -42,6 +42,11 @@ class FixedPoints:
 
     `every_q_is_fixed`: the map is the identity on the whole range (ReLU at weight_variance 2); the rows are those of
     the range's geometric centre. At q = 0 the columns are limits, and the correlation's are nan.
+
+    >>> import elutheory as et
+    >>> found = et.fixed_points("relu", weight_variance=2.0)
+    >>> found.every_q_is_fixed
+    True
     """
 
     activation: "Activation"
@@ -57,6 +62,11 @@ class CriticalityLine:
 
     There q is a fixed point of P1 with chi = 1: the line between order and chaos. `possible` is False where the bias
     variance would be negative: no initialisation is critical at that q. bias_variance is accurate to 1e-14 q.
+
+    >>> import elutheory as et
+    >>> line = et.criticality_line("relu", [1.0])
+    >>> line.table[["weight_variance", "bias_variance"]].round(12).values.tolist()
+    [[2.0, 0.0]]
     """
 
     activation: "Activation"
@@ -75,6 +85,11 @@ def fixed_points(
     The range is scanned at 32 points a decade of q for changes of sign of q' − q, and for places where q' − q only
     touches 0; each is refined to rounding. Raises InputError: arguments outside their domain, f discontinuous, moments
     that cannot be integrated somewhere on the range.
+
+    >>> import elutheory as et
+    >>> found = et.fixed_points("tanh", weight_variance=0.5)
+    >>> found.table[["q", "q_stability"]].values.tolist()
+    [[0.0, 'stable']]
     """
     f = as_activation(activation)
     f.refuse_symbolic()
@@ -92,6 +107,11 @@ def criticality_line(activation: "Activation | str", second_moments: Any) -> Cri
     """(σ_w², σ_b²) that make each q of `second_moments` (numbers > 0) a fixed point with chi = 1.
 
     Raises InputError: not finite numbers > 0, f discontinuous, a slope that is almost surely 0.
+
+    >>> import elutheory as et
+    >>> line = et.criticality_line("tanh", [0.01, 1.0]).table
+    >>> line["weight_variance"].round(4).tolist()
+    [1.0197, 2.1533]
     """
     f = as_activation(activation)
     f.refuse_symbolic()

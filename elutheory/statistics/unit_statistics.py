@@ -75,6 +75,13 @@ class UnitStatistics:
       slopes;
     - `nonfinite`: it was NaN or infinite at some point, and mean, variance and quantiles are no numbers;
     - `quantiles`: (probabilities, units).
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ReLU())
+    >>> units = et.layer_statistics(model, torch.tensor([[-1.0, 1.0], [-2.0, 3.0]])).units("1")
+    >>> units.never_positive, units.maximum
+    (tensor([ True, False]), tensor([0., 3.], dtype=torch.float64))
     """
 
     count: int
@@ -98,6 +105,13 @@ class LayerStatistics:
 
     A module that several layers feed has a row for each of them; other repeated calls are pooled (`calls`). `merge` and
     `all_reduce` change the object in place and return it.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU())
+    >>> first, second = (et.layer_statistics(model, torch.randn(10, 2)) for _ in range(2))
+    >>> int(first.merge(second).table["count"].iloc[0])
+    20
     """
 
     def __init__(self, *, extremes: bool = True, quantiles: Sequence[float] = (), memory: int = MEMORY) -> None:
@@ -389,6 +403,13 @@ def layer_statistics(
     The model runs in evaluation mode, and its mode is restored: neither dropout nor batch statistics. To observe
     training mode, use `observe_layers`. Raises InputError for models in which hooks see no activation, units
     whose axis is not known, and bad data.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ReLU())
+    >>> statistics = et.layer_statistics(model, torch.tensor([[-1.0, 1.0], [1.0, 3.0]]))
+    >>> statistics.units("1").mean
+    tensor([0.5000, 2.0000], dtype=torch.float64)
     """
     current: Any = None
     with (
@@ -447,6 +468,16 @@ def observe_layers(
 
     (with `on_exception` doing the same as `on_validation_end`). Forward passes that a checkpointed model repeats in its
     backward pass are not counted. Raises InputError for models in which hooks see no activation.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU())
+    >>> with et.observe_layers(model) as statistics:
+    ...     for batch in torch.randn(4, 10, 2):
+    ...         _ = model(batch)
+    ...
+    >>> statistics.units("1").count
+    40
     """
     check_observable(model)
     layout = BatchLayout(batch_axis, mask=mask)

@@ -71,7 +71,13 @@ def _at_weights(side: Any, at: dict[Any, Any], weights: dict[Any, Any]) -> Any:
 
 @cache
 def fisher_information() -> Derivation:
-    """F1-F3 (section 2 of arXiv 1511.07289): blocks of the unit Fisher matrix as moments under q(z)."""
+    """F1-F3 (section 2 of arXiv 1511.07289): blocks of the unit Fisher matrix as moments under q(z).
+
+    >>> import elutheory as et
+    >>> derivation = et.fisher_information()
+    >>> derivation.number, derivation.steps[-1].name
+    ('F1–F3', 'covariance under q')
+    """
     setting = SumSetting(_i, _points, _p, _DEFINITIONS)
     checks = setting.checks
     size = sympy.Symbol("n", integer=True, positive=True)

@@ -65,7 +65,13 @@ def _units_example(size: int, generator: random.Random) -> Mapping[sympy.Basic, 
 
 @cache
 def gaussian_units() -> Derivation:
-    """B1, B3, M3, M4: `s c` and `k E_q[a]` for n i.i.d. ELU units with net inputs `N(mu, sigma²)` and q = p."""
+    """B1, B3, M3, M4: `s c` and `k E_q[a]` for n i.i.d. ELU units with net inputs `N(mu, sigma²)` and q = p.
+
+    >>> import elutheory as et
+    >>> derivation = et.gaussian_units()
+    >>> derivation.number, derivation.steps[-1].name
+    ('B1, B3, M3, M4', 'M4')
+    """
     definitions: dict[sympy.Basic, sympy.Basic] = {
         unit_variance: unit_second_moment - unit_mean**2,
         mean_q: unit_mean * ones,

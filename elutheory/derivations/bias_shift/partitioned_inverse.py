@@ -50,7 +50,13 @@ def _bordered_example(size: int, generator: random.Random) -> Mapping[sympy.Basi
 
 @cache
 def lemma_1() -> Derivation:
-    """L1 (Lemma 1 of arXiv 1511.07289): the inverse of `[[A, b], [bᵀ, c]]` in blocks `[[K, u], [uᵀ, s]]`."""
+    """L1 (Lemma 1 of arXiv 1511.07289): the inverse of `[[A, b], [bᵀ, c]]` in blocks `[[K, u], [uᵀ, s]]`.
+
+    >>> import elutheory as et
+    >>> derivation = et.lemma_1()
+    >>> derivation.number, derivation.steps[-1].name
+    ('L1', 'inverse')
+    """
     setting = MatrixSetting(n, frozenset({A}), INVERSE_BLOCKS, _bordered_example)
     one, checks = sympy.Integer(1), setting.checks
     steps = (
@@ -97,7 +103,13 @@ def _moments_example(size: int, generator: random.Random) -> Mapping[sympy.Basic
 
 @cache
 def lemma_2() -> Derivation:
-    """L2 (Lemma 2 of arXiv 1511.07289): `(1 − E[a]ᵀE[aaᵀ]⁻¹E[a])⁻¹` through the covariance of the activations."""
+    """L2 (Lemma 2 of arXiv 1511.07289): `(1 − E[a]ᵀE[aaᵀ]⁻¹E[a])⁻¹` through the covariance of the activations.
+
+    >>> import elutheory as et
+    >>> derivation = et.lemma_2()
+    >>> derivation.number, derivation.steps[-1].name
+    ('L2', 'second equation')
+    """
     definitions: dict[sympy.Basic, sympy.Basic] = {second_moment: variance + mean * mean.T}
     setting = MatrixSetting(n, frozenset({variance}), definitions, _moments_example)
     one, checks = sympy.Integer(1), setting.checks

@@ -44,7 +44,13 @@ def _data_example(entries: Matrix, generator: random.Random) -> Mapping[sympy.Ba
 
 @cache
 def push_through() -> Derivation:
-    """B5: `mᵀ(S + λI)⁻¹m = (1/N) 1ᵀK(K + λN I)⁻¹1` for every N and n, damping λ > 0."""
+    """B5: `mᵀ(S + λI)⁻¹m = (1/N) 1ᵀK(K + λN I)⁻¹1` for every N and n, damping λ > 0.
+
+    >>> import elutheory as et
+    >>> derivation = et.push_through()
+    >>> derivation.number, derivation.steps[-1].name
+    ('B5', 'complement')
+    """
     setting = RectangularSetting(
         activations,
         input_ones,

@@ -91,7 +91,13 @@ def _column(top: sympy.MatrixExpr, bottom: sympy.Expr) -> sympy.BlockMatrix:
 
 @cache
 def theorem_1() -> Derivation:
-    """B1 (Theorem 1 of arXiv 1511.07289): the unit natural gradient `F⁻¹ (g, g0)` in closed form."""
+    """B1 (Theorem 1 of arXiv 1511.07289): the unit natural gradient `F⁻¹ (g, g0)` in closed form.
+
+    >>> import elutheory as et
+    >>> derivation = et.theorem_1()
+    >>> derivation.number, derivation.steps[-1].name
+    ('B1', 'theorem, s')
+    """
     checks = _SETTING.checks
     by_second_moment = InnerProduct(mean_q.T * second_moment_q.I * mean_q)
     by_variance = InnerProduct(mean_q.T * variance_q.I * mean_q)
@@ -147,7 +153,13 @@ def theorem_1() -> Derivation:
 
 @cache
 def bias_shift_of_a_unit() -> Derivation:
-    """B2 (section 2 of arXiv 1511.07289): the change of a unit's mean net input by an update."""
+    """B2 (section 2 of arXiv 1511.07289): the change of a unit's mean net input by an update.
+
+    >>> import elutheory as et
+    >>> derivation = et.bias_shift_of_a_unit()
+    >>> derivation.number, derivation.steps[-1].name
+    ('B2', 'with coupling')
+    """
     w = sympy.MatrixSymbol("w", n, 1)
     w0 = Symbol("w0", "w₀", "w_0", real=True)
 
@@ -192,7 +204,13 @@ def bias_shift_of_a_unit() -> Derivation:
 
 @cache
 def theorem_2() -> Derivation:
-    """B3 (Theorem 2 of arXiv 1511.07289): the bias shift with the correction, and what vanishes at zero mean."""
+    """B3 (Theorem 2 of arXiv 1511.07289): the bias shift with the correction, and what vanishes at zero mean.
+
+    >>> import elutheory as et
+    >>> derivation = et.theorem_2()
+    >>> derivation.number, derivation.steps[-1].name
+    ('B3', 'zero mean, weights')
+    """
     checks = _SETTING.checks
     by_second_moment = InnerProduct(mean_q.T * second_moment_q.I * mean_q)
     through_p = InnerProduct(mean_p.T * second_moment_q.I * mean_q)
@@ -286,7 +304,13 @@ def _centred_example(size: int, generator: random.Random) -> Mapping[sympy.Basic
 
 @cache
 def centring() -> Derivation:
-    """B4 (section 2 of arXiv 1511.07289): for activations centred under q the unit Fisher matrix is block diagonal."""
+    """B4 (section 2 of arXiv 1511.07289): for activations centred under q the unit Fisher matrix is block diagonal.
+
+    >>> import elutheory as et
+    >>> derivation = et.centring()
+    >>> derivation.number, derivation.steps[-1].name
+    ('B4', 'bias')
+    """
     checks = _SETTING.checks
     change = sympy.BlockMatrix([[sympy.Identity(n), -mean_q], [sympy.ZeroMatrix(1, n), _UNIT]])
     change_transposed = sympy.BlockMatrix([[sympy.Identity(n), sympy.ZeroMatrix(n, 1)], [-mean_q.T, _UNIT]])

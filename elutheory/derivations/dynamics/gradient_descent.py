@@ -60,6 +60,11 @@ def linearised_descent() -> Derivation:
     """T2: `F⁺ = F − (η/n) Θ ∂ℓ/∂F` for the mean loss over n inputs, each output by itself; for any loss.
 
     Exact for the network linearised in its parameters. A minibatch uses the columns of its inputs, and their number.
+
+    >>> import elutheory as et
+    >>> derivation = et.linearised_descent()
+    >>> derivation.number, derivation.steps[-1].name
+    ('T2', 'cross-entropy')
     """
     definitions = {
         parameter_step: -learning_rate / n * jacobian.T * loss_gradient,

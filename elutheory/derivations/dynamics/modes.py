@@ -90,6 +90,11 @@ def training_modes() -> Derivation:
 
     At a given rate the speed is ηλ_k; at the best rate, a number over λ_1, it is λ_k/λ_1: a kernel as large again only
     changes which rate is best.
+
+    >>> import elutheory as et
+    >>> derivation = et.training_modes()
+    >>> derivation.number, derivation.steps[-1].name
+    ('T3, T4', 'shape')
     """
     square = InnerProduct(eigenvector.T * eigenvector)
     projection = sympy.Identity(n) - eigenvector * eigenvector.T / square

@@ -84,6 +84,11 @@ def training_kernel_recursion() -> Derivation:
     """T1: `Θ⁺_ij = n E[f(U_i)f(U_j)] + 1 + σ_w² E[f'(U_i)f'(U_j)] Θ_ij`, by weights and biases as they are trained.
 
     The 1 is the bias's. A layer's part grows with the width below it; in P5's parameterisation all layers count alike.
+
+    >>> import elutheory as et
+    >>> derivation = et.training_kernel_recursion()
+    >>> derivation.number, derivation.steps[-1].name
+    ('T1', 'recursion')
     """
     overlap = InnerProduct(below.T * below_other) + 1
     rows: Any = delta * below

@@ -106,6 +106,12 @@ def gaussian_expectation(
 
     Piecewise, Max, Min and Abs are cut into pieces first (numeric breakpoints); symbolic parameters and ends are fine,
     std > 0 and lower <= upper understood. Raises NoClosedForm outside the class of piecewise polynomial × exponential.
+
+    >>> import elutheory as et
+    >>> import sympy
+    >>> x = sympy.Symbol("x", real=True)
+    >>> et.gaussian_expectation(x**2, x), et.gaussian_expectation(sympy.Integer(1), x, lower=sympy.Integer(0))
+    (mu**2 + sigma**2, Phi(mu/sigma))
     """
     if expression.has(sympy.Piecewise, sympy.Max, sympy.Min, sympy.Abs, sympy.sign):
         if lower.free_symbols or upper.free_symbols:

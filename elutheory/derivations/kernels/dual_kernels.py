@@ -193,6 +193,11 @@ def dual_kernel_derivative_closed_form() -> Derivation:
     """K2: `E[f'(X) f'(Y)]` of ELU, CELU, SELU, quadrant by quadrant: tilting (M1 for a pair), then Phi2.
 
     Every mean, every std > 0, |rho| < 1.
+
+    >>> import elutheory as et
+    >>> derivation = et.dual_kernel_derivative_closed_form()
+    >>> derivation.number, derivation.steps[-1].name
+    ('K2', 'K2')
     """
     steps = []
     for quadrant in QUADRANTS:
@@ -235,6 +240,11 @@ def dual_kernel_closed_form() -> Derivation:
     """K1: `E[f(X) f(Y)]` of ELU, CELU, SELU, quadrant by quadrant: Price's theorem (K3) on K2, the product at rho = 0.
 
     Every mean, every std > 0, |rho| < 1.
+
+    >>> import elutheory as et
+    >>> derivation = et.dual_kernel_closed_form()
+    >>> derivation.number, derivation.steps[-1].name
+    ('K1', 'K1')
     """
     first = Step(
         equation(G(a, b), half_moment(a, b)),

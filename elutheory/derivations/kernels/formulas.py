@@ -100,7 +100,13 @@ def explicit(expression: Any) -> Any:
 
 @dataclass(frozen=True)
 class DualKernelFormulas:
-    """`E[f(X) f(Y)]` and `E[f'(X) f'(Y)]` in a, b, s1, s2, rho: X = s1 (a + Z1), Y = s2 (b + Z2), |rho| < 1."""
+    """`E[f(X) f(Y)]` and `E[f'(X) f'(Y)]` in a, b, s1, s2, rho: X = s1 (a + Z1), Y = s2 (b + Z2), |rho| < 1.
+
+    >>> import elutheory as et
+    >>> value, slope = et.dual_kernel_formulas("relu").numbers(0, 0, 1, 1, 0, digits=15)
+    >>> str(slope)
+    '0.25'
+    """
 
     value_mean: sympy.Expr
     slope_mean: sympy.Expr
@@ -125,6 +131,10 @@ def dual_kernel_formulas(function: Activation | str) -> DualKernelFormulas:
     """K1 and K2 for elu, celu, selu, relu or another `A x above 0, B (e^{kx} − 1) below`; parameters may be symbols.
 
     Raises NoClosedForm for every other activation.
+
+    >>> import elutheory as et
+    >>> et.dual_kernel_formulas("relu").slope_mean
+    Phi2(a, b, rho)
     """
     return _formulas(as_activation(function))
 

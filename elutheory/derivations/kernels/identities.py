@@ -157,6 +157,11 @@ def bivariate_normal() -> Derivation:
     """The rules of `Phi2(h, k; rho) = P(Z1 <= h, Z2 <= k)` that K1 and K2 use: derivatives, Plackett, symmetries.
 
     Every h and k, |rho| < 1. Plackett, Biometrika 41 (1954) 351.
+
+    >>> import elutheory as et
+    >>> derivation = et.bivariate_normal()
+    >>> derivation.number, derivation.steps[-1].name
+    ('K1, K2', 'quadrant')
     """
     identity = _identity_checks("h, k, t and correlation")
     phi2 = bivariate_density(_h, _k, rho)
@@ -292,6 +297,11 @@ def bivariate_tilting() -> Derivation:
     """M1 for a pair: `E[e^{cX + dY} h(X, Y)] = e^{c m1 + d m2 + (c² s1² + 2 c d rho s1 s2 + d² s2²)/2} E[h(shifted)]`.
 
     e^{dY} shifts X by `d rho s1 s2` and Y by `d s2²`, e^{cX} X by `c s1²` and Y by `c rho s1 s2`; |rho| < 1.
+
+    >>> import elutheory as et
+    >>> derivation = et.bivariate_tilting()
+    >>> derivation.number, derivation.steps[-1].name
+    ('K1, K2', 'tilting')
     """
     checks = _density_checks("x, y, c, d, mean, std and correlation")
     p = _pair_density
@@ -381,6 +391,11 @@ def price_theorem() -> Derivation:
     """K3: `d/d rho E[f(X) g(Y)] = s1 s2 E[f'(X) g'(Y)]`, hence the covariance as an integral without subtraction.
 
     f and g continuous and piecewise smooth, growing at most exponentially; |rho| < 1. Price, IRE Trans. 4 (1958) 69.
+
+    >>> import elutheory as et
+    >>> derivation = et.price_theorem()
+    >>> derivation.number, derivation.steps[-1].name
+    ('K3', 'covariance')
     """
     identity = _density_checks("x, y, mean, std, correlation, f and g")
     p = _pair_density(_x, _y, _m1, _m2, rho)

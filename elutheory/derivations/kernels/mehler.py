@@ -153,6 +153,11 @@ def mehler_series() -> Derivation:
 
     For g = f and s2 = s1 every coefficient is a square: as a function of ρ the dual kernel is convex on [0, 1), which
     `fixed_points` stands on. F. G. Mehler, Journal für die reine und angewandte Mathematik 66 (1866) 161.
+
+    >>> import elutheory as et
+    >>> derivation = et.mehler_series()
+    >>> derivation.number, derivation.steps[-1].name
+    ('K4', 'convexity')
     """
     weight, outer = phi(_x), PairDensity(_x, _y, 1, rho)
     generating, terms = _generating(_x, _t), _first[_k] * _second[_k] * rho**_k

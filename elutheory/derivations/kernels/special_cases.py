@@ -108,6 +108,11 @@ def zero_mean_dual_kernel() -> Derivation:
     """K1 and K2 at zero means, and ReLU's arc-cosine kernels (Cho & Saul 2009) as the case A = 1, B = 0.
 
     Every std > 0, |rho| < 1. First given by Tsuchida et al., arXiv 2002.08517, for the ELU's value.
+
+    >>> import elutheory as et
+    >>> derivation = et.zero_mean_dual_kernel()
+    >>> derivation.number, derivation.steps[-1].name
+    ('K1, K2', 'ReLU, slope')
     """
     every, zero = "s1, s2, A, B, k and correlation", {**_ZERO_MEAN}
     arguments = -_d1 - rho * _d2, -_d2 - rho * _d1, rho
@@ -225,6 +230,11 @@ def dual_kernel_limits() -> Derivation:
     """K1 and K2 at rho = 0, where they factorise (M3), and for equal means and std as rho -> 1, where they are M4.
 
     Every mean, every std > 0.
+
+    >>> import elutheory as et
+    >>> derivation = et.dual_kernel_limits()
+    >>> derivation.number, derivation.steps[-1].name
+    ('K1, K2', 'equal, slope')
     """
 
     def product(parts: Callable[[Any, Any, bool], Any], slope: bool) -> Any:

@@ -104,6 +104,11 @@ def deactivation_limit() -> Derivation:
 
     `slope² sigma²` is the leaky ReLU's variance in the deactivated state only, not at any mu: the last step gives it at
     mu = 0.
+
+    >>> import elutheory as et
+    >>> derivation = et.deactivation_limit()
+    >>> derivation.number, derivation.steps[-1].name
+    ('M7', 'leaky ReLU, variance at 0')
     """
     elu = with_symbols("elu")
     leaky = with_symbols("leaky_relu")

@@ -193,6 +193,11 @@ def entropy_of_output() -> Derivation:
     """M6: `h(f(X)) = h(X) + E[ln f'(X)]` for strictly increasing f and Gaussian X; ELU and leaky ReLU in closed form.
 
     Where f is flat with positive probability the output has an atom and no density: its entropy is −∞, as E[ln f'] is.
+
+    >>> import elutheory as et
+    >>> derivation = et.entropy_of_output()
+    >>> derivation.number, derivation.steps[-1].name
+    ('M6', 'leaky ReLU')
     """
     outside = phi((_g(_y) - mu) / sigma)
     points = f"{len(_PLACES)} points ({_DIGITS} digits; entropies by quadrature over the output)"

@@ -81,7 +81,13 @@ def _identity_checks(variables: str) -> tuple[Check, ...]:
 
 @cache
 def tilting() -> Derivation:
-    """M1: `E[e^{cX} h(X)] = e^{c mu + c² sigma²/2} E[h(X + c sigma²)]`."""
+    """M1: `E[e^{cX} h(X)] = e^{c mu + c² sigma²/2} E[h(X + c sigma²)]`.
+
+    >>> import elutheory as et
+    >>> derivation = et.tilting()
+    >>> derivation.number, derivation.steps[-1].name
+    ('M1', 'tilting')
+    """
     checks = _identity_checks("x, t, c, μ, σ, h")
     moved = _t + _c * sigma**2
     square = (_x - mu - _c * sigma**2) ** 2 / (2 * sigma**2)
@@ -117,7 +123,13 @@ def tilting() -> Derivation:
 
 @cache
 def stein() -> Derivation:
-    """M5: `E[X f(X)] = mu E f + sigma² E f'` for a continuous, piecewise smooth f."""
+    """M5: `E[X f(X)] = mu E f + sigma² E f'` for a continuous, piecewise smooth f.
+
+    >>> import elutheory as et
+    >>> derivation = et.stein()
+    >>> derivation.number, derivation.steps[-1].name
+    ('M5', 'Stein')
+    """
     checks = _identity_checks("x, μ, σ, f")
     derivative = sympy.Derivative(_f(_x) * _density(_x), _x)
     slope = sympy.Derivative(_f(_x), _x)
@@ -205,6 +217,11 @@ def truncated_moments() -> Derivation:
     """M2: `T_k = E[X^k 1(a < X < b)] = mu T_{k−1} + (k−1) sigma² T_{k−2} − sigma (b^{k−1} phi(β) − a^{k−1} phi(α))`.
 
     The recursion is proved for every k; T_0, …, T_6 and the tilted moments also one by one.
+
+    >>> import elutheory as et
+    >>> derivation = et.truncated_moments()
+    >>> derivation.number, derivation.steps[-1].name
+    ('M2', 'tilted, 2')
     """
     identity = _identity_checks("k, x ≠ 0, μ, σ")
     product = _x ** (_k - 1) * _density(_x)

@@ -73,6 +73,11 @@ class MomentFormulas:
 
     `log_slope_mean` is −oo where f' = 0 with positive probability (`flat_probability`), and None where f' is negative
     or ln f' has no closed form; `log_slope_reason` says which, in words.
+
+    >>> import elutheory as et
+    >>> formulas = et.moment_formulas("relu")
+    >>> formulas.mean, formulas.log_slope_mean
+    (mu*Phi(mu/sigma) + sigma*phi(mu/sigma), -oo)
     """
 
     mean: sympy.Expr  # E f
@@ -164,6 +169,10 @@ def moment_formulas(function: Activation | str) -> MomentFormulas:
 
     Raises NoClosedForm if a piece of the activation is not polynomial × exponential and the whole no line times Phi and
     no wave (tanh, silu, …), InputError for a parameter called mu or sigma.
+
+    >>> import elutheory as et
+    >>> et.moment_formulas("relu").slope_mean
+    Phi(mu/sigma)
     """
     return _moment_formulas(as_activation(function))
 
@@ -488,6 +497,11 @@ def activation_moments(function: Activation | str) -> Derivation:
     """M3-M6 for an activation or a registry name: every Gaussian moment in closed form, proved, checked by numbers.
 
     The activation's parameters are numbers or positive symbols. Raises NoClosedForm outside the class of M2.
+
+    >>> import elutheory as et
+    >>> derivation = et.activation_moments("elu")
+    >>> derivation.number, derivation.steps[-1].name
+    ('M2–M6', 'E[ln f′]')
     """
     return _activation_moments(as_activation(function))
 

@@ -35,6 +35,13 @@ class Derivation:
 
     `number` is the statement's number in the project's theory (L1, B1, …; docs/statements.md lists them), `source` the
     place in arXiv 1511.07289. `names` says how a reader's symbols are written, where not by their own names.
+
+    >>> import elutheory as et
+    >>> lemma = et.lemma_1()
+    >>> lemma.number, [step.name for step in lemma.steps][-2:]
+    ('L1', ['lower right block', 'inverse'])
+    >>> len(lemma.verify())
+    8
     """
 
     identifier: str

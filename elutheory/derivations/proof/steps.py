@@ -16,7 +16,19 @@ class UndecidedCheckError(CheckError):
 
 
 class VerificationError(AssertionError):
-    """A step of a derivation failed its check; the message names derivation, step and check."""
+    """A step of a derivation failed its check; the message names derivation, step and check.
+
+    >>> import elutheory as et
+    >>> import dataclasses
+    >>> lemma = et.lemma_1()
+    >>> unchecked = dataclasses.replace(lemma, steps=(dataclasses.replace(lemma.steps[0], checks=()),))
+    >>> try:
+    ...     unchecked.verify()
+    ... except et.VerificationError as failure:
+    ...     print(failure)
+    ...
+    Lemma 1: the inverse of a bordered matrix, step 1 (Schur complement) has no machine check
+    """
 
 
 class UndecidedError(VerificationError):
@@ -48,6 +60,10 @@ class Check:
 
     `scope` says what a pass means, for example "every n (normal form)" or "n = 1, 2, 3 (symbolic entries)"; a check of
     fixed sizes is never called a proof for every n. `run(statement)` returns nothing or raises `CheckError`.
+
+    >>> import elutheory as et
+    >>> [check.scope for check in et.lemma_1().steps[-1].checks if check.proves]
+    ['every n (normal form)']
     """
 
     scope: str
@@ -57,7 +73,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Step:
-    """A statement (a sympy equation or inequality), the reason for it in one sentence, and its machine checks."""
+    """A statement (a sympy equation or inequality), the reason for it in one sentence, and its machine checks.
+
+    >>> import elutheory as et
+    >>> step = et.lemma_1().steps[-1]
+    >>> step.name, step.reason
+    ('inverse', 'The four blocks together: the second matrix is the inverse of the first.')
+    """
 
     statement: sympy.Basic
     reason: str
@@ -67,7 +89,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Assumption:
-    """What a derivation starts from: a defining equation (or None) and its meaning in words."""
+    """What a derivation starts from: a defining equation (or None) and its meaning in words.
+
+    >>> import elutheory as et
+    >>> et.lemma_1().assumptions[0].meaning
+    'A is symmetric and [[A, b], [bᵀ, c]] positive definite, so A⁻¹ exists and s > 0.'
+    """
 
     meaning: str
     statement: sympy.Basic | None = None

@@ -128,6 +128,11 @@ def gradient_recursion() -> Derivation:
     """P3: `chi = σ_w² E f'²` is the factor of the summed squared deltas, and the slope of the overlap's map at c = q.
 
     Between layers of different widths the mean squared delta has the further factor (units above)/(units here).
+
+    >>> import elutheory as et
+    >>> derivation = et.gradient_recursion()
+    >>> derivation.number, derivation.steps[-1].name
+    ('P3', 'ELU, second-moment slope')
     """
     definitions: dict[sympy.Basic, sympy.Basic] = {
         outgoing_moment: weight_variance / width * sympy.Identity(n),
@@ -305,7 +310,13 @@ def _match_normalised_chi(name: str, statement: sympy.Basic) -> None:
 
 @cache
 def batch_normalised_recursion() -> Derivation:
-    """P3 with net inputs normalised over the data: `chi = E f'(Z)² / Var f(Z)`, whatever σ_w²; ReLU: `π/(π − 1)`."""
+    """P3 with net inputs normalised over the data: `chi = E f'(Z)² / Var f(Z)`, whatever σ_w²; ReLU: `π/(π − 1)`.
+
+    >>> import elutheory as et
+    >>> derivation = et.batch_normalised_recursion()
+    >>> derivation.number, derivation.steps[-1].name
+    ('P3 with batch normalisation', 'ELU')
+    """
     any_units: dict[sympy.Basic, sympy.Basic] = {
         batch_variance: weight_variance / n * InnerProduct(ones.T * unit_variances)
     }
@@ -415,7 +426,13 @@ def _residual_example(size: int, generator: random.Random) -> Mapping[sympy.Basi
 
 @cache
 def residual_recursion() -> Derivation:
-    """P1 and P3 for `x + w·f(x) + w0`: `q⁺ = q + σ_w² E f² + σ_b²`, `chi = 1 + σ_w² E f'²`."""
+    """P1 and P3 for `x + w·f(x) + w0`: `q⁺ = q + σ_w² E f² + σ_b²`, `chi = 1 + σ_w² E f'²`.
+
+    >>> import elutheory as et
+    >>> derivation = et.residual_recursion()
+    >>> derivation.number, derivation.steps[-1].name
+    ('P1, P3 with residual branches', 'sum of squares')
+    """
     branch = weight_variance / n * InnerProduct(below.T * below_other) + bias_variance
     back = InnerProduct(delta_above.T * outgoing_moment * delta_above)
     definitions: dict[sympy.Basic, sympy.Basic] = {

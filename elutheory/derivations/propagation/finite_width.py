@@ -112,6 +112,11 @@ def finite_width_fluctuations() -> Derivation:
 
     V is that of the layer below, J the derivative of the layer's map of (v, c), v = q − c. What is left out: how J and
     the scatter of the units change with (v, c), and the scatter of v itself over units, which is of order 1/n².
+
+    >>> import elutheory as et
+    >>> derivation = et.finite_width_fluctuations()
+    >>> derivation.number, derivation.steps[-1].name
+    ('P6', 'Var f by c')
     """
     exact: dict[sympy.Basic, sympy.Basic] = {
         batch_variance: weight_variance / n * InnerProduct(ones.T * unit_variances),

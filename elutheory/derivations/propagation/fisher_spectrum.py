@@ -86,6 +86,11 @@ def fisher_top_eigenvalue_bound() -> Derivation:
     """P5: `λ_max(F) >= κ2 + (κ1 − κ2)/n` for every Gram matrix, equality if both kinds are constant.
 
     κ1, κ2: the diagonal and off-diagonal means of the tangent kernel's Gram matrix over n > 1 inputs, one output.
+
+    >>> import elutheory as et
+    >>> derivation = et.fisher_top_eigenvalue_bound()
+    >>> derivation.number, derivation.steps[-1].name
+    ('P5', 'other vectors')
     """
     rectangular = RectangularSetting(
         jacobian,

@@ -145,6 +145,11 @@ def mean_field_recursion() -> Derivation:
 
     With Gaussian weights the net inputs, given the layer below, are exactly Gaussian: only the law of large numbers for
     `aᵀa′/n` needs a wide layer.
+
+    >>> import elutheory as et
+    >>> derivation = et.mean_field_recursion()
+    >>> derivation.number, derivation.steps[-1].name
+    ('P1', 'second moment')
     """
     any_weights: dict[sympy.Basic, sympy.Basic] = {
         net_overlap: InnerProduct(below.T * weight_moment * below_other)
@@ -328,7 +333,13 @@ def _unit_sums() -> SumSetting:
 
 @cache
 def unit_mean_median() -> Derivation:
-    """P2: over the inputs a unit's net input is N(√c Y, q − c); M increases in √c Y, so its median is M(0, q − c)."""
+    """P2: over the inputs a unit's net input is N(√c Y, q − c); M increases in √c Y, so its median is M(0, q − c).
+
+    >>> import elutheory as et
+    >>> derivation = et.unit_mean_median()
+    >>> derivation.number, derivation.steps[-1].name
+    ('P2', 'ReLU, median')
+    """
     inputs: dict[sympy.Basic, sympy.Basic] = {
         net_gram: (q - c) * sympy.Identity(n) + c * ones * ones.T,
         centring_matrix: sympy.Identity(n) - ones * ones.T / n,
@@ -425,7 +436,13 @@ def unit_mean_median() -> Derivation:
 
 @cache
 def unit_mean_spread() -> Derivation:
-    """P2, P2b: average and variance over units of the mean activation, and its share of the second moment."""
+    """P2, P2b: average and variance over units of the mean activation, and its share of the second moment.
+
+    >>> import elutheory as et
+    >>> derivation = et.unit_mean_spread()
+    >>> derivation.number, derivation.steps[-1].name
+    ('P2, P2b', 'mean share')
+    """
     sums, numbers = _unit_sums().checks, quadrature_check(12)
     steps = (
         Step(

@@ -147,6 +147,11 @@ def gram_matrix_recursion() -> Derivation:
     """P4: `K⁺_ij = σ_w² E[f(U_i)f(U_j)] + σ_b²` for every pair of a data set, (U_i, U_j) ~ N(0, K's four entries).
 
     The net inputs of a unit for the whole data set are jointly Gaussian, so any two of them are, and P1 holds for them.
+
+    >>> import elutheory as et
+    >>> derivation = et.gram_matrix_recursion()
+    >>> derivation.number, derivation.steps[-1].name
+    ('P4', 'quadratic form')
     """
     net = weight_variance / n * activations * activations.T + bias_variance * input_ones * input_ones.T
     rectangular = RectangularSetting(activations, input_ones, damping, {unit_gram: net}, _net_inputs_example)
@@ -301,6 +306,11 @@ def tangent_kernel_recursion() -> Derivation:
 
     In the parameterisation in which every layer counts alike: weights r ω and biases β ω₀ with ω, ω₀ of variance 1,
     σ_w² = n r², σ_b² = β²; what is trained are the ω.
+
+    >>> import elutheory as et
+    >>> derivation = et.tangent_kernel_recursion()
+    >>> derivation.number, derivation.steps[-1].name
+    ('P5', 'recursion')
     """
     overlap = weight_variance / n * InnerProduct(below.T * below_other) + bias_variance
     rows: Any = weight_scale * below

@@ -93,6 +93,24 @@ class UnitNaturalGradient(torch.optim.Optimizer):
     on with the same bits. `close()`, or leaving the optimizer as a context manager, removes its hooks; so does deleting
     it. One process only. Raises InputError for options out of range, and at `step` if no forward pass counted that
     should have, if the step is not finite, or if the model's predictions are random in a way that cannot be repeated.
+
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> x = torch.randn(50, 3)
+    >>> y = (x[:, 0] > 0).long()
+    >>> optimizer = et.UnitNaturalGradient(model, lr=0.1)
+    >>> losses = []
+    >>> for _ in range(20):
+    ...     optimizer.zero_grad()
+    ...     loss = torch.nn.functional.cross_entropy(model(x), y)
+    ...     loss.backward()
+    ...     _ = optimizer.step()
+    ...     losses.append(loss.item())
+    ...
+    >>> losses[-1] < losses[0]
+    True
     """
 
     _step_supports_amp_scaling = True  # torch's GradScaler then leaves unscaling to `step`, and tells it the scale
