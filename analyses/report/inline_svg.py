@@ -2,6 +2,9 @@
 
 Several SVGs in one page share one space of identifiers and of style rules, and their XML namespaces and metadata are no
 HTML. Identifiers that nothing refers to are dropped, the others get a prefix; the rule for lines is set on the root.
+
+A page must not run what a file says: only the elements and attributes that draw are taken over, with links to parts of
+the same drawing and pictures that are in it, and no others.
 """
 
 import re
@@ -13,8 +16,25 @@ from elutheory.errors import InputError
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _NUMBER = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
-_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+_REFERENCE = re.compile(r"""url\(["']?#([\w.-]+)["']?\)""")
 _LINES = "stroke-linejoin:round;stroke-linecap:butt"
+_DEEPEST = 50
+_ELEMENTS = frozenset(
+    "svg g defs clipPath path use rect circle ellipse line polyline polygon pattern image linearGradient "
+    "radialGradient stop".split()
+)
+_PROPERTIES = frozenset(
+    "fill fill-opacity fill-rule clip-path clip-rule color display opacity stroke stroke-dasharray stroke-dashoffset "
+    "stroke-linecap stroke-linejoin stroke-miterlimit stroke-opacity stroke-width stop-color stop-opacity visibility "
+    "image-rendering shape-rendering mix-blend-mode".split()
+)
+"""Of a `style`; each may be an attribute, too."""
+_ATTRIBUTES = _PROPERTIES | frozenset(
+    "id d x y width height cx cy r rx ry x1 y1 x2 y2 fx fy points offset transform gradientTransform gradientUnits "
+    "spreadMethod patternUnits patternContentUnits patternTransform clipPathUnits preserveAspectRatio viewBox".split()
+)
+_PLAIN = re.compile(r"[-+.,%#()\w\s]*")
+_PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]+")
 
 
 def inline_svg(source: bytes, prefix: str, title: str) -> str:
@@ -26,10 +46,12 @@ def inline_svg(source: bytes, prefix: str, title: str) -> str:
     parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))  # noqa: S314
     try:
         root = ElementTree.fromstring(source, parser)  # noqa: S314
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(f"the figure {prefix} is no SVG ({error}); draw it again with --redraw.") from None
-    if root.tag != f"{_SVG}svg" or "viewBox" not in root.attrib:
+    if root.tag != f"{_SVG}svg" or not re.fullmatch(r"\s*(?:-?[\d.]+[\s,]*){4}", root.get("viewBox", "")):
         raise InputError(f"the figure {prefix} is no SVG of a known size; draw it again with --redraw.")
+    if _depth(root) > _DEEPEST:
+        raise InputError(f"the figure {prefix} nests deeper than {_DEEPEST} levels; draw it again with --redraw.")
     described = words(root)
     referred = {name for element in root.iter() for name in _references(element)}
     _clean(root, prefix, referred)
@@ -53,31 +75,66 @@ def words(root: Element) -> list[str]:
     return list(dict.fromkeys(text for text in written if re.search(r"[^\W\d_]{2}", text)))
 
 
+def _depth(root: Element) -> int:
+    level, depth = [root], 0
+    while level and depth <= _DEEPEST:
+        level, depth = [child for element in level for child in element], depth + 1
+    return depth
+
+
 def _references(element: Element) -> list[str]:
-    linked = [element.get(_LINK, "").removeprefix("#")] if _LINK in element.attrib else []
+    linked = [_link(element).removeprefix("#")] if _link(element).startswith("#") else []
     return linked + [name for value in element.attrib.values() for name in _REFERENCE.findall(value)]
 
 
+def _link(element: Element) -> str:
+    return element.get(_LINK, element.get("href", "")).strip()
+
+
 def _clean(element: Element, prefix: str, referred: set[str]) -> None:
+    """Only what draws, with identifiers that are its own in the page."""
     element.tag = element.tag.removeprefix(_SVG)
     attributes = {}
     for name, value in element.attrib.items():
         if name == "id":
             attributes |= {"id": f"{prefix}-{value}"} if value in referred else {}
-        elif name == _LINK:
-            attributes["href"] = f"#{prefix}-{value.removeprefix('#')}" if value.startswith("#") else value
         elif name == "d" or (element.tag == "use" and name in "xy"):
-            attributes[name] = " ".join(_NUMBER.sub(lambda found: f"{float(found[0]):.2f}", value).split())
-        else:
-            attributes[name] = _REFERENCE.sub(lambda found: f"url(#{prefix}-{found[1]})", value)
+            rounded = _NUMBER.sub(lambda found: f"{float(found[0]):.2f}", value)
+            attributes |= _drawn(name, " ".join(rounded.split()), prefix)
+        elif name == "style":
+            declared = [declaration.partition(":") for declaration in value.split(";") if declaration.strip()]
+            kept = {
+                found: f"{before}:{after}"
+                for before, _, after in declared
+                if before.strip() in _PROPERTIES
+                for found in _drawn(before.strip(), after, prefix)
+            }
+            attributes |= {"style": _prefixed(";".join(kept.values()), prefix)} if kept else {}
+        elif name in (_LINK, "href"):
+            link = value.strip()
+            if element.tag == "use" and link.startswith("#"):
+                attributes["href"] = f"#{prefix}-{link.removeprefix('#')}"
+            elif element.tag == "image" and _PICTURE.fullmatch(link):
+                attributes["href"] = link
+        elif name in _ATTRIBUTES:
+            attributes |= _drawn(name, value, prefix)
     if element.tag == "path":
         attributes.setdefault("d", "M0 0")  # the letter " " has none, which SVG allows and HTML does not
     element.attrib = attributes
     element.text = element.tail = None
     for child in list(element):
-        if not isinstance(child.tag, str) or child.tag in (f"{_SVG}metadata", f"{_SVG}style"):
+        if not isinstance(child.tag, str) or child.tag.removeprefix(_SVG) not in _ELEMENTS:
             element.remove(child)
         else:
             _clean(child, prefix, referred)
             if child.tag == "defs" and not len(child):
                 element.remove(child)
+
+
+def _drawn(name: str, value: str, prefix: str) -> dict[str, str]:
+    """The attribute; none where the value is more than words, numbers and references to parts of the drawing."""
+    return {name: _prefixed(value, prefix)} if _PLAIN.fullmatch(_REFERENCE.sub("", value)) else {}
+
+
+def _prefixed(value: str, prefix: str) -> str:
+    return _REFERENCE.sub(lambda found: f"url(#{prefix}-{found[1]})", value)

@@ -43,8 +43,8 @@ def _leaf(number: sympy.Expr) -> float:
             return number.p / number.q
         except OverflowError:
             return math.inf if number.p > 0 else -math.inf
-    if number in (sympy.pi, sympy.E):
-        return float(number)
+    if number in (sympy.pi, sympy.E) or isinstance(number, sympy.ComplexRootOf):
+        return float(sympy.N(number, 25))
     raise InputError(f"{number} cannot be evaluated; allowed constants are real numbers, pi and e.")
 
 
@@ -57,7 +57,7 @@ def _compile(expression: sympy.Basic, symbol: sympy.Symbol | None, operations: M
             return lambda x: operations["constant"](expression)
         value = constant_value(expression)  # pyright: ignore
         return lambda x: value
-    if not expression.args:
+    if not expression.args or isinstance(expression, sympy.ComplexRootOf):
         leaf = _leaf(expression)  # pyright: ignore
         return lambda x: leaf
     if isinstance(expression, sympy.Add):

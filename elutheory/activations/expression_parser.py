@@ -30,6 +30,7 @@ LARGEST_EXPONENT = 100
 LARGEST_NUMBER = 1e300
 LARGEST_SIZE = 4000
 """Operations and numbers of an expression written out: relu(u) has u twice, so that twelve nested ones are too many."""
+_SMALLEST_DECIMAL, _LARGEST_DECIMAL = Decimal("1e-300"), Decimal("1e300")
 _LARGEST_BITS = 4096
 # Beyond it exp is no number between 1e-300 and 1e300; what is made of exp has digits enough here.
 _LARGEST_EXPONENTIAL = 690
@@ -224,7 +225,7 @@ class _Parser:
                 self._refuse(node, f"is too large; numbers go up to {LARGEST_NUMBER:g}")
             return sympy.Integer(node.value)
         decimal = Decimal(self._source(node).replace("_", ""))
-        if decimal and abs(decimal.adjusted()) >= 300:
+        if decimal and not _SMALLEST_DECIMAL <= abs(decimal) <= _LARGEST_DECIMAL:
             self._refuse(node, f"is out of range; numbers go from {1 / LARGEST_NUMBER:g} to {LARGEST_NUMBER:g}")
         return sympy.Rational(str(decimal))
 

@@ -11,7 +11,7 @@ from typing import Any
 import sympy
 from flint import Ordering, fmpq, fmpq_mpoly_ctx
 
-from elutheory.derivations.proof.steps import CheckError
+from elutheory.derivations.proof.steps import CheckError, UndecidedCheckError
 
 Matrix = tuple[tuple[Any, ...], ...]
 
@@ -68,7 +68,7 @@ class ExplicitAlgebra:
         if self.constant is not RationalFunction.constant:
             raise CheckError(f"{key[0]} has no value in this example")
         if len(self._index) >= LARGEST_NUMBER_OF_QUANTITIES:
-            raise CheckError(f"more than {LARGEST_NUMBER_OF_QUANTITIES} different entries")
+            raise UndecidedCheckError(f"more than {LARGEST_NUMBER_OF_QUANTITIES} different entries")
         return RationalFunction.quantity(self._index.setdefault(key, len(self._index)))
 
     def number(self, value: Any) -> Matrix:

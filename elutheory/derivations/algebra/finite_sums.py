@@ -13,7 +13,7 @@ from typing import Any
 import sympy
 
 from elutheory.derivations.algebra.entries import RationalFunction, RationalNumber
-from elutheory.derivations.proof.steps import Check, CheckError, sides
+from elutheory.derivations.proof.steps import Check, CheckError, UndecidedCheckError, sides
 
 NUMBERS_OF_POINTS = (1, 2, 3)
 LARGEST_RANDOM_NUMBER_OF_POINTS = 6
@@ -65,7 +65,7 @@ class SumSetting:
                         raise CheckError(f"{expression} under a sum is not a polynomial")
                     base = {(): base.get((), sums.constant(0)).inverse()}
                 return _fold(_multiply, [base] * abs(int(expression.exp)))
-        raise CheckError(f"no rule to evaluate {type(expression).__name__} in {expression}")
+        raise UndecidedCheckError(f"no rule to evaluate {type(expression).__name__} in {expression}")
 
     def _sum(self, expression: sympy.Sum, sums: Any) -> Polynomial:
         (limits,) = expression.limits

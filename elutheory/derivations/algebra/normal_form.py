@@ -12,7 +12,7 @@ from typing import Any
 import sympy
 
 from elutheory.derivations.algebra.entries import LARGEST_NUMBER_OF_QUANTITIES, RationalFunction
-from elutheory.derivations.proof.steps import CheckError
+from elutheory.derivations.proof.steps import CheckError, UndecidedCheckError
 
 Letter = tuple[str, str]  # name and kind: "matrix", "inverse", "column", "row"
 Word = tuple[Letter, ...]
@@ -58,7 +58,7 @@ class NormalFormAlgebra:
     def _quantity(self, key: Any) -> RationalFunction:
         if key not in self._index:
             if len(self._index) >= LARGEST_NUMBER_OF_QUANTITIES:
-                raise CheckError(f"more than {LARGEST_NUMBER_OF_QUANTITIES} different scalars")
+                raise UndecidedCheckError(f"more than {LARGEST_NUMBER_OF_QUANTITIES} different scalars")
             self._index[key] = len(self._index)
         return RationalFunction.quantity(self._index[key])
 

@@ -16,7 +16,7 @@ from flint import fmpq
 from elutheory.derivations.algebra.entries import ExplicitAlgebra, Matrix, RationalFunction, RationalNumber
 from elutheory.derivations.algebra.normal_form import Form, NormalFormAlgebra, Word
 from elutheory.derivations.algebra.statements import Evaluation
-from elutheory.derivations.proof.steps import Check, CheckError, sides
+from elutheory.derivations.proof.steps import Check, CheckError, UndecidedCheckError, sides
 
 _ONE = RationalFunction.constant(1)
 _PHI, _PHI_T = ("Φ", "matrix"), ("Φᵀ", "matrix")
@@ -69,7 +69,7 @@ class ResolventAlgebra:
 
     def blocks(self, rows: list[list[Form]]) -> Form:
         """Refused with CheckError: no statement about resolvents has blocks."""
-        raise CheckError("block matrices have no rule here")
+        raise UndecidedCheckError("block matrices have no rule here")
 
     def add(self, left: Form, right: Form) -> Form:
         """The sum of two forms of one shape."""

@@ -8,7 +8,7 @@ from sympy.matrices.expressions.blockmatrix import BlockMatrix
 from sympy.matrices.expressions.matexpr import MatrixExpr
 
 from elutheory.derivations.proof.notation import InnerProduct
-from elutheory.derivations.proof.steps import CheckError
+from elutheory.derivations.proof.steps import CheckError, UndecidedCheckError
 
 
 @runtime_checkable
@@ -98,7 +98,7 @@ class Evaluation:
                     return self._fold(algebra.scale, scalars)
                 product = self._fold(algebra.multiply, matrices)
                 return algebra.scale(self._fold(algebra.scale, scalars), product) if scalars else product
-        raise CheckError(f"no rule to evaluate {type(expression).__name__} in {expression}")
+        raise UndecidedCheckError(f"no rule to evaluate {type(expression).__name__} in {expression}")
 
     def _fold(self, combine: Any, arguments: Any) -> Any:
         values = [self.value(argument) for argument in arguments]
@@ -109,7 +109,7 @@ class Evaluation:
 
     def _power(self, base: sympy.Basic, exponent: sympy.Basic) -> Any:
         if not isinstance(exponent, sympy.Integer) or exponent == 0:
-            raise CheckError(f"no rule for the exponent {exponent}")
+            raise UndecidedCheckError(f"no rule for the exponent {exponent}")
         value = self.value(base)
         if exponent < 0:
             value = self.algebra.inverse(value)

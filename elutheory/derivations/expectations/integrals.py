@@ -21,7 +21,9 @@ from elutheory.errors import InputError
 Terms = dict[sympy.Expr, dict[int, sympy.Expr]]  # rate r -> power k -> coefficient c of c x^k e^{r x}
 
 _INFINITIES = (sympy.oo, -sympy.oo)
+# More is a matter of minutes: every power is a step of the recursion, whose results have as many terms.
 _LARGEST_POWER = 64
+_MOST_TERMS = 128
 
 
 class NoClosedForm(InputError):  # noqa: N818 (it is a fact about the function)
@@ -88,6 +90,8 @@ def _product(left: Terms, right: Terms) -> Terms:
             for power_l, coefficient_l in polynomial_l.items():
                 for power_r, coefficient_r in polynomial_r.items():
                     _accumulate(product, rate_l + rate_r, power_l + power_r, coefficient_l * coefficient_r)
+    if sum(map(len, product.values())) > _MOST_TERMS or max(map(max, product.values()), default=0) > _LARGEST_POWER:
+        raise NoClosedForm(f"there is no closed form beyond {_MOST_TERMS} terms or the power {_LARGEST_POWER}.")
     return product
 
 
@@ -132,8 +136,8 @@ def gaussian_expectation_of_pieces(
     Raises NoClosedForm outside the class of piecewise polynomial × exponential.
     """
     sums: dict[sympy.Expr, sympy.Expr] = {}
-    for piece in pieces:
-        for rate, polynomial in exponential_polynomial(piece.expression, symbol).items():
+    for piece, terms in [(piece, exponential_polynomial(piece.expression, symbol)) for piece in pieces]:
+        for rate, polynomial in terms.items():
             _add_integral(sums, rate, polynomial, (piece.lower, piece.upper), mean, std)
     return _collected(sums, {symbol for part in (mean, std) for symbol in part.free_symbols})
 

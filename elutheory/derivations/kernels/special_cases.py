@@ -52,7 +52,15 @@ from elutheory.derivations.kernels.dual_kernels import (
 )
 from elutheory.derivations.kernels.formulas import explicit
 from elutheory.derivations.proof.derivation import Derivation
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side
+from elutheory.derivations.proof.steps import (
+    Assumption,
+    Check,
+    CheckError,
+    Step,
+    UndecidedCheckError,
+    equation,
+    right_side,
+)
 
 _complement = sympy.sqrt(1 - rho**2)
 _d1, _d2 = k * s1, k * s2
@@ -194,7 +202,7 @@ def at_equality(formula: Any) -> Any:
             return Phi(first)
         if correlation == -1 and first == -second:
             return sympy.Integer(0)
-        raise CheckError(f"the limit of Phi2({h}, {other}; {r}) for equal inputs is not known")
+        raise UndecidedCheckError(f"the limit of Phi2({h}, {other}; {r}) for equal inputs is not known")
 
     expression = expression.replace(Phi2, of_pair)
     expression = expression.replace(Phi, lambda u: Phi(limit(u)))

@@ -30,7 +30,15 @@ from elutheory.derivations.proof.notation import (
     sigma,
     unit_variance,
 )
-from elutheory.derivations.proof.steps import Assumption, Check, CheckError, Step, equation, right_side
+from elutheory.derivations.proof.steps import (
+    Assumption,
+    Check,
+    CheckError,
+    Step,
+    UndecidedCheckError,
+    equation,
+    right_side,
+)
 
 _Q = sympy.Rational
 _POINTS = ((_Q(-13), _Q(1, 2), _Q(5, 4)), (_Q(-15), _Q(5, 8), _Q(3, 4)))  # mu, sigma, parameter
@@ -53,7 +61,7 @@ def _tends_to_one(function: sympy.Expr) -> bool:
     """The limit of Phi(u), 0 or 1; that of phi is 0."""
     slope = sympy.diff(function.args[0], mu)
     if not (slope.is_positive or slope.is_negative) or slope.has(mu):
-        raise CheckError(f"the limit of {function} for mu -> -oo is not known")
+        raise UndecidedCheckError(f"the limit of {function} for mu -> -oo is not known")
     return isinstance(function, Phi) and bool(slope.is_negative)
 
 

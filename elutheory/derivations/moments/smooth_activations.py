@@ -15,9 +15,10 @@ import sympy
 
 from elutheory.activations.activation_function import Activation
 from elutheory.activations.smooth_shapes import LinesTimesPhi, Wave, lines_times_phi, wave
+from elutheory.derivations.expectations.checks import not_zero
 from elutheory.derivations.expectations.functions import Phi, Phi2, phi
 from elutheory.derivations.proof.notation import mu, sigma
-from elutheory.derivations.proof.steps import CheckError, UndecidedCheckError
+from elutheory.derivations.proof.steps import UndecidedCheckError
 
 Formulas = dict[str, Any]
 
@@ -154,22 +155,32 @@ def _with_distribution(mean: Any, variance: Any, count: int) -> list[Any]:
 
 
 def check_smooth_expectation(function: Activation, formula: Any, integrand: Any) -> None:
-    """Prove `formula` = E g(X), g = `integrand` in the activation's symbol, or raise CheckError."""
+    """Prove `formula` = E g(X), g = `integrand` in the activation's symbol, or raise CheckError.
+
+    It is an UndecidedCheckError where no rule shows that two expressions are equal, and no number that they differ.
+    """
     heat = sympy.diff(formula, sigma) - sigma * sympy.diff(formula, mu, 2)
     if not is_smoothly_zero(function, heat):
-        raise CheckError(f"{formula} does not satisfy the heat equation")
+        raise not_zero(heat, f"{formula} does not satisfy the heat equation")
     start = sympy.limit(formula, sigma, 0) if formula.subs(sigma, 0) is sympy.nan else formula.subs(sigma, 0)
     start = start.replace(Phi, lambda u: (1 + sympy.erf(u / sympy.sqrt(2))) / 2)
     start = start.replace(phi, lambda u: sympy.exp(-(u**2) / 2) / sympy.sqrt(2 * sympy.pi))
-    difference = sympy.simplify(sympy.expand(start - integrand.subs(function.symbol, mu), trig=True))
+    end = integrand.subs(function.symbol, mu).replace(sympy.erfc, lambda u: 1 - sympy.erf(u))
+    difference = sympy.simplify(sympy.expand(_in_periods(function, start - end), trig=True))
     if difference != 0:
-        raise CheckError(f"{formula} is not {integrand} at sigma = 0")
+        raise not_zero(difference, f"{formula} is not {integrand} at sigma = 0")
+
+
+def _in_periods(function: Activation, expression: Any) -> Any:
+    """With mu and sigma in periods of a wave: sin(100 mu) would be multiplied out as a polynomial of sin(mu)."""
+    shape = wave(function)
+    return expression if shape is None else expression.subs({mu: mu / shape.rate, sigma: sigma / shape.rate})
 
 
 def is_smoothly_zero(function: Activation, expression: Any) -> bool:
     """Whether an expression in Phi2(h, h; r), Phi, phi and exp, or in waves, vanishes for every mu and sigma."""
     if (shape := lines_times_phi(function)) is None:
-        return sympy.simplify(sympy.expand(expression, trig=True)) == 0
+        return sympy.simplify(sympy.expand(_in_periods(function, expression), trig=True)) == 0
     expression = expression.subs({mu: (_M - shape.offset) / shape.scale, sigma: _S / shape.scale}, simultaneous=True)
     expression = expression.replace(phi, lambda u: sympy.exp(-(u**2) / 2) / sympy.sqrt(2 * sympy.pi))
     expression = expression.replace(

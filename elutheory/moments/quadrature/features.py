@@ -149,7 +149,8 @@ def _sign_changes(u: NumericFunction) -> Iterator[float]:
         root: Any = _GRID[i] if values[i] == 0 else _GRID[i + 1]
         if values[i] != 0 and values[i + 1] != 0:
             root = brentq(u, _GRID[i], _GRID[i + 1])
-        yield float(root)
+        if numpy.isfinite(root):  # u may be defined on a part of the axis only
+            yield float(root)
 
 
 @lru_cache(maxsize=256)
