@@ -20,18 +20,85 @@ _REFERENCE = re.compile(r"""url\(["']?#([\w.-]+)["']?\)""")
 _LINES = "stroke-linejoin:round;stroke-linecap:butt"
 _DEEPEST = 50
 _ELEMENTS = frozenset(
-    "svg g defs clipPath path use rect circle ellipse line polyline polygon pattern image linearGradient "
-    "radialGradient stop".split()
+    {
+        "svg",
+        "g",
+        "defs",
+        "clipPath",
+        "path",
+        "use",
+        "rect",
+        "circle",
+        "ellipse",
+        "line",
+        "polyline",
+        "polygon",
+        "pattern",
+        "image",
+        "linearGradient",
+        "radialGradient",
+        "stop",
+    }
 )
 _PROPERTIES = frozenset(
-    "fill fill-opacity fill-rule clip-path clip-rule color display opacity stroke stroke-dasharray stroke-dashoffset "
-    "stroke-linecap stroke-linejoin stroke-miterlimit stroke-opacity stroke-width stop-color stop-opacity visibility "
-    "image-rendering shape-rendering mix-blend-mode".split()
+    {
+        "fill",
+        "fill-opacity",
+        "fill-rule",
+        "clip-path",
+        "clip-rule",
+        "color",
+        "display",
+        "opacity",
+        "stroke",
+        "stroke-dasharray",
+        "stroke-dashoffset",
+        "stroke-linecap",
+        "stroke-linejoin",
+        "stroke-miterlimit",
+        "stroke-opacity",
+        "stroke-width",
+        "stop-color",
+        "stop-opacity",
+        "visibility",
+        "image-rendering",
+        "shape-rendering",
+        "mix-blend-mode",
+    }
 )
 """Of a `style`; each may be an attribute, too."""
 _ATTRIBUTES = _PROPERTIES | frozenset(
-    "id d x y width height cx cy r rx ry x1 y1 x2 y2 fx fy points offset transform gradientTransform gradientUnits "
-    "spreadMethod patternUnits patternContentUnits patternTransform clipPathUnits preserveAspectRatio viewBox".split()
+    {
+        "id",
+        "d",
+        "x",
+        "y",
+        "width",
+        "height",
+        "cx",
+        "cy",
+        "r",
+        "rx",
+        "ry",
+        "x1",
+        "y1",
+        "x2",
+        "y2",
+        "fx",
+        "fy",
+        "points",
+        "offset",
+        "transform",
+        "gradientTransform",
+        "gradientUnits",
+        "spreadMethod",
+        "patternUnits",
+        "patternContentUnits",
+        "patternTransform",
+        "clipPathUnits",
+        "preserveAspectRatio",
+        "viewBox",
+    }
 )
 _PLAIN = re.compile(r"[-+.,%#()\w\s]*")
 _PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]+")

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 import sympy
+from sympy.functions.elementary.piecewise import ExprCondPair
 
 from elutheory.activations.evaluation import constant_value
 from elutheory.activations.pieces import degree_bound
@@ -42,6 +43,15 @@ CONSTANTS: Mapping[str, sympy.Expr] = MappingProxyType({"pi": sympy.pi, "e": sym
 
 _Unary = Callable[[sympy.Expr], sympy.Expr]
 
+
+def _piecewise(then: sympy.Expr, condition: Any, otherwise: sympy.Expr) -> Any:
+    """A Piecewise as it is written: sympy would fold the ones inside of its condition, a second for seven relu."""
+    if condition in (sympy.true, sympy.false):
+        return then if condition == sympy.true else otherwise
+    pairs = ((then, condition), (otherwise, sympy.true))
+    return sympy.Basic.__new__(sympy.Piecewise, *(sympy.Tuple.__new__(ExprCondPair, *pair) for pair in pairs))
+
+
 _UNARY: Mapping[str, _Unary] = MappingProxyType(
     {
         "exp": sympy.exp,
@@ -60,7 +70,7 @@ _UNARY: Mapping[str, _Unary] = MappingProxyType(
         "tanh": sympy.tanh,
         "erf": sympy.erf,
         "erfc": sympy.erfc,
-        "relu": lambda u: sympy.Piecewise((u, sympy.Gt(u, 0, evaluate=not u.free_symbols)), (0, True), evaluate=False),
+        "relu": lambda u: _piecewise(u, sympy.Gt(u, 0, evaluate=not u.free_symbols), sympy.Integer(0)),
         "logistic": lambda u: 1 / (1 + sympy.exp(-u)),
         "sigmoid": lambda u: 1 / (1 + sympy.exp(-u)),
         "softplus": lambda u: sympy.log(1 + sympy.exp(u)),
@@ -225,7 +235,7 @@ class _Parser:
                 self._refuse(node, f"is too large; numbers go up to {LARGEST_NUMBER:g}")
             return sympy.Integer(node.value)
         decimal = Decimal(self._source(node).replace("_", ""))
-        if decimal and not _SMALLEST_DECIMAL <= abs(decimal) <= _LARGEST_DECIMAL:
+        if decimal and not _SMALLEST_DECIMAL <= decimal.copy_abs() <= _LARGEST_DECIMAL:
             self._refuse(node, f"is out of range; numbers go from {1 / LARGEST_NUMBER:g} to {LARGEST_NUMBER:g}")
         return sympy.Rational(str(decimal))
 
@@ -264,7 +274,7 @@ class _Parser:
                 self._refuse(node, "must have three arguments: where(condition, a, b)")
             condition = self.condition(arguments[0], depth)
             a, b = (self.number(argument, depth) for argument in arguments[1:])
-            return sympy.Piecewise((a, condition), (b, True), evaluate=False)
+            return _piecewise(a, condition, b)
         if name in ("max", "min"):
             if len(arguments) < 2:
                 self._refuse(node, f"must have at least two arguments: {name}(a, b)")

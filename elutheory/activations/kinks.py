@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # tests/activations/test_kinks.py has both sides.
 _DIGITS = 40
 _SMALLEST_JUMP = sympy.Float(10) ** -30
-# A limit that is no value, as that of sin(x)/x at 0: from 10^−16 to 10^−1024 away, the next one twice as near, until two
-# values agree to 12 digits (of 1, where they are smaller). Their evaluation may lose all the digits of the distance twice.
+# A limit that is no value, as that of sin(x)/x at 0, is what two values agree on to 12 digits (of 1, where they are
+# smaller), from 10^−16 away on, the next one at twice the exponent. Each may lose the digits of the distance twice.
 _NEARNESS = (16, 32, 64, 128, 256, 512, 1024)
 _AGREEMENT = sympy.Float(10) ** -12
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from elutheory.activations import Activation
 from elutheory.activations.expression_parser import FUNCTIONS, parse_expression
 from elutheory.errors import InputError
+from tests.activations.fuzzed_expressions import ENTRIES, KEPT, drawn_expressions, refused, run_command
 
 X = sympy.Symbol("x", real=True)
 
@@ -123,6 +124,18 @@ def test_refused(text: str, message: str) -> None:
 HOSTILE = json.loads((Path(__file__).parent / "hostile_expressions.json").read_text(encoding="utf-8"))
 
 
+FUZZED = json.loads(KEPT.read_text(encoding="utf-8"))
+ONCE_TRACEBACKS = [
+    "where(x>0,1/x,0)",
+    "where(x<0,exp(-1/x**2),0)",
+    "where(x>0,x*log(x),0)",
+    "where(x>0,sin(x)/x,1)",
+    "where(x>0,atan(1/x),0)",
+    "where(x>0,sqrt(log(1+x)),0)",
+    "log(abs(x))",
+]
+
+
 @pytest.mark.parametrize(("text", "value"), HOSTILE["accepted"].items())
 def test_legal_however_odd(text: str, value: float) -> None:
     """Values at 1/2, by hand; each once ended in a traceback, or took seconds or gigabytes."""
@@ -133,6 +146,32 @@ def test_legal_however_odd(text: str, value: float) -> None:
 def test_refused_before_anything_is_computed(text: str, reason: str) -> None:
     with pytest.raises(InputError, match=re.escape(reason)):
         Activation.from_text(text)
+
+
+@pytest.mark.parametrize(("text", "reason"), FUZZED["illegal"].items())
+def test_what_was_refused_is_refused_for_that_reason(text: str, reason: str) -> None:
+    assert refused(lambda: Activation.from_text(text)) == reason
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("text", ONCE_TRACEBACKS)
+def test_legal_expressions_work_or_are_refused_in_one_sentence(text: str, entry: str) -> None:
+    """Pieces that meet at a limit, at a pole or not at all, and functions that are real on a part of the axis only."""
+    function = Activation.from_text(text)
+    refused(lambda: ENTRIES[entry](function))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("text", FUZZED["legal"])
+def test_every_legal_expression_in_every_entry(text: str) -> None:
+    function = Activation.from_text(text)
+    for run in ENTRIES.values():
+        refused(lambda run=run: run(function))
+    run_command(text)
+
+
+def test_drawn_expressions_are_those_that_are_kept() -> None:
+    assert set(drawn_expressions()) == {*FUZZED["legal"], *FUZZED["illegal"]}
 
 
 def test_text_only() -> None:

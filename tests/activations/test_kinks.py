@@ -44,6 +44,37 @@ def test_what_is_left_of_two_equal_numbers_is_no_jump() -> None:
     assert is_continuous(step(difference))
 
 
+@pytest.mark.parametrize(
+    ("text", "order", "height"),
+    [
+        ("where(x>0, sin(x)/x, 1)", 0, 0.0),
+        ("where(x>0, sin(x)/x, 2)", 0, -1.0),
+        ("where(x<0, (exp(x)-1)/x, 1)", 1, -0.5),
+        ("where(x>0, 1/x - 1/sinh(x), 0)", 1, 1 / 6),
+        ("where(x<0, exp(-1/x**2), 0)", 0, 0.0),
+        ("where(x<0, exp(-1/x**2), 0)", 1, 0.0),
+        ("where(x>0, x*log(x), 0)", 0, 0.0),
+        ("where(x>0, atan(1/x), 0)", 0, np.pi / 2),
+        ("where(x>pi, sin(x)/(x-pi), -1)", 0, 0.0),
+        ("where(x>0, x**0.01, 0)", 0, 0.0),
+    ],
+)
+def test_jumps_where_a_limit_is_no_value(text: str, order: int, height: float) -> None:
+    """Limits by Taylor's series, by hand."""
+    found = jumps(Activation.from_text(text), order)
+    assert [jump for _, jump in found] == ([pytest.approx(height, rel=1e-15)] if height else [])
+
+
+@pytest.mark.parametrize(
+    "text", ["where(x>0, 1/x, 0)", "where(x>0, exp(1/x), 0)", "where(x>0, sin(1/x), 0)", "log(abs(x))"]
+)
+def test_without_a_limit_there_is_no_jump(text: str) -> None:
+    with pytest.raises(
+        InputError, match=r"has no finite limit of f at x = 0 from (above|below), or none that is found"
+    ):
+        is_continuous(Activation.from_text(text))
+
+
 def test_discontinuous_activations_are_refused() -> None:
     refuse_discontinuous(activation("shifted_relu"))
     with pytest.raises(InputError, match=r"jumps at 0; propagation needs it continuous\."):

@@ -8,6 +8,7 @@ import pytest
 import sympy
 
 from elutheory.activations import Activation, activation
+from elutheory.derivations.expectations.checks import not_zero
 from elutheory.derivations.expectations.functions import Phi, phi
 from elutheory.derivations.expectations.integrals import NoClosedForm
 from elutheory.derivations.expectations.normal_form import is_identically_zero
@@ -16,7 +17,7 @@ from elutheory.derivations.moments.entropy import entropy_of_output
 from elutheory.derivations.moments.moments_of_activations import MomentFormulas, activation_moments, moment_formulas
 from elutheory.derivations.moments.smooth_activations import check_smooth_expectation
 from elutheory.derivations.proof.notation import mu, negative_slope, sigma, unit_variance
-from elutheory.derivations.proof.steps import CheckError
+from elutheory.derivations.proof.steps import CheckError, UndecidedCheckError
 from elutheory.errors import InputError
 from tests.derivations.test_expectations import survivors
 
@@ -291,3 +292,29 @@ def test_formulas_read_like_the_theory() -> None:
 def test_registry_names_are_accepted() -> None:
     assert moment_formulas("elu") == moment_formulas(activation("elu"))
     assert activation_moments("relu") is activation_moments(activation("relu"))
+
+
+SLOW = ("where(x>pi,x,0)", "where(x>10,x,0)", "sin(100*x)", "erfc(x)", "x+1e16")
+
+
+@pytest.mark.parametrize(
+    "text", ["where(x>1e29,1,0)", *(pytest.param(text, marks=pytest.mark.exhaustive) for text in SLOW)]
+)
+def test_right_formulas_pass_wherever_f_bends_and_however_large_or_fast_it_is(text: str) -> None:
+    """Each was called a failed check: quadrature saw nothing of f, lost its digits, or no rule rewrote erfc.
+
+    All but one take seconds each.
+    """
+    activation_moments(Activation.from_text(text)).verify()
+
+
+def test_no_rule_is_no_refutation() -> None:
+    difference = sympy.sqrt(2) + sympy.sqrt(3) - sympy.sqrt(5 + 2 * sympy.sqrt(6))
+    assert type(not_zero(difference + mu - mu, "claim")) is UndecidedCheckError
+    assert type(not_zero(difference + mu / 10**9, "claim")) is CheckError
+    assert type(not_zero(sympy.Function("g")(mu), "claim")) is UndecidedCheckError
+
+
+def test_closed_forms_of_too_many_terms_are_refused_at_once() -> None:
+    with pytest.raises(NoClosedForm, match="no closed form beyond 128 terms or the power 64"):
+        moment_formulas(Activation.from_text("(x**2+1)**20"))

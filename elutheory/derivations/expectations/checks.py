@@ -57,13 +57,11 @@ def check_heat_equation(formula: sympy.Expr, pieces: Iterable[Piece], symbol: sy
 def not_zero(difference: Any, claim: str, at: sympy.Expr | None = None) -> CheckError:
     """The error to raise where no rule shows that `difference` vanishes.
 
-    A CheckError with the `claim` if it is another number than 0 at mu = `at` (3/7), sigma = 5/7 and parameters of 9/7: then
-    it is refuted; else an UndecidedCheckError.
+    A CheckError with the `claim`, which is then refuted, if it is another number than 0 at mu = `at` (3/7), sigma = 5/7
+    and parameters of 9/7; else an UndecidedCheckError.
     """
-    values = {symbol: sympy.Rational(9, 7) for symbol in difference.free_symbols} | {
-        mu: at,
-        sigma: sympy.Rational(5, 7),
-    }
+    values = dict.fromkeys(difference.free_symbols, sympy.Rational(9, 7))
+    values |= {mu: sympy.Rational(3, 7) if at is None else at, sigma: sympy.Rational(5, 7)}
     try:
         terms = [term.subs(values) for term in sympy.Add.make_args(difference)]
         total, size = abs(sympy.N(sympy.Add(*terms), 30)), max(abs(sympy.N(term, 15)) for term in terms)

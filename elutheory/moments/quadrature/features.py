@@ -104,8 +104,9 @@ def _roots(argument: sympy.Expr, x: sympy.Symbol, complex_ones: bool) -> Iterato
             yield root, 1.0 / steepness, 1
     if complex_ones:  # a stationary point has two of them beside it, which bring the function to 0
         for place, bend in _stationary_points(argument, x):
-            if float(u(place)) != 0:
-                yield place, (2.0 * abs(float(u(place))) / bend) ** 0.5, 1
+            height = abs(float(u(place)))
+            if 0 < height < float("inf"):  # no number outside of u's domain
+                yield place, (2.0 * height / bend) ** 0.5, 1
 
 
 def _stationary_points(argument: sympy.Expr, x: sympy.Symbol) -> Iterator[tuple[float, float]]:
