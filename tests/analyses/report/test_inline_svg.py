@@ -1,5 +1,6 @@
 """Figures as parts of a page. References: an SVG written by hand, and matplotlib's own files."""
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -79,3 +80,52 @@ def test_every_reference_lands() -> None:
 def test_what_is_no_svg_is_refused_in_one_sentence(source: bytes) -> None:
     with pytest.raises(InputError, match=r"^the figure one is no SVG .*--redraw\.$"):
         inline_svg(source, "one", "T")
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '<image href="x" onerror="alert(1)"/>',
+    '<image xlink:href="javascript:alert(1)"/>',
+    '<image href="data:image/svg+xml;base64,PHN2Zy8+"/>',
+    '<image href="https://example.org/x.png"/>',
+    '<use href="https://example.org/x.svg#a"/>',
+    '<use xlink:href="data:image/svg+xml;base64,PHN2Zy8+#a"/>',
+    '<a href="javascript:alert(1)"><rect width="1"/></a>',
+    "<foreignObject><body xmlns='http://www.w3.org/1999/xhtml'><img src='x' onerror='alert(1)'/></body></foreignObject>",
+    '<rect onclick="alert(1)" onload="alert(1)"/>',
+    '<rect style="fill: url(https://example.org/x); stroke: red"/>',
+    '<rect style="behavior: url(#x); -moz-binding: url(#x)"/>',
+    '<rect fill="url(javascript:alert(1))" style="fill: expression(alert(1))"/>',
+    '<set attributeName="href" to="javascript:alert(1)"/>',
+    '<animate attributeName="href" values="javascript:alert(1)"/>',
+    "<style>@import 'https://example.org/x.css';</style>",
+    '<h:script xmlns:h="http://www.w3.org/1999/xhtml">alert(1)</h:script>',
+    '<handler xmlns="http://www.w3.org/2001/xml-events">alert(1)</handler>',
+    '<iframe src="https://example.org"/>',
+)
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+def test_what_does_not_draw_is_left_out(part: str) -> None:
+    start = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
+    shown = inline_svg(f"{start}<g>{part}</g><path d='M0 0'/></svg>".encode(), "one", "T").lower()
+    forbidden = ("script", "alert", "http", "data:", "on", "url(", "expression", "import", "binding", "iframe")
+    attributes = re.findall(r'\s([\w:-]+)="([^"]*)"', shown)
+    assert not [name for name, _ in attributes if name.startswith("on") or name == "href"]
+    assert not [value for _, value in attributes for word in forbidden if word in value and word != "on"]
+    assert set(re.findall(r"<(\w+)", shown)) <= {"svg", "title", "desc", "g", "path", "rect", "image", "use"}
+
+
+def test_pictures_in_the_file_and_its_own_parts_are_shown() -> None:
+    part = '<image xlink:href="data:image/png;base64,iVBORw0KGgo="/><rect id="a" fill="url(#a)" style="fill: red"/>'
+    start = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
+    shown = inline_svg(f"{start}{part}</svg>".encode(), "one", "T")
+    assert 'href="data:image/png;base64,iVBORw0KGgo="' in shown
+    assert '<rect id="one-a" fill="url(#one-a)" style="fill: red"' in shown
+
+
+@pytest.mark.parametrize("depth", [60, 2000])
+def test_deep_nesting_is_refused(depth: int) -> None:
+    nested = b"<g>" * depth + b"</g>" * depth
+    with pytest.raises(InputError, match="nests deeper than 50 levels"):
+        inline_svg(b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">' + nested + b"</svg>", "one", "T")
