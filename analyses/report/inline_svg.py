@@ -101,6 +101,8 @@ _ATTRIBUTES = _PROPERTIES | frozenset(
     }
 )
 _PLAIN = re.compile(r"[-+.,%#()\w\s]*")
+_CALLED = re.compile(r"([\w-]+)\s*\(")
+_FUNCTIONS = frozenset({"rgb", "rgba", "hsl", "hsla", "matrix", "translate", "scale", "rotate", "skewX", "skewY"})
 _PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]+")
 
 
@@ -199,8 +201,10 @@ def _clean(element: Element, prefix: str, referred: set[str]) -> None:
 
 
 def _drawn(name: str, value: str, prefix: str) -> dict[str, str]:
-    """The attribute; none where the value is more than words, numbers and references to parts of the drawing."""
-    return {name: _prefixed(value, prefix)} if _PLAIN.fullmatch(_REFERENCE.sub("", value)) else {}
+    """The attribute; none where the value is more than words, numbers, colours, transforms and references inside."""
+    plain = _REFERENCE.sub("", value)
+    is_harmless = _PLAIN.fullmatch(plain) and _FUNCTIONS.issuperset(_CALLED.findall(plain))
+    return {name: _prefixed(value, prefix)} if is_harmless else {}
 
 
 def _prefixed(value: str, prefix: str) -> str:

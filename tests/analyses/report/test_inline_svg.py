@@ -91,7 +91,7 @@ HOSTILE = (
     '<use href="https://example.org/x.svg#a"/>',
     '<use xlink:href="data:image/svg+xml;base64,PHN2Zy8+#a"/>',
     '<a href="javascript:alert(1)"><rect width="1"/></a>',
-    "<foreignObject><body xmlns='http://www.w3.org/1999/xhtml'><img src='x' onerror='alert(1)'/></body></foreignObject>",
+    "<foreignObject><i xmlns='http://www.w3.org/1999/xhtml'><img src='x' onerror='alert(1)'/></i></foreignObject>",
     '<rect onclick="alert(1)" onload="alert(1)"/>',
     '<rect style="fill: url(https://example.org/x); stroke: red"/>',
     '<rect style="behavior: url(#x); -moz-binding: url(#x)"/>',
