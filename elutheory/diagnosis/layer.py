@@ -7,10 +7,11 @@ from statistics import median
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from elutheory.activations.activation_function import Activation
 from elutheory.fisher.correction import bias_shift_correction
+from elutheory.fisher.factors import placed, with_bias
 from elutheory.fisher.scores import LayerScores
 from elutheory.fisher.unit_fisher_matrix import UnitFisher
 from elutheory.models.observers import ActivationRecord
@@ -35,7 +36,7 @@ ERROR = "_error"
 
 COLUMNS = {
     "layer": "the layer's name in the model",
-    "kind": "Linear, Conv1d, Conv2d or Conv3d",
+    "kind": "the class of the module that the layer belongs to",
     "units": "units, for a convolution its output channels",
     "fan_in": "incoming activations of a unit",
     "bias": "own; virtual: the layer has none, and s_times_c, k and the shifts are those with one that is 0, which a "
@@ -101,10 +102,10 @@ class Drawing:
 class LayerSums:
     """What one pass over the data adds up for one layer."""
 
-    def __init__(self, name: str, layer: nn.Module, first: LayerScores, seed: int) -> None:
+    def __init__(self, name: str, kind: str, first: LayerScores, seed: int) -> None:
         """`first`: scores of any batch."""
         self.name = name
-        self.kind = next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("torch.nn")).__name__
+        self.kind = kind
         self.units = first.deltas.shape[-1]
         self.groups, self.fan_in = first.incoming.shape[1::2]
         self.has_bias = first.has_bias
@@ -119,9 +120,33 @@ class LayerSums:
         self._under_q: list[list[Tensor]] = []
         self._origin: Tensor = torch.empty(0)
         self._points: list[Tensor] = []
+        self._words = first.words
+
+    def in_words(self, scores: LayerScores) -> LayerScores:
+        """Scores of an embedding with a coordinate for every word so far, which get room; others as they are."""
+        if self._words is None or scores.words is None:
+            return scores
+        together = torch.cat([self._words, scores.words]).unique()
+        self.fan_in = len(together)
+        if len(together) > len(self._words):
+            index = torch.searchsorted(together, self._words)
+            self._incoming.place(index, self.fan_in)
+            coordinates = with_bias(index)
+            self._gradients = [placed(one, coordinates, self.fan_in + 1) for one in self._gradients]
+            self._under_q = [
+                [one if one.ndim == 1 else placed(one, index, self.fan_in) for one in sums] for sums in self._under_q
+            ]
+            self._origin = placed(self._origin, index, self.fan_in) if self._origin.numel() else self._origin
+            self._points = [placed(one, index, self.fan_in) for one in self._points]
+            self._words = together
+        if len(together) == len(scores.words):
+            return scores
+        index = torch.searchsorted(together, scores.words)
+        return replace(scores, incoming=placed(scores.incoming, index, self.fan_in), words=together)
 
     def add(self, scores: LayerScores) -> None:
         """A batch's incoming activations, and which units live, from one column of scores, the loss's labels'."""
+        scores = self.in_words(scores)
         self._incoming.add(scores.points().flatten(1))
         self._alive |= (scores.deltas != 0).flatten(0, 2).any(0)
 
@@ -134,6 +159,7 @@ class LayerSums:
 
     def add_gradient(self, scores: LayerScores) -> None:
         """A batch of the loss's scores, as for `add`, to the gradient of the units chosen."""
+        scores = self.in_words(scores)
         part = replace(scores.of_units(self.chosen), has_bias=True, kind="empirical")  # drawn labels as targets
         for group in range(GROUPS):
             some = part.of_examples(slice(group, None, GROUPS))
@@ -147,6 +173,7 @@ class LayerSums:
 
     def add_fisher(self, scores: LayerScores, share: float) -> None:
         """A batch of the examples that the Fisher matrices are of, and the `share` of them that it is; in float64."""
+        scores = self.in_words(scores)
         chosen = scores.of_units(self.chosen)
         incoming, deltas = chosen.incoming.double(), chosen.deltas.double()
         part = replace(chosen, incoming=incoming, deltas=deltas, has_bias=True)
@@ -205,6 +232,8 @@ class LayerSums:
         fisher = fishers[0].of_units(slice(None))
         for other in fishers[1:]:
             fisher.merge(other)
+        if self._words is not None:
+            fisher.with_words(self._words)
         drawn = kept if drawing.gradient_labels else range(GROUPS)
         gradient = torch.stack([self._gradients[group] for group in drawn]).sum(0)
         gradient = gradient / sum(self._counts[group] for group in drawn)

@@ -35,7 +35,7 @@ from elutheory.models.data import (
     rows_of,
     tensors_of,
 )
-from elutheory.models.layers import KINDS_OF_LAYER, layer_names
+from elutheory.models.layers import UnitWeights, find_layer, layer_names, layers_of
 from elutheory.models.observers import observing
 from elutheory.numerics.arguments import check_damping, check_whole
 
@@ -82,7 +82,7 @@ def diagnose(
     - `data`: a tensor (examples, ...), a mapping of such (the model's keyword arguments), a tuple (inputs, targets), or
       an iterable of batches of these. One pass, over `max_examples` at most; a tensor's or a mapping's examples in a
       seeded random order, batches as they come;
-    - `layers`: names; None: every `Linear` and `Conv1d/2d/3d` that runs;
+    - `layers`: names; None: every layer that runs, see `elutheory.models.layers.layers_of`;
     - the means and the gradient are over all these examples and units. The gradient is that of the mean negative
       log-density of the targets; without targets, of labels drawn from the model;
     - the Fisher matrices are of the first `fisher_examples` of them and of `units` units per layer, drawn at random
@@ -147,7 +147,7 @@ def diagnose(
     size, fisher_size = _batch_size(probe, 1), _batch_size(probe, columns)
     modules = dict(model.named_modules())
     sums = {
-        name: LayerSums(name, modules[name], scores, seed + number)
+        name: LayerSums(name, find_layer(model, name).kind, scores, seed + number)
         for number, (name, scores) in enumerate(probe.layers.items())
     }
     refused: dict[str, str] = {}
@@ -172,7 +172,7 @@ def diagnose(
 
     examples = 0
     held: list[tuple[Any, Any]] | None = []
-    with observing(model, {name: modules[name] for name in sums}) as observer:
+    with observing(model, {name: modules[name] for name in sums if name in modules}) as observer:
         for batch, batch_targets in _all(first_inputs, first_targets, stream):
             if (_labels(batch, batch_targets) is not None) != has_labels:
                 raise InputError("some batches have targets and some have none; give all of them targets, or none.")
@@ -330,6 +330,8 @@ def _affordable_units(
     bytes_per_unit = {}
     for name in sums:
         positions, fan_in = probe.layers[name].incoming.shape[2:]
+        if probe.layers[name].words is not None:
+            fan_in = examples * positions  # words at most
         groups = probe.layers[name].incoming.shape[1]
         vectors = examples * (1 if positions == 1 else columns)
         if positions == 1 and groups == 1 and vectors < fan_in + 1:
@@ -347,7 +349,12 @@ def _affordable_units(
 def _batch_size(probe: ModelScores, columns: int) -> int:
     """Examples per batch, from what one example with one column takes."""
     numbers = sum(3 * scores.incoming.nbytes + columns * scores.deltas.nbytes for scores in probe.layers.values())
-    return max(1, min(BATCH_SIZE, BATCH_BYTES // max(1, numbers)))
+    most = min(BATCH_SIZE, BATCH_BYTES // max(1, numbers))
+    for scores in probe.layers.values():
+        if scores.words is not None:  # as many one-hot vectors as positions, of as many words at most
+            side = math.sqrt(BATCH_BYTES / (3 * scores.incoming.element_size()))
+            most = min(most, int(side / scores.incoming.shape[2]))
+    return max(1, most)
 
 
 # --- results --------------------------------------------------------------------------------------------------------
@@ -362,18 +369,37 @@ def _drop(sums: dict[str, LayerSums], refused: dict[str, str], found: ModelScore
         raise InputError(next(iter(refused.values())))
 
 
-def _uncovered(model: nn.Module, covered: Mapping[str, Any], refused: Mapping[str, str]) -> dict[str, str]:
+def _uncovered(model: nn.Module, covered: Mapping[str, LayerSums], refused: Mapping[str, str]) -> dict[str, str]:
+    """Every parameter that no row covers, with the reason; one tied between modules under its first name."""
+    layers = layers_of(model)
+    own: dict[int, list[str]] = {}
+    for name, layer in layers.items():
+        for parameter in (layer.weight, layer.bias):
+            if parameter is not None:
+                own.setdefault(id(parameter), []).append(name)
     modules = dict(model.named_modules())
     reasons = {}
-    for parameter, _ in model.named_parameters():
-        name = parameter.rpartition(".")[0]
-        if name in covered:
-            continue
-        kind = type(modules[name]).__name__
-        if name in refused:
-            reasons[parameter] = refused[name]
-        elif isinstance(modules[name], KINDS_OF_LAYER):
-            reasons[parameter] = f"layer {name!r} was not asked for."
-        else:
-            reasons[parameter] = f"it belongs to a {kind}; Linear, Conv1d, Conv2d and Conv3d are measured."
+    for parameter_name, parameter in model.named_parameters():
+        names = own.get(id(parameter), [])
+        of_bias = [name for name in names if layers[name].bias is parameter]
+        why = next((refused[name] for name in names if name in refused), None)
+        missing = next((name for name in names if name not in covered), None)
+        without = next((name for name in of_bias if name in covered and not covered[name].has_bias), None)
+        if why is None and missing is not None and not _same_weight(layers, missing, covered):
+            why = f"layer {missing!r} was not asked for."
+        if why is None and without is not None:
+            why = f"layer {without!r} is measured without it, as its weight is used with several biases, or none."
+        if why is None and not names:
+            kind = type(modules[parameter_name.rpartition(".")[0]]).__name__
+            why = f"it belongs to a {kind} and is no weight or bias of a layer's units."
+        if why is not None:
+            reasons[parameter_name] = why
     return reasons
+
+
+def _same_weight(layers: Mapping[str, UnitWeights], name: str, covered: Mapping[str, Any]) -> bool:
+    """Whether the layer's weight is measured under another name."""
+    return any(
+        other in covered and (layers[other].weight is layers[name].weight and layers[other].rows == layers[name].rows)
+        for other in layers
+    )

@@ -64,6 +64,10 @@ class UnitFactors(ABC):
     def to(self, like: torch.device | torch.dtype) -> "UnitFactors":
         """A copy on another device, or of another dtype."""
 
+    @abstractmethod
+    def placed(self, index: Int[Tensor, " fan_in"], fan_in: int) -> "UnitFactors":
+        """The same in a space of more incoming activations, of which these are those of `index`, the others 0."""
+
 
 @dataclass(frozen=True, eq=False)
 class WeightedActivations(UnitFactors):
@@ -154,6 +158,10 @@ class WeightedActivations(UnitFactors):
         """A copy on another device, or of another dtype."""
         return WeightedActivations(self.activations.to(like), self.weights.to(like))
 
+    def placed(self, index: Int[Tensor, " fan_in"], fan_in: int) -> "WeightedActivations":
+        """The activations in a space of more of them."""
+        return WeightedActivations(placed(self.activations, index, fan_in), self.weights)
+
 
 @dataclass(frozen=True, eq=False)
 class SummedScores(UnitFactors):
@@ -209,6 +217,21 @@ class SummedScores(UnitFactors):
     def to(self, like: torch.device | torch.dtype) -> "SummedScores":
         """A copy on another device, or of another dtype."""
         return SummedScores(self.scores.to(like))
+
+    def placed(self, index: Int[Tensor, " fan_in"], fan_in: int) -> "SummedScores":
+        """The scores in a space of more incoming activations."""
+        return SummedScores(placed(self.scores, with_bias(index), fan_in + 1))
+
+
+def placed(values: Tensor, index: Int[Tensor, " n"], size: int) -> Tensor:
+    """Values whose last axis goes to the places `index` of a longer one, of `size`; elsewhere 0."""
+    longer = values.new_zeros(*values.shape[:-1], size)
+    return longer.index_copy_(-1, index, values)
+
+
+def with_bias(index: Int[Tensor, " fan_in"]) -> Int[Tensor, " coordinates"]:
+    """The places of coordinates, the bias's first, from those of incoming activations."""
+    return torch.cat([index.new_zeros(1), index + 1])
 
 
 def group_of_units(units: int, groups: int, device: torch.device) -> Int[Tensor, " units"]:

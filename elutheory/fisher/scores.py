@@ -26,16 +26,9 @@ from elutheory.models.batch_layout import (
     mask_of_positions,
     selected_rows,
 )
-from elutheory.models.captures import Capture, capturing
+from elutheory.models.captures import Capture, Recorder, capturing
 from elutheory.models.data import check_inputs, number_of_examples, on_device_of, rows_of, run_on, shared_tensors
-from elutheory.models.layers import (
-    WeightLayer,
-    check_model,
-    find_layer,
-    layer_names,
-    own_parameters,
-    refusal_of_layer,
-)
+from elutheory.models.layers import PARAMETRISED, UnitWeights, check_model, find_layer, layer_names, refusal_of_weights
 from elutheory.models.unit_axes import following
 from elutheory.numerics.arguments import check_whole
 from elutheory.numerics.memory import check_fits
@@ -61,7 +54,9 @@ class LayerScores:
       Σ_c v_c v_cᵀ over the model's own labels; "monte_carlo": k sampled scores, each over √k; "empirical": one column,
       the score at the targets, which does not make a Fisher matrix;
     - `has_bias`: whether the layer has biases. Unit u belongs to group u // (units / groups);
-    - `mask`: which positions are data, not padding, and count in means over positions; None: all.
+    - `mask`: which positions are data, not padding, and count in means over positions; None: all;
+    - `words`: of an embedding, whose activations are one-hot vectors, the words that occur in the batch, ascending:
+      `incoming` has a coordinate for each of these alone, for all others are 0. None for other layers.
 
     >>> import elutheory as et
     >>> import torch
@@ -80,6 +75,7 @@ class LayerScores:
     likelihood: Likelihood | str = "categorical"
     weight_sharing: WeightSharing = "exact"
     mask: Bool[Tensor, "examples positions"] | None = None
+    words: Int[Tensor, " fan_in"] | None = None
 
     @property
     def examples(self) -> int:
@@ -179,7 +175,7 @@ def layer_scores(
     class_axis: int | None = None,
     output: Output = None,
 ) -> LayerScores:
-    """Scores of the `Linear` or `Conv1d/2d/3d` layer named `layer`, over one batch; see `model_scores`.
+    """Scores of the layer named `layer`, over one batch; see `model_scores`.
 
     Raises InputError for whatever `model_scores` refuses, and for the layer's own refusal.
 
@@ -228,7 +224,7 @@ def model_scores(
     class_axis: int | None = None,
     output: Output = None,
 ) -> ModelScores:
-    """Scores of several layers (default: every `Linear` and `Conv1d/2d/3d`), over one batch and one forward pass.
+    """Scores of several layers (default: all, see `elutheory.models.layers.layers_of`), over one batch and one pass.
 
     - `inputs`: a tensor (examples, ...), or a mapping of them, passed as `model(**inputs)`. The model returns outputs
       (examples, classes) or (examples, positions, classes), or an object with such `logits`;
@@ -249,9 +245,11 @@ def model_scores(
     `requires_grad` is as before, frozen parameters included. Every example must be computed by itself: the model may
     draw no random numbers, and the first, the last and a random example are run alone and must get the outputs they get
     within the batch.
-    Layers refused (`ModelScores.refused`): never executed, weights used without calling the module or tied to another
-    module's, parametrised, a forward pass of their own, examples not on the first axis, dtypes other than float32 and
-    float64, no influence on the outputs. Raises InputError for everything else that is wrong with the model, the
+    Layers are seen where their weights are multiplied with activations, whoever does it (`models/weight_uses.py`): the
+    uses of a weight that is tied, or called several times, are summed. Refused (`ModelScores.refused`): never executed,
+    weights that act on the outputs in another way too, or in two ways with different units (a decoder tied to an
+    embedding), biases that differ between uses, examples not on the first axis, dtypes other than float32 and float64,
+    no influence on the outputs. Raises InputError for everything else that is wrong with the model, the
     inputs, the outputs or the targets, and if no layer is left to run the model for.
 
     >>> import elutheory as et
@@ -266,13 +264,13 @@ def model_scores(
     _check_choices(kind, weight_sharing, samples)
     if kind == "empirical" and targets is None and labels_in(inputs) is None:
         raise InputError("kind 'empirical' takes the scores at the data's labels; give targets.")
-    names = layer_names(model) if layers is None else list(dict.fromkeys(layers))
-    modules = {name: find_layer(model, name) for name in names}
     check_model(model)
-    refused = {name: why for name, module in modules.items() if (why := refusal_of_layer(model, name, module))}
-    open_to_capture = {name: cast(WeightLayer, module) for name, module in modules.items() if name not in refused}
+    names = layer_names(model) if layers is None else list(dict.fromkeys(layers))
+    weights = {name: find_layer(model, name) for name in names}
+    refused = {name: why for name, layer in weights.items() if (why := refusal_of_weights(name, layer))}
+    open_to_capture = {name: layer for name, layer in weights.items() if name not in refused}
     if not open_to_capture:
-        raise InputError(next(iter(refused.values()), "the model has no Linear or convolution layers."))
+        raise InputError(next(iter(refused.values()), "the model has no layer whose units have weights."))
     inputs, targets, mask = (on_device_of(model, values) for values in (inputs, targets, mask))
     layout = BatchLayout(batch_axis, class_axis, output, mask)
     own_labels = labels_in(inputs) if targets is None else None
@@ -290,14 +288,15 @@ def model_scores(
             raise InputError(f"{_COUPLED}; the model draws random numbers in its forward pass, so call model.eval().")
         compared: dict[int, Tensor] = {}
         followed: int | None = None
-        example_axis, of_one = 0, captures
+        example_axis, of_one, places = 0, captures, {}
         for number, index in enumerate(_run_alone(examples)):
             with following(model) as axes:
                 alone, of_one = recorder.record(lambda index=index: _alone(model, inputs, index, layout))
                 source = axes.source(alone)
             if number == 0:
                 example_axis = _axis_of_outputs(found.shape, alone.shape, examples, batch_axis)
-                refused |= _refused_calls(of_one, captures, examples, batch_axis)
+                places = _axes_of_calls(recorder, model, inputs, captures, of_one, layout)
+                refused |= _refused_calls(of_one, captures, places, examples)
                 refused |= _refused_flow(of_one, alone)
                 followed = None if source is None else source.axis
             compared[index] = _compared(found, alone, index, example_axis)
@@ -310,7 +309,7 @@ def model_scores(
         chosen.check_outputs(outputs)
         counting, targets = _labelled(chosen, layout, inputs, targets, found, outputs, example_axis, place, ignoring)
         captures = {
-            name: replace(capture, batch_axes=_batch_axes(capture, of_one[name], examples, batch_axis))
+            name: replace(capture, batch_axes=cast(Any, places[name]))
             for name, capture in captures.items()
             if name not in refused
         }
@@ -325,11 +324,12 @@ def model_scores(
         name: LayerScores(
             capture.activations(),
             deltas[name],
-            capture.layer.bias is not None,
+            capture.has_bias,
             cast(Kind, kind),
             chosen,
             cast(WeightSharing, weight_sharing),
             masks[name],
+            capture.words(),
         )
         for name, capture in captures.items()
     }
@@ -358,7 +358,9 @@ def _check_choices(kind: str, weight_sharing: str, samples: int) -> None:
     check_whole("samples", samples)
 
 
-def _check_inputs(inputs: Tensor | Mapping[str, Any], targets: Any, layers: Mapping[str, nn.Module], axis: int) -> bool:
+def _check_inputs(
+    inputs: Tensor | Mapping[str, Any], targets: Any, layers: Mapping[str, UnitWeights], axis: int
+) -> bool:
     """Whether some of the targets are IGNORED. Raises InputError for inputs that such layers cannot be studied on.
 
     A device is waited for once.
@@ -368,7 +370,7 @@ def _check_inputs(inputs: Tensor | Mapping[str, Any], targets: Any, layers: Mapp
         tensors = {f"inputs[{key!r}]": value for key, value in inputs.items() if isinstance(value, Tensor)}
     else:
         tensors = {"inputs": inputs}
-    dtypes = {cast(Tensor, layer.weight).dtype for layer in layers.values()}
+    dtypes = {layer.weight.dtype for layer in layers.values()}
     finite = {name: tensor.isfinite().all() for name, tensor in tensors.items() if tensor.is_floating_point()}
     labels = isinstance(targets, Tensor) and not targets.is_floating_point()
     ignored = [(targets == IGNORED).any()] if labels else []
@@ -508,10 +510,37 @@ def _check_independent_examples(outputs: Tensor, compared: Mapping[int, Tensor],
             )
 
 
-def _batch_axes(capture: Capture, alone: Capture, examples: int, otherwise: int) -> tuple[int, ...]:
-    """The axis of the examples in every call; `_refused_calls` has seen that there is one."""
-    pairs = zip(capture.incoming, alone.incoming, strict=True)
-    return tuple(axis_of_examples(many.shape, one.shape, examples, otherwise) or 0 for many, one in pairs)
+Axes = dict[str, tuple[int | None, ...]]
+
+
+def _axes_of_calls(
+    recorder: Recorder,
+    model: nn.Module,
+    inputs: Any,
+    captures: Mapping[str, Capture],
+    alone: Mapping[str, Capture],
+    layout: BatchLayout,
+) -> Axes:
+    """By layer the axis of the examples in every call, seen on one example and on several; None where there is none.
+
+    A batch of one is run as two.
+    """
+    axis = layout.batch_axis
+    examples = number_of_examples(inputs, axis)
+    if examples == 1:
+        twice = rows_of(inputs, torch.tensor([0, 0]), axis)
+        try:
+            captures = recorder.record(lambda: run_on(model, twice))[1]
+            examples = 2
+        except (RuntimeError, ValueError, IndexError):  # a mask or a size of the one example's own
+            pass
+    return {
+        name: tuple(
+            axis_of_examples(many.shape, one.shape, examples, axis)
+            for many, one in zip(capture.incoming, alone[name].incoming, strict=False)
+        )
+        for name, capture in captures.items()
+    }
 
 
 def _placed_labels(returned: Any, outputs: Tensor, labels: Tensor, example_axis: int) -> Tensor:
@@ -651,19 +680,17 @@ def masks_of_layers(
 def refusal_of_calls(name: str, capture: Capture, examples: int, dtypes: Sequence[torch.dtype] = ()) -> str | None:
     """Why a layer's calls have no scores: examples not where they should be, or outputs neither of the weights' dtype
     nor one of `dtypes`; else None."""
-    linear = isinstance(capture.layer, nn.Linear)
-    axes = 2 if linear else capture.layer.weight.ndim
-    for call, (incoming, net) in enumerate(zip(capture.incoming, capture.nets, strict=True)):
+    for number, call in enumerate(capture.calls):
+        incoming, net = call.incoming, call.net
         if incoming.is_nested or incoming.layout != torch.strided:
             return f"layer {name!r} receives a nested or sparse tensor; a dense one is needed."
-        axis = capture.batch_axis(call)
-        wrong = incoming.ndim < axes or axis > incoming.ndim - 2 if linear else incoming.ndim != axes or axis > 0
-        if wrong or incoming.shape[axis] != examples:
+        axes = call.map.refusal(incoming, capture.batch_axis(number), examples)
+        if axes is not None:
             return (
                 f"layer {name!r} receives activations of shape {tuple(incoming.shape)} for {examples} example"
-                f"{'s' * (examples > 1)}; the examples must be the first of {axes}{' or more' * linear} axes."
+                f"{'s' * (examples > 1)}; the examples must be the first of {axes} axes."
             )
-        if net.dtype not in (capture.layer.weight.dtype, *dtypes):
+        if net is not None and net.dtype not in (capture.layer.weight.dtype, *dtypes):
             return (
                 f"layer {name!r} has weights of {capture.layer.weight.dtype} but returned {net.dtype}; leave the "
                 "autocast context."
@@ -672,14 +699,19 @@ def refusal_of_calls(name: str, capture: Capture, examples: int, dtypes: Sequenc
 
 
 def _refused_calls(
-    alone: Mapping[str, Capture], batch: Mapping[str, Capture], examples: int, otherwise: int
+    alone: Mapping[str, Capture], batch: Mapping[str, Capture], axes: Axes, examples: int
 ) -> dict[str, str]:
     """Layers that were never executed, and those of `refusal_of_calls`."""
     refused = {}
     for name, capture in batch.items():
         one = alone[name]
-        if not capture.nets:
-            refused[name] = f"layer {name!r} is never executed in a forward pass; name a layer that is."
+        if capture.trouble is not None:
+            refused[name] = f"layer {name!r} {capture.trouble}; such scores are not available."
+        elif not capture.nets:
+            refused[name] = (
+                f"layer {name!r} is never executed in a forward pass, or its weight not multiplied with activations; "
+                "name a layer that is."
+            )
         elif len(one.nets) != len(capture.nets):
             refused[name] = (
                 f"layer {name!r} is called {len(capture.nets)} times, for one example {len(one.nets)} times."
@@ -687,15 +719,22 @@ def _refused_calls(
         elif any(tensor.is_nested for tensor in (*capture.incoming, *one.incoming)):
             refused[name] = f"layer {name!r} receives a nested or sparse tensor; a dense one is needed."
         else:
-            placed = replace(capture, batch_axes=_batch_axes(capture, one, examples, otherwise))
-            if (why := refusal_of_calls(name, placed, examples)) is not None:
+            of_layer = axes[name]
+            placed = replace(capture, batch_axes=tuple(0 if axis is None else axis for axis in of_layer))
+            if None in of_layer:
+                shape = tuple(capture.incoming[of_layer.index(None)].shape)
+                refused[name] = (
+                    f"layer {name!r} receives activations of shape {shape} for {examples} examples; the examples must "
+                    "be the first of its axes."
+                )
+            elif (why := refusal_of_calls(name, placed, examples)) is not None:
                 refused[name] = why
     return refused
 
 
 def _refused_flow(captures: Mapping[str, Capture], outputs: Tensor) -> dict[str, str]:
-    """Layers that ran without influence on the outputs, or whose weights act on them by another way than a call."""
-    own = {name: own_parameters(capture.layer) for name, capture in captures.items()}
+    """Layers that ran without influence on the outputs, or whose weights act on them in another way than in calls."""
+    own = {name: _own_parameters(capture) for name, capture in captures.items()}
     sources = [source for name, capture in captures.items() for source in (*own[name].values(), *capture.nets)]
     gradients: Sequence[Tensor | None] = (
         torch.autograd.grad(outputs.sum(), sources, retain_graph=True, allow_unused=True)
@@ -707,10 +746,13 @@ def _refused_flow(captures: Mapping[str, Capture], outputs: Tensor) -> dict[str,
     for name, capture in captures.items():
         hidden = [key for key in list(own[name]) if next(reached)]
         influences = [next(reached) for _ in capture.nets]
-        if hidden:
+        module = cast(UnitWeights, capture.layer).module
+        if hidden and nn.utils.parametrize.is_parametrized(module):
+            refused[name] = f"layer {name!r} {PARAMETRISED}"
+        elif hidden:
             refused[name] = (
-                f"layer {name!r} has its {' and '.join(hidden)} used without the module being called, as "
-                "nn.MultiheadAttention does with its out_proj; such scores are not available."
+                f"layer {name!r} has its {' and '.join(hidden)} used in another way than as a linear map of "
+                "activations whose units are its rows (as when it is normalised before); such scores are not available."
             )
         elif capture.nets and not any(influences):
             refused[name] = (
@@ -718,6 +760,15 @@ def _refused_flow(captures: Mapping[str, Capture], outputs: Tensor) -> dict[str,
                 "name a layer they depend on."
             )
     return refused
+
+
+def _own_parameters(capture: Capture) -> dict[str, Tensor]:
+    """The weight and, if calls add it, the bias; of a module of torch.nn in any case."""
+    layer = cast(UnitWeights, capture.layer)
+    own: dict[str, Tensor] = {"weight": layer.weight}
+    if layer.bias is not None and (capture.has_bias or type(layer.module).__module__.startswith("torch.nn")):
+        own["bias"] = layer.bias
+    return own
 
 
 def _columns(
@@ -795,11 +846,15 @@ def _check_memory(captures: Mapping[str, Capture], examples: int, columns: int) 
     device = next(iter(captures.values())).nets[0].device
     numbers = 0
     for capture in captures.values():
-        for net in capture.nets:
-            fan_in = capture.layer.weight[0].numel()
-            units = capture.layer.weight.shape[0]
-            groups = 1 if isinstance(capture.layer, nn.Linear) else capture.layer.groups
-            numbers += net.element_size() * (net.numel() * columns + net.numel() // units * groups * fan_in)
+        words = capture.words()
+        for number, call in enumerate(capture.calls):
+            if call.net is None:
+                continue
+            places = examples * torch.Size(capture.positions(number)).numel()
+            fan_in = capture.by_unit(capture.layer.weight).shape[1] if words is None else len(words)
+            groups = len(capture.layer.weight) if isinstance(call.scale, Tensor) else call.map.groups
+            size = call.net.element_size()
+            numbers += size * (call.net.numel() * columns + places * groups * fan_in)
     check_fits(
         f"the scores of a batch of {examples} examples ({columns:,} columns)",
         numbers,

@@ -3,11 +3,12 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, distributed, nn
@@ -21,6 +22,8 @@ from elutheory.fisher.factors import (
     factors_of,
     group_of_units,
     number_of_factors,
+    placed,
+    with_bias,
 )
 from elutheory.fisher.likelihoods import Likelihood, described_likelihood, likelihood_described
 from elutheory.fisher.outer_products import chunks_of_units, mirror
@@ -80,7 +83,8 @@ one digit; beyond, two more per factor of ten in the mean. Guarded by
 
 
 _FORMAT = "elutheory.unit_fisher.2"
-_TENSORS = ("_reference", "_offsets", "_summed_sizes", "_total", "damping", "_weights_under_q", "_offsets_under_q")
+_TENSORS = ("_reference", "_offsets", "_summed_sizes", "_total", "damping", "words")
+_TENSORS += ("_weights_under_q", "_offsets_under_q")
 _NUMBERS = ("kind", "weight_sharing", "has_bias", "units", "examples", "_batch_axis", "_rounding", "_points", "_scale")
 _NUMBERS += ("_mirrored",)
 _CHUNK_BYTES = 2**25  # of the matrices or vectors of as many units as are worked on at a time
@@ -109,7 +113,9 @@ class UnitFisher:
       and column where scores are summed over positions), else "matrix". Properties and solves have the same values in
       both; with factors they are solved in the space of the vectors (Woodbury), and no matrix is formed unless asked
       for;
-    - `kind`, `likelihood`, `weight_sharing`: as given to `unit_fisher`; `examples`: how many it is the mean over.
+    - `kind`, `likelihood`, `weight_sharing`: as given to `unit_fisher`; `examples`: how many it is the mean over;
+    - `words`: of an embedding, the words that occurred, ascending: the coordinates are theirs, in this order, as F is 0
+      for all others. None for other layers.
 
     `update`, `add_scores`, `merge` and `all_reduce` change the object in place and return it; tensors handed out
     before keep their values. In the dtype and on the device of the scores. The sum is kept about a fixed reference, the
@@ -141,6 +147,7 @@ class UnitFisher:
         self._scores_of = scores_of
         self._batch_axis = batch_axis
         self._reference = _reference(scores)
+        self.words: Int[Tensor, " fan_in"] | None = scores.words
         self._offsets = torch.zeros_like(self._reference)  # sum of a − reference
         self._rounding: float = torch.finfo(self._reference.dtype).eps
         self._summed_sizes = self._reference.new_zeros(self.units)  # of the bias scores, squared: see CANCELLED
@@ -176,6 +183,11 @@ class UnitFisher:
 
     def add_scores(self, scores: LayerScores) -> "UnitFisher":
         """Adds the examples of a batch of scores of the same layer; in place. Raises InputError for another layer's."""
+        if self.words is not None and scores.words is not None:
+            together = self.with_words(scores.words)
+            if len(together) > len(scores.words):
+                index = torch.searchsorted(together, scores.words)
+                scores = replace(scores, incoming=placed(scores.incoming, index, len(together)), words=together)
         units, (groups, fan_in) = scores.deltas.shape[-1], scores.incoming.shape[1::2]
         self._check_same(
             (units, groups, fan_in, scores.has_bias, scores.kind, scores.likelihood, scores.weight_sharing),
@@ -206,6 +218,13 @@ class UnitFisher:
 
         Raises InputError unless both are of the same units, fan-in, kind, likelihood, weight sharing and dtype.
         """
+        if self.words is not None and other.words is not None:
+            together = self.with_words(other.words.to(self._reference.device)).to(other._reference.device)
+            if len(together) > len(other.words):
+                whole = object.__new__(UnitFisher)
+                whole.__dict__.update(other.__dict__)
+                whole.with_words(together)
+                other = whole
         self._check_same(other._geometry, other._reference.dtype)
         other._refuse_damped()
         self._refuse_damped()
@@ -234,6 +253,27 @@ class UnitFisher:
         self.examples += other.examples
         return self
 
+    def with_words(self, words: Int[Tensor, " words"]) -> Int[Tensor, " fan_in"]:
+        """Makes room for further words of an embedding, of which F is 0; in place. Returns all of them, in order."""
+        known = self.words
+        if known is None:
+            raise InputError("these are scores of an embedding, and those before were not.")
+        together = torch.cat([known, words]).unique()
+        if len(together) > len(known):
+            self._change()
+            index, fan_in = torch.searchsorted(together, known), len(together)
+            self._reference = placed(self._reference, index, fan_in)
+            self._offsets = placed(self._offsets, index, fan_in)
+            if self._offsets_under_q is not None:
+                self._offsets_under_q = placed(self._offsets_under_q, index, fan_in)
+            self._factors = None if self._factors is None else self._factors.placed(index, fan_in)
+            if self._total.numel():
+                self._check_memory(fan_in + 1)
+                rows = placed(self._total, with_bias(index), fan_in + 1)
+                self._total = placed(rows.mT, with_bias(index), fan_in + 1).mT.contiguous()
+            self.words = together
+        return together
+
     def all_reduce(self, group: Any = None) -> "UnitFisher":
         """Merges the Fisher matrices of all processes of a `torch.distributed` group; in place, equal in all of them.
 
@@ -241,6 +281,10 @@ class UnitFisher:
         and dtype.
         """
         self._refuse_damped()
+        if self.words is not None:
+            words: list[Any] = [None] * distributed.get_world_size(group)
+            distributed.all_gather_object(words, self.words.cpu(), group=group)
+            self.with_words(torch.cat(words).to(self.words.device))
         count = self._factors.count if self._factors else None
         summed = self._weights_under_q is not None
         own = (self._geometry, self._reference.dtype, self.examples, self._points, count, self._reference.cpu(), summed)
@@ -967,7 +1011,11 @@ def unit_fisher(
     output: Output = None,
     units: Units | None = None,
 ) -> UnitFisher:
-    """Unit Fisher matrices of the `Linear` or `Conv1d/2d/3d` layer named `layer` (F1, arXiv 1511.07289).
+    """Unit Fisher matrices of the layer named `layer` (F1, arXiv 1511.07289).
+
+    Layers are those of `elutheory.models.layers.layers_of`: by module name whatever multiplies one weight with
+    activations (`Linear`, convolutions and transposed ones, `Bilinear`, `Embedding`, transformers' `Conv1D`,
+    subclasses), `attention.q`, `lstm.ih_l0` and their like where a module has several, and a parameter's own name.
 
     - `inputs`: the data p: a tensor (examples, ...) or numpy array, a mapping of such (the model's keyword arguments),
       a tuple (inputs, targets), or an iterable of batches. All but the last are run in batches of `batch_size`. What is

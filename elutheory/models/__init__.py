@@ -2,9 +2,12 @@
 
 Everything below reads a model through hooks that are always removed; the model is left as it was.
 
-- `layers.py`: which modules are layers with units, along which axis the units lie, and every reason for which a layer
+- `layers.py`: which weights are those of units, along which axis the units lie, and every reason for which a layer
   or a whole model is refused (compiled, scripted and parallel models in one place);
 - `hooks.py`: hooks that are always removed;
+- `weight_uses.py`: where a running model multiplies a weight with activations, function by function;
+- `linear_maps.py`: how each such function lays out activations, net inputs and weights;
+- `recurrence.py`: recurrent networks step by step, so that their products can be seen;
 - `captures.py`: what layers receive and return in one forward pass, in one layout: what scores are made of;
 - `unit_axes.py`: along which axis the units lie, followed from a layer through the functions that come after it;
 - `observers.py`: what activation modules receive and return while a model runs, and which layer feeds each of them;

@@ -12,42 +12,110 @@ often it is called, they are laid out as (examples, groups, positions, fan_in), 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, cast
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from elutheory.models.hooks import hooked, on_calls
-from elutheory.models.layers import Convolution, WeightLayer, own_parameters
+from elutheory.models.hooks import hooked
+from elutheory.models.layers import UnitWeights, WeightLayer
+from elutheory.models.linear_maps import LinearMap, Lookup, map_of_module
+from elutheory.models.weight_uses import Use, WeightUses
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One product of a layer's weight with activations.
+
+    - `map`: how they are laid out; `incoming`: what was multiplied, (examples, ...); `net`: the product, the net input
+      of the activation function that follows, where gradients reach it; None: not kept;
+    - `units`: those of the net's units that are the layer's; `scale`: by what the weights were multiplied before;
+    - `bias`: whether biases were added.
+    """
+
+    map: LinearMap
+    incoming: Tensor
+    net: Tensor | None
+    units: slice = field(default_factory=lambda: slice(None))
+    scale: Tensor | float | None = None
+    bias: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Capture:
     """One layer's calls during a forward pass, in their order.
 
-    - `incoming`: what each call received, (examples, ...);
-    - `nets`: what each call returned, the net input of the activation function that follows; gradients reach it;
-    - `batch_axes`: the axis of the examples in each call's tensors; (): the first.
+    `batch_axes`: the axis of the examples in each call's tensors; (): the first. `trouble`: why they are not scores of
+    one layer's units.
     """
 
-    layer: WeightLayer
-    incoming: tuple[Tensor, ...]
-    nets: tuple[Tensor, ...]
+    layer: UnitWeights | WeightLayer
+    calls: tuple[Call, ...]
     batch_axes: tuple[int, ...] = ()
+    trouble: str | None = None
 
     @classmethod
     def of_calls(cls, layer: WeightLayer, calls: Sequence[tuple[Tensor, Tensor]]) -> "Capture":
-        """From pairs of what a call received and what it returned."""
-        return cls(layer, tuple(call[0] for call in calls), tuple(call[1] for call in calls))
+        """Of a `Linear` or a convolution, from pairs of what a call of the module received and what it returned."""
+        bias = layer.bias is not None
+        return cls(layer, tuple(Call(map_of_module(layer), *call, bias=bias) for call in calls))
+
+    @property
+    def incoming(self) -> tuple[Tensor, ...]:
+        """What each call received."""
+        return tuple(call.incoming for call in self.calls)
+
+    @property
+    def nets(self) -> tuple[Tensor, ...]:
+        """What each call returned, as far as it is kept; one net may be of several layers."""
+        return tuple(call.net for call in self.calls if call.net is not None)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the calls added biases."""
+        return bool(self.calls) and self.calls[0].bias
+
+    def without_nets(self) -> "Capture":
+        """The same without the graph."""
+        return replace(self, calls=tuple(replace(call, net=None) for call in self.calls))
+
+    def of_call(self, call: int) -> "Capture":
+        """One call alone."""
+        return replace(self, calls=(self.calls[call],), batch_axes=(self.batch_axis(call),))
 
     def activations(self) -> Float[Tensor, "examples groups positions fan_in"]:
-        """Incoming activations of all calls: a convolution's patches, a sequence's positions, call after call."""
-        moved = [incoming.movedim(self.batch_axis(call), 0) for call, incoming in enumerate(self.incoming)]
-        return torch.cat([_activations(self.layer, incoming) for incoming in moved], dim=2)
+        """Incoming activations of all calls: a convolution's patches, a sequence's positions, call after call.
+
+        Of an embedding one-hot vectors with a coordinate for each of `words`.
+        """
+        words = self.words()
+        return torch.cat([self._activations_of(number, words) for number in range(len(self.calls))], dim=2)
+
+    def words(self) -> Int[Tensor, " words"] | None:
+        """Of an embedding the words that occur, in ascending order; None for other layers."""
+        found = [call.map.words(call.incoming) for call in self.calls if isinstance(call.map, Lookup)]
+        return torch.cat(found).unique() if found else None
+
+    def _activations_of(self, number: int, words: Tensor | None) -> Tensor:
+        call = self.calls[number]
+        incoming = call.incoming.movedim(self.batch_axis(number), 0)
+        if isinstance(call.map, Lookup) and words is not None:
+            found = call.map.one_hot(incoming, words).to(self.layer.weight.dtype)
+        else:
+            found = call.map.activations(incoming, torch.Size() if call.net is None else call.net.shape)
+        if call.scale is None:
+            return found
+        if not isinstance(call.scale, Tensor):
+            return found * call.scale
+        scale = call.map.by_unit(call.scale).to(found.dtype)  # of every unit's own, so that each is a group
+        if words is not None:
+            scale = scale[:, words]
+        units = len(scale) // found.shape[1]
+        return found.repeat_interleave(units, dim=1) * scale[:, None]
 
     def batch_axis(self, call: int) -> int:
         """The axis of the examples in what a call received and returned."""
@@ -55,109 +123,118 @@ class Capture:
 
     def positions(self, call: int) -> tuple[int, ...]:
         """The lengths of the axes of a call's positions."""
-        if not isinstance(self.layer, nn.Linear):
-            return tuple(self.nets[call].shape[2:])
-        return tuple(self.incoming[call].movedim(self.batch_axis(call), 0).shape[1:-1])
+        one, axis = self.calls[call], self.batch_axis(call)
+        net = torch.Size() if one.net is None else one.net.movedim(axis, 0).shape
+        return one.map.positions(one.incoming.movedim(axis, 0).shape, net)
 
     def by_position(self, net: Tensor, call: int = 0) -> Float[Tensor, "examples positions units"]:
         """A call's net input, or a gradient with respect to it, with one axis of positions."""
-        net = net.movedim(self.batch_axis(call), 0)
-        if isinstance(self.layer, nn.Linear):
-            return net.reshape(len(net), -1, net.shape[-1])
-        return net.flatten(2).transpose(1, 2)
+        one = self.calls[call]
+        return one.map.by_position(net.movedim(self.batch_axis(call), 0))[..., one.units]
 
-
-def _activations(layer: WeightLayer, incoming: Tensor) -> Tensor:
-    if isinstance(layer, nn.Linear):
-        return incoming.reshape(len(incoming), 1, -1, layer.in_features)
-    return convolution_patches(layer, incoming)
-
-
-def convolution_patches(
-    convolution: Convolution, inputs: Float[Tensor, "examples channels *space"]
-) -> Float[Tensor, "examples groups positions fan_in"]:
-    """Patches a with output = weight.flatten(1) · a + bias at every position; stride, padding, dilation and groups.
-
-    fan_in = channels / groups × kernel size, in the order of `weight.flatten(1)`; positions in the order of
-    `output.flatten(2)`. Group of output channel u: u // (output channels / groups).
-    """
-    mode = "constant" if convolution.padding_mode == "zeros" else convolution.padding_mode
-    patches = nn.functional.pad(inputs, _padding(convolution), mode=mode)
-    kernel = convolution.kernel_size
-    for axis, (size, stride, dilation) in enumerate(
-        zip(kernel, convolution.stride, convolution.dilation, strict=True), start=2
-    ):
-        patches = patches.unfold(axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
-    examples, channels, *rest = patches.shape  # then one axis of positions and one of the kernel for each space axis
-    space = rest[: len(kernel)]
-    grouped = patches.reshape(examples, convolution.groups, channels // convolution.groups, *rest)
-    last = 3 + len(kernel)
-    order = (0, 1, *range(3, last), 2, *range(last, last + len(kernel)))
-    fan_in = convolution.weight[0].numel()
-    return grouped.permute(order).reshape(examples, convolution.groups, torch.Size(space).numel(), fan_in)
-
-
-def _padding(convolution: Convolution) -> list[int]:
-    """The padding as `torch.nn.functional.pad` takes it: before and after, the last axis first."""
-    if convolution.padding == "valid":
-        sides = [(0, 0) for _ in convolution.kernel_size]
-    elif convolution.padding == "same":
-        totals = [
-            dilation * (size - 1) for size, dilation in zip(convolution.kernel_size, convolution.dilation, strict=True)
-        ]
-        sides = [(total // 2, total - total // 2) for total in totals]
-    else:
-        sides = [(int(size), int(size)) for size in convolution.padding]
-    return [size for side in reversed(sides) for size in side]
+    def by_unit(self, weight: Tensor) -> Float[Tensor, "units fan_in"]:
+        """The layer's weight, or a gradient with respect to it, in the layout of the activations."""
+        rows = self.layer.rows if isinstance(self.layer, UnitWeights) else None
+        return self.calls[0].map.by_unit(weight if rows is None else weight[slice(*rows)])
 
 
 # --- recording a forward pass -----------------------------------------------------------------------------------------
 
 
 class Recorder:
-    """Notes the calls of layers while `record` runs."""
+    """Notes the uses of layers' weights while `record` runs."""
 
-    def __init__(self, layers: dict[str, WeightLayer]) -> None:
+    def __init__(self, layers: dict[str, UnitWeights]) -> None:
         self._layers = layers
-        self._calls: dict[str, list[tuple[Tensor, Tensor]]] | None = None
+        self._uses: list[Use] | None = None
+        self.functions = WeightUses([layer.weight for layer in layers.values()], biases_of(layers), self._note)
 
     def record(self, run: Callable[[], Any]) -> tuple[Any, dict[str, Capture]]:
         """What `run` returns, and the calls it made."""
-        self._calls = {name: [] for name in self._layers}
+        self._uses = []
         try:
-            result = run()
-            calls = self._calls
+            with self.functions:
+                result = run()
+            uses = self._uses
         finally:
-            self._calls = None  # the further calls of a checkpointed model, in the backward pass, are not kept
-        return result, {name: Capture.of_calls(layer, calls[name]) for name, layer in self._layers.items()}
+            self._uses = None  # the further calls of a checkpointed model, in the backward pass, are not kept
+        return result, {name: capture_of(layer, uses) for name, layer in self._layers.items()}
 
-    def note(self, name: str, incoming: Tensor, net: Tensor) -> None:
-        """Keeps one call of a layer, if `record` is running."""
-        if self._calls is not None:
-            self._calls[name].append((incoming.detach().clone(), net))  # a copy: the model may change it in place
+    def _note(self, use: Use) -> Tensor:
+        net = use.net if use.net.requires_grad else use.net.detach().requires_grad_()
+        if self._uses is not None:
+            # a copy: the model may change it in place
+            self._uses.append(replace(use, incoming=use.incoming.detach().clone(), net=net))
+        return net.clone()
+
+
+def biases_of(layers: dict[str, UnitWeights]) -> list[Tensor]:
+    """The layers' biases."""
+    return [layer.bias for layer in layers.values() if layer.bias is not None]
+
+
+def capture_of(layer: UnitWeights, uses: Sequence[Use]) -> Capture:
+    """Those of the uses that are of the layer's weight, as its calls."""
+    calls, kinds, biases = [], set(), set()
+    trouble = None
+    for use in uses:
+        if use.weight.parameter is not layer.weight:
+            continue
+        kinds.add((use.map.axis_of_units, use.map.groups, isinstance(use.map, Lookup)))
+        units = _units(layer, use)
+        if units is None:
+            continue
+        if isinstance(units, str):
+            trouble = units
+            continue
+        biases.add(None if use.bias is None else (id(use.bias.parameter), use.bias.rows))
+        calls.append(Call(use.map, use.incoming, use.net, units, use.weight.scale, use.bias is not None))
+    if len(kinds) > 1:
+        trouble = (
+            "has its weight used in two ways, the units of one of which are the incoming activations of the other (a "
+            "decoder tied to an embedding, or transposed)"
+        )
+    elif len(biases) > 1:  # the units have no bias of their own: F is that of the weights
+        calls = [replace(call, bias=False) for call in calls]
+    if trouble is None and len({isinstance(call.scale, Tensor) for call in calls}) > 1:
+        trouble = "has its weight used as it is and multiplied by a mask"
+    return Capture(layer, tuple(calls), trouble=trouble)
+
+
+def _units(layer: UnitWeights, use: Use) -> slice | str | None:
+    """Which of the net's units are the layer's; None if none are."""
+    own, used = layer.rows, use.weight.rows
+    whole = len(layer.weight)
+    first, last = own or (0, whole)
+    start, end = used or (0, whole)
+    if end <= first or last <= start:
+        return None
+    if start > first or end < last or (used is not None and use.map.axis_of_units != 0):
+        return "has only some of its rows used"
+    if (start, end) == (first, last):
+        return slice(None)
+    return slice(first - start, last - start)
 
 
 @contextmanager
-def capturing(model: nn.Module, layers: dict[str, WeightLayer]) -> Iterator[Recorder]:
-    """Inside, the recorder can note calls of `layers`; afterwards the model is as it was.
+def capturing(model: nn.Module, layers: dict[str, UnitWeights]) -> Iterator[Recorder]:
+    """Inside, the recorder can note the uses of the layers' weights; afterwards the model is as it was.
 
-    Gradients flow to the layers' outputs and to nothing else, except to the weights and biases of `layers` wherever
-    they are used without calling their module: a call's own output does not depend on them.
+    Gradients flow to the net inputs and to nothing else, except to the weights and biases of `layers` wherever they are
+    used in another way: a net input does not depend on them.
     """
     required = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    own = {name: own_parameters(layer) for name, layer in layers.items()}
     recorder = Recorder(layers)
     try:
         for parameter, _ in required:
             parameter.requires_grad_(False)
-        for parameters in own.values():
-            for parameter in parameters.values():
-                parameter.requires_grad_(True)
-        with hooked(handle for name, layer in layers.items() for handle in _hooks(name, layer, own[name], recorder)):
+        for layer in layers.values():
+            layer.weight.requires_grad_(True)
+            if layer.bias is not None:
+                layer.bias.requires_grad_(True)
+        with hooked(_hooks(model, recorder)):
             yield recorder
     finally:
-        for name, layer in layers.items():
-            layer._parameters.update(own[name])
         for parameter, requires_grad in required:
             parameter.requires_grad_(requires_grad)
 
@@ -165,27 +242,30 @@ def capturing(model: nn.Module, layers: dict[str, WeightLayer]) -> Iterator[Reco
 def is_captured(model: nn.Module) -> bool:
     """Whether `capturing` notes the calls of the model's layers now: a forward pass is not the user's own."""
     hooks = (hook for module in model.modules() for hook in module._forward_pre_hooks.values())
-    return any(isinstance(hook, _ParametersDetached) for hook in hooks)
+    return any(isinstance(hook, _SeenAgain) for hook in hooks)
 
 
-class _ParametersDetached:
-    """The hook before a call: inside of the call the layer has its parameters' values, and no gradient reaches them."""
+class _SeenAgain:
+    """The hook before a module: in a backward pass a checkpointed module runs again, and must run as it did before."""
 
-    def __init__(self, own: dict[str, nn.Parameter]) -> None:
-        self._own = own
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._open: dict[nn.Module, ExitStack] = {}
 
-    def __call__(self, layer: nn.Module, _arguments: tuple[Any, ...]) -> None:
-        layer._parameters.update({key: cast(nn.Parameter, parameter.detach()) for key, parameter in self._own.items()})
+    def __call__(self, module: nn.Module, _arguments: tuple[Any, ...]) -> None:
+        if torch._C._current_graph_task_id() != -1 and not self._open:
+            stack = self._open[module] = ExitStack()
+            stack.enter_context(self._recorder.functions)
+
+    def leave(self, module: nn.Module, *_: Any) -> None:
+        """The hook after the module."""
+        stack = self._open.pop(module, None)
+        if stack is not None:
+            stack.close()
 
 
-def _hooks(
-    name: str, layer: WeightLayer, own: dict[str, nn.Parameter], recorder: Recorder
-) -> Iterator[RemovableHandle]:
-    def note(incoming: Tensor, output: Tensor) -> Tensor:
-        layer._parameters.update(own)
-        net = output if output.requires_grad else output.detach().requires_grad_()
-        recorder.note(name, incoming, net)
-        return net
-
-    yield layer.register_forward_pre_hook(_ParametersDetached(own))  # after all of the user's
-    yield on_calls(layer, note)
+def _hooks(model: nn.Module, recorder: Recorder) -> Iterator[RemovableHandle]:
+    again = _SeenAgain(recorder)
+    for module in model.modules():
+        yield module.register_forward_pre_hook(again)
+        yield module.register_forward_hook(again.leave, always_call=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 FOLD_AFTER = 32
@@ -79,6 +79,14 @@ class RunningMoments:
         mean = values.mean(0)
         squares = (values - mean).square_().sum(0)
         self._moments = self._moments.merged(Moments(len(values), mean.double(), squares.double()))
+
+    def place(self, index: Int[Tensor, " units"], units: int) -> None:
+        """Makes room for more units: these are those of `index`, the others were 0 at every point so far."""
+        if self._moments.count:
+            longer = [values.new_zeros(units) for values in (self._moments.mean, self._moments.squares)]
+            mean, squares = longer
+            mean[index], squares[index] = self._moments.mean, self._moments.squares
+            self._moments = Moments(self._moments.count, mean, squares)
 
 
 class Scratch:

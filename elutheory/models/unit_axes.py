@@ -165,7 +165,7 @@ class UnitAxes(TorchFunctionMode):
         return found[1] if found is not None and found[0]() is tensor else None
 
     def _follow(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Tensor) -> None:
-        label = self._labelled(_name(func), func, args, kwargs, result)
+        label = self._labelled(function_name(func), func, args, kwargs, result)
         if label is not None:
             self._set(result, label)
         elif self._labels:
@@ -225,7 +225,7 @@ class UnitAxes(TorchFunctionMode):
         return None
 
     def _follow_several(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], results: Any) -> None:
-        name, label = _name(func), self._label(args[0] if args else None)
+        name, label = function_name(func), self._label(args[0] if args else None)
         if name in ("multi_head_attention_forward", "lstm", "gru", "rnn_tanh", "rnn_relu"):
             self._set(results[0], self._new(-1))
         elif label is not None and name in _MOVED:
@@ -267,7 +267,7 @@ def layer_hooks(axes: UnitAxes, layers: Mapping[str, nn.Module]) -> Iterator[Rem
 # --- single functions -----------------------------------------------------------------------------------------------
 
 
-def _name(func: Any) -> str:
+def function_name(func: Any) -> str:
     """relu_, __add__ and Tensor.T.__get__ as relu, add and T."""
     name = getattr(func, "__name__", "")
     if name == "__get__":

@@ -309,7 +309,7 @@ class Residual(nn.Module):
 
 
 class Tokens(nn.Module):
-    """What language models are: embeddings, attention whose output projection is not called, logits in an object."""
+    """What language models are: embeddings, attention whose weights no module is called with, logits in an object."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -336,7 +336,22 @@ def tokens() -> dict[str, Tensor]:
         (
             Tokens,
             tokens(),
-            [f"blocks.layers.{block}.linear{number}" for block in (0, 1) for number in (1, 2)] + ["head"],
+            [
+                "embedding",
+                *(
+                    f"blocks.layers.{block}.{layer}"
+                    for block in (0, 1)
+                    for layer in (
+                        "self_attn.q",
+                        "self_attn.k",
+                        "self_attn.v",
+                        "self_attn.out_proj",
+                        "linear1",
+                        "linear2",
+                    )
+                ),
+                "head",
+            ],
         ),
     ],
 )
@@ -348,7 +363,7 @@ def test_models_never_seen(make: Callable[[], nn.Module], inputs: object, covere
     assert list(diagnosis.table["layer"]) == covered
     assert diagnosis.kind == "exact"
     parameters = {name for name, _ in model.named_parameters()}
-    of_covered = {name for name in parameters if name.rpartition(".")[0] in covered}
+    of_covered = {name for name in parameters if name.rpartition(".")[0] in covered or "in_proj" in name}
     assert diagnosis.uncovered.keys() == parameters - of_covered
     assert all(reason.endswith(".") for reason in diagnosis.uncovered.values())
     finite = diagnosis.table[["mean_under_p", "mean_under_q", "cosine", "condition_number", "strength"]]
@@ -360,10 +375,9 @@ def test_models_never_seen(make: Callable[[], nn.Module], inputs: object, covere
     assert not frozen.requires_grad
 
 
-def test_reasons_name_the_kind_of_module_and_the_use_without_a_call() -> None:
+def test_reasons_name_the_kind_of_module_and_what_was_not_asked_for() -> None:
     uncovered = diagnose(Tokens().eval(), tokens(), units=1).uncovered
-    assert "Embedding" in uncovered["embedding.weight"]
-    assert "without the module being called" in uncovered["blocks.layers.0.self_attn.out_proj.weight"]
+    assert "LayerNorm" in uncovered["blocks.layers.0.norm1.weight"]
     only = diagnose(perceptron(), data(EXAMPLES, 5), layers=["2"])
     assert only.uncovered["0.weight"] == "layer '0' was not asked for."
 
@@ -502,7 +516,7 @@ def test_refusals_in_one_sentence() -> None:
     broken("at least one example is needed", data=inputs[:0])
     broken("targets run from", data=(inputs, targets + 4))
     broken("call model.eval", model=classifier(nn.Linear(5, 4), nn.Dropout()).train())
-    broken("no Linear or convolution layers", model=nn.Sequential(nn.Tanh()))
+    broken("no layer whose units have weights", model=nn.Sequential(nn.Tanh()))
     broken("'unused' is never executed", model=Unused().double())
 
 

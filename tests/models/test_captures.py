@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from elutheory.models.captures import capturing, convolution_patches, is_captured
-from elutheory.models.layers import Convolution
+from elutheory.models.captures import capturing, is_captured
+from elutheory.models.layers import Convolution, find_layer
+from elutheory.models.linear_maps import map_of_module
 
 
 class Twice(nn.Module):
@@ -30,7 +31,7 @@ CASES = {
 def test_worked_cases(case: str) -> None:
     """Activations and nets in that layout give the net inputs: nets = weight · a + bias at every position."""
     model, name, shape, of_activations, of_nets = CASES[case]
-    layer = model.get_submodule(name)
+    layer = find_layer(model, name)
     with capturing(model, {name: layer}) as recorder:
         assert is_captured(model)
         _, captures = recorder.record(lambda: model(torch.randn(shape)))
@@ -58,7 +59,7 @@ def test_worked_cases(case: str) -> None:
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 def test_patches_times_weights_are_the_convolution(convolution: Convolution, shape: tuple[int, ...]) -> None:
     inputs = torch.randn(shape, dtype=torch.float64)
-    patches = convolution_patches(convolution.double(), inputs)
+    patches = map_of_module(convolution.double()).activations(inputs, torch.Size())
     weight = convolution.weight.flatten(1).unflatten(0, (convolution.groups, -1))
     outputs = torch.einsum("ngpi,gui->ngup", patches, weight).flatten(1, 2)
     expected = convolution(inputs).flatten(2)
@@ -69,7 +70,7 @@ def test_a_failing_pass_leaves_the_model_as_it_was() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     model[1].requires_grad_(False)
     weight = model[0].weight
-    with pytest.raises(RuntimeError), capturing(model, {"0": model[0]}) as recorder:
+    with pytest.raises(RuntimeError), capturing(model, {"0": find_layer(model, "0")}) as recorder:
         recorder.record(lambda: model(torch.zeros(2, 9)))
     assert model[0].weight is weight
     assert [parameter.requires_grad for parameter in model.parameters()] == [True, True, False, False]

@@ -160,18 +160,16 @@ SITUATIONS: dict[str, Situation] = {
         ("0",),
         "computes its weight or bias from other parameters .*remove it first",
     ),
-    "an embedding by name": Situation(
-        lambda: nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 2)), ids(3), ("0",), "is a Embedding, not a torch.nn Lin"
+    "an embedding's bag by name": Situation(
+        lambda: nn.Sequential(nn.EmbeddingBag(5, 3), nn.Linear(3, 2)), ids(3, 2), ("0",), "is a EmbeddingBag, not a"
     ),
-    "a name that is not there": Situation(mlp, X, ("9",), "no layer '9'; the Linear and convolution layers are '0'"),
+    "a name that is not there": Situation(mlp, X, ("9",), "no layer '9'; the layers are '0'"),
     "compiled": Situation(lambda: mlp(), X, ("0",), "compiled", prepare=lambda model: model.compile()),
     "data parallel": Situation(lambda: nn.DataParallel(mlp()), X, ("module.0",), r"pass its \.module"),
     "no values yet": Situation(lambda: nn.Sequential(nn.LazyLinear(3)), X, ("0",), "run the model once first"),
     "meta device": Situation(mlp, X, ("0",), "without values", prepare=lambda model: model.to("meta")),
-    "a tied decoder": Situation(
-        lambda: FunctionalWeights("tied"), X, ("layer",), "has its weight used without the module being called"
-    ),
-    "a cosine head": Situation(lambda: FunctionalWeights("cosine"), X, ("layer",), "never executed|without the module"),
+    "a tied decoder": Situation(lambda: FunctionalWeights("tied"), X, ("layer",), "has its weight used in two ways"),
+    "a cosine head": Situation(lambda: FunctionalWeights("cosine"), X, ("layer",), "used in another way"),
     "layers before a cosine head": Situation(lambda: FunctionalWeights("cosine"), X, ("head",)),
     "no influence": Situation(
         lambda: Wrapped(mlp(), lambda outputs: outputs.detach() * 1.0), X, ("network.0",), "do not depend on layer"
@@ -228,8 +226,8 @@ SITUATIONS: dict[str, Situation] = {
         read=lambda outputs: outputs.flatten(1)[:, None],
         options={"likelihood": "bernoulli"},
     ),
-    "a transposed convolution by name": Situation(
-        ImageAutoencoder, IMAGES, ("decoder",), "is a ConvTranspose2d", options={"likelihood": "bernoulli"}
+    "a normalisation by name": Situation(
+        lambda: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)), X, ("1",), "is a LayerNorm, not a layer"
     ),
     "videos": Situation(
         lambda: nn.Sequential(nn.Conv3d(1, 2, 2), nn.ELU(), nn.Flatten(), nn.Linear(16, 2)),
@@ -281,7 +279,6 @@ SITUATIONS: dict[str, Situation] = {
         lambda: nn.Sequential(nn.TransformerEncoderLayer(4, 2, 5, 0.0, batch_first=True), nn.Linear(4, 2)),
         normal(2, 3, 4),
         ("0.self_attn.out_proj",),
-        "used without the module being called",
     ),
     "torch's Transformer, sequence first": Situation(
         lambda: nn.Sequential(nn.TransformerEncoderLayer(4, 2, 5, 0.0), nn.Linear(4, 2)),
@@ -306,9 +303,8 @@ SITUATIONS: dict[str, Situation] = {
         options={"mask": torch.ones(3, 7, dtype=torch.bool)},
     ),
     "GPT-2": Situation(Gpt2, {"input_ids": ids(3, 3)}, ("attention.query", "attention.out")),
-    "GPT-2, its transposed layers": Situation(Gpt2, {"input_ids": ids(3, 3)}, ("fc",), "is a TransposedLinear, not a"),
     "GPT-2, its tied head": Situation(
-        Gpt2, {"input_ids": ids(3, 3)}, ("lm_head",), "shares its weight with 'wte' .*so untie them"
+        Gpt2, {"input_ids": ids(3, 3)}, ("lm_head",), "its weight used in two ways.*tied to an embedding"
     ),
     "GPT-2, untied": Situation(lambda: Gpt2(False), {"input_ids": ids(2, 3)}, ("lm_head",)),
     "Llama": Situation(Llama, {"input_ids": ids(2, 3)}, ("attention.key", "gate_proj", "down_proj", "lm_head")),

@@ -260,7 +260,7 @@ class TrainingScores:
         outputs: Tensor,
         counting: Tensor | None,
     ) -> None:
-        kept = {name: replace(capture, nets=()) for name, capture in captures.items()}  # the graph is not kept
+        kept = {name: capture.without_nets() for name, capture in captures.items()}  # the graph is not kept
         one = _Pass(len(outputs), kept, masks)
         if self._choices.deltas and captures:
             if self._choices.kind == "empirical":
@@ -435,10 +435,10 @@ def _deltas_of_gradients(
 ) -> Float[Tensor, "one examples positions units"]:
     """delta = d ln p(target) / d net = −examples × the mean loss's gradient; 0 for a call that got none."""
     parts = []
-    for call, incoming in enumerate(capture.incoming):
+    for call in range(len(capture.calls)):
         if call in gradients:
             parts.append(capture.by_position(gradients[call], call))
         else:
-            one = replace(capture, incoming=(incoming,), batch_axes=(capture.batch_axis(call),)).activations()
+            one = capture.of_call(call).activations()
             parts.append(one.new_zeros(len(one), one.shape[2], capture.layer.weight.shape[0]))
     return -examples * torch.cat(parts, dim=1)[None]
