@@ -123,6 +123,24 @@ def _stable_sum(expression: Any) -> Any:
                     terms.remove(term)
                     terms.remove(partner)
                     return stable(sympy.Add(rest * replacement, *terms))
+    return _over_one_power(expression)
+
+
+def _over_one_power(expression: Any) -> Any:
+    """`1/√(1 + x²) − x² (1 + x²)^(−3/2)` is `(1 + x²)^(−3/2)`: over one power of a sum where terms then cancel."""
+    for power in sorted(expression.atoms(sympy.Pow), key=sympy.default_sort_key):
+        base, exponent = power.args
+        if not (exponent.is_Rational and exponent.is_negative and isinstance(base, sympy.Add) and base.free_symbols):
+            continue
+        if not base.is_polynomial(*base.free_symbols):
+            continue
+        terms = [term for term in expression.args if any(factor.as_base_exp()[0] == base for factor in _factors(term))]
+        numerators = [sympy.expand(term / power) for term in terms]
+        if not all(one.is_polynomial(*base.free_symbols) for one in numerators):
+            continue
+        numerator = sympy.expand(sympy.Add(*numerators))
+        if len(sympy.Add.make_args(numerator)) < sum(len(sympy.Add.make_args(one)) for one in numerators):
+            return stable(sympy.Add(numerator * power, *(term for term in expression.args if term not in terms)))
     return expression
 
 

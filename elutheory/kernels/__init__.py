@@ -3,8 +3,8 @@
 One integral over U of f(U) times the conditional mean of f(V), which is a closed form for the activations of M2; for
 two half-lines with both means at their kink the arc-cosine formula; for ELU, CELU and SELU at moderate standard
 deviations, and for GELU and erf, bivariate normal probabilities; for the latter with centred means the arc-sine.
-For other analytic functions Mehler's series (K4), or trapezoidal rules where it is too long; for all others one
-integral inside the other.
+Polynomials, exponentials, waves, Gaussian bumps, their products and sums have Gaussian integrals. For other analytic
+functions Mehler's series (K4), or trapezoidal rules where it is too long; for all others one integral inside the other.
 
 * `dual_kernels`: `dual_kernel`, `dual_kernel_derivative`, `dual_covariance`: start here.
 * `pairs`: what describes a pair, checked, and turned into means, standard deviations and an angle.
@@ -17,6 +17,7 @@ integral inside the other.
 * `arc_sine`: that of GELU, erf and their like, for means at the centre.
 * `error_function_pairs`: off the centre, with the same probabilities as ELU's.
 * `sinusoids`: that of sin and cos.
+* `packet_pairs`: that of polynomials, exponentials, Gaussian bumps, waves, their products and sums.
 * `analytic`: a folder of its own, for analytic f without a closed form.
 * `torch_gradients`: first derivatives of tensors, from Price's theorem.
 """

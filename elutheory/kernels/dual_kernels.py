@@ -2,9 +2,9 @@
 
 One integral over U with the conditional mean of f'(V) in closed form where `elutheory.moments.closed_forms` knows the
 activation as one of pieces, or bivariate normal probabilities where that is accurate; arc-sine formulas of centred
-pairs for GELU and erf, elementary ones for sin and cos. Else,
-for analytic f, Mehler's series (K4), or trapezoidal rules in graded variables where that is too long; and nested
-quadrature for what neither holds. `method` says which, with an estimate of its error.
+pairs for GELU and erf, elementary ones for sin and cos; Gaussian integrals for polynomials, exponentials, waves, bumps
+and what they multiply and add to. Else, for analytic f, Mehler's series (K4), or trapezoidal rules in graded variables
+where that is too long; and nested quadrature for what neither holds. `method` says which, and its error.
 """
 
 from dataclasses import dataclass

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from elutheory.kernels.pairs import PairArguments
 from elutheory.moments.closed_forms.error_function import ErrorFunction
 from elutheory.numerics.arrays import Array, library
+from elutheory.numerics.known_numbers import UNIT, Known
 from elutheory.numerics.normal_quadrants import Correlation, quadrants
 from elutheory.numerics.normal_tails import SQRT_HALF, erf, normal_density
 
@@ -22,7 +23,6 @@ Numbers = Float[Array, " pairs"]
 # Half of what is promised of √(E f(U)² E f(V)²), of the slopes' and of the covariance; rounding units of every term.
 _ACCEPTED = {"value": 5e-14, "slope": 5e-14, "covariance": 5e-13}
 _UNITS = 4.0
-_EPS = 2.0**-52
 # Standard deviations of y beyond which products of five of them are left to other rules.
 _LARGEST_STD = 1e30
 
@@ -35,34 +35,8 @@ def error_function_pairs(
     found = []
     for quantity in quantities:
         value, rounding, scale = getattr(terms, quantity)()
-        found.append((value, (_EPS * rounding <= _ACCEPTED[quantity] * scale) & terms.near))
+        found.append((value, (UNIT * rounding <= _ACCEPTED[quantity] * scale) & terms.near))
     return found
-
-
-class _Known:
-    """A number and its rounding: sums, products with exact ones."""
-
-    __array_ufunc__ = None  # array · known is this class's
-
-    def __init__(self, value: Any, rounding: Any) -> None:
-        self.value, self.rounding = value, rounding
-
-    def __add__(self, other: "_Known") -> "_Known":
-        return _Known(self.value + other.value, self.rounding + other.rounding)
-
-    def __sub__(self, other: "_Known") -> "_Known":
-        return _Known(self.value - other.value, self.rounding + other.rounding)
-
-    def __mul__(self, factor: Any) -> "_Known":
-        """By a number that is known to a few rounding units."""
-        return _Known(factor * self.value, abs(factor) * (self.rounding + abs(self.value)))
-
-    __rmul__ = __mul__
-
-    def times(self, other: "_Known") -> "_Known":
-        """By another number with a rounding of its own."""
-        rounding = abs(self.value) * other.rounding + self.rounding * abs(other.value)
-        return _Known(self.value * other.value, rounding)
 
 
 @dataclass(frozen=True)
@@ -71,10 +45,10 @@ class _Side:
 
     mean: Numbers
     variance: Numbers
-    odd: _Known
-    density: _Known
-    weighted: _Known
-    line: _Known
+    odd: Known
+    density: Known
+    weighted: Known
+    line: Known
 
     @classmethod
     def of(cls, mean: Numbers, std: Numbers, root: Numbers, place: Numbers) -> "_Side":
@@ -82,9 +56,9 @@ class _Side:
         density = normal_density(place) / root
         tilted = density * (place / root)
         units = _UNITS + place * place
-        known, of_odd = _Known(density, units * density), _Known(odd, _UNITS * abs(odd))
+        known, of_odd = Known(density, units * density), Known(odd, _UNITS * abs(odd))
         line = mean * of_odd + (std * std) * known
-        return cls(mean, std * std, of_odd, known, _Known(tilted, units * abs(tilted)), line)
+        return cls(mean, std * std, of_odd, known, Known(tilted, units * abs(tilted)), line)
 
 
 @dataclass(frozen=True)
@@ -97,11 +71,11 @@ class _Terms:
     v: _Side
     c: Numbers
     determinant: Numbers
-    odd: _Known
-    association: _Known
-    density_u: _Known
-    density_v: _Known
-    densities: _Known
+    odd: Known
+    association: Known
+    density_u: Known
+    density_v: Known
+    densities: Known
 
     @classmethod
     def of(cls, form: ErrorFunction, pair: PairArguments) -> "_Terms":
@@ -122,11 +96,11 @@ class _Terms:
         u, v = _Side.of(m, s, sigma, h), _Side.of(n, t, tau, k)
         off = (_UNITS + abs(h) + abs(k)) / at.sine  # rounding units of what is given
 
-        def half(density: _Known, given: Numbers) -> _Known:
+        def half(density: Known, given: Numbers) -> Known:
             part = 0.5 * erf(SQRT_HALF * given)
-            return density.times(_Known(part, _UNITS * abs(part) + off * normal_density(given)))
+            return density.times(Known(part, _UNITS * abs(part) + off * normal_density(given)))
 
-        association = _Known(found.association, units * found.association_size)
+        association = Known(found.association, units * found.association_size)
         both = u.density.value * normal_density(given_u) / (tau * at.sine)
         return cls(
             form,
@@ -139,7 +113,7 @@ class _Terms:
             association,
             half(u.density, given_u),
             half(v.density, given_v),
-            _Known(both, both * (units + off * abs(given_u))),
+            Known(both, both * (units + off * abs(given_u))),
         )
 
     @property
@@ -198,32 +172,32 @@ class _Terms:
         square = self.form.scale**2
         return square * found.value, square * found.rounding, square * abs(means[0] * means[1])
 
-    def _of(self, one: _Side) -> tuple[_Known, _Known]:
+    def _of(self, one: _Side) -> tuple[Known, Known]:
         """E phi o with the density of this variable, and of the other."""
         return (self.density_u, self.density_v) if one is self.u else (self.density_v, self.density_u)
 
-    def _line_of_other(self, one: _Side, other: _Side) -> _Known:
+    def _line_of_other(self, one: _Side, other: _Side) -> Known:
         """E y y' o(y), y' being the other."""
         of_density = other.mean * one.density - self.c * one.weighted
         return one.mean * (other.mean * one.odd + self.c * one.density) + one.variance * of_density + self.c * one.odd
 
-    def _first(self, one: _Side, other: _Side) -> _Known:
+    def _first(self, one: _Side, other: _Side) -> Known:
         """E y oo."""
         own, others = self._of(one)
         return one.mean * self.odd + one.variance * own + self.c * others
 
-    def _tilted(self, one: _Side, other: _Side) -> _Known:
+    def _tilted(self, one: _Side, other: _Side) -> Known:
         """E y phi(y) o(y')."""
         own, _ = self._of(one)
         return (1.0 / (1.0 + one.variance)) * (one.mean * own + self.c * self.densities)
 
-    def _second(self) -> _Known:
+    def _second(self) -> Known:
         """E y y' oo."""
         u, v, c = self.u, self.v, self.c
         of_density = v.mean * self.density_u + v.variance * self.densities - c * self._tilted(u, v)
         return u.mean * self._first(v, u) + u.variance * of_density + c * (self.odd + self._tilted(v, u))
 
 
-def _exact(value: Any) -> _Known:
+def _exact(value: Any) -> Known:
     """Known to its rounding units."""
-    return _Known(value, _UNITS * abs(value))
+    return Known(value, _UNITS * abs(value))

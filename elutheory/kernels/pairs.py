@@ -8,6 +8,7 @@ from jaxtyping import Float
 from elutheory.errors import InputError
 from elutheory.numerics.arguments import real_arrays
 from elutheory.numerics.arrays import Array, indices, library
+from elutheory.numerics.twofold import Twofold
 
 # |correlation| up to 1 + this many units in the last place is rounding (a Gram matrix is a sum) and taken as ±1.
 _ROUNDING = 64.0
@@ -80,10 +81,10 @@ def pair_arguments(arrays: tuple[Float[Array, "*shape"], ...], unit: float) -> P
     u, v = _scale(variance_u), _scale(variance_v)
     scaled_u, scaled_v = _times_power(variance_u, -2 * u), _times_power(variance_v, -2 * v)
     scaled = _times_power(_times_power(covariance, -u), -v)
-    square, square_error = _product(scaled_u, scaled_v)
-    cross, cross_error = _product(scaled, scaled)
+    found, crossed = Twofold.product(scaled_u, scaled_v), Twofold.product(scaled, scaled)
+    square, cross = found.high, crossed.high
     degenerate = square == 0
-    excess = (cross - square) + (cross_error - square_error)
+    excess = (cross - square) + (crossed.low - found.low)
     _refuse(
         ~(excess <= 2.0 * _ROUNDING * unit * square) | (degenerate & (covariance != 0)),  # ~: nan where it overflows
         arguments,
@@ -120,16 +121,3 @@ def _scale(value: Any) -> Any:
 
 def _times_power(value: Any, exponent: Any) -> Any:
     return library(value).ldexp(value, exponent)
-
-
-def _product(a: Any, b: Any) -> tuple[Any, Any]:
-    """a b rounded, and its rounding error (Dekker), for |a|, |b| near 1."""
-    a_high, b_high = _high(a), _high(b)
-    a_low, b_low = a - a_high, b - b_high
-    product = a * b
-    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
-
-
-def _high(a: Any) -> Any:
-    shifted = 134217729.0 * a
-    return shifted - (shifted - a)

@@ -299,10 +299,11 @@ def _nested_edges(
     scale = s2 * cosine
     width = s2 * sine
     breakpoints = breakpoint_values(activation)
+    longest = max(end - start for start, end in pairwise(reach)) * float(s2.max())
     for at in features(activation):
         centre = (at - m2) / scale
         points.append(centre)
-        for distance in DISTANCES[:4]:
+        for distance in (one for one in DISTANCES if one < longest):
             step = (1.0 + (width / DISTANCES[0]) ** 2) ** 0.5 * distance / scale
             points += [centre + step, centre - step]
         if at in breakpoints:

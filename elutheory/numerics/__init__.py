@@ -5,6 +5,8 @@
 - `quadrature`: Gauss–Legendre nodes, panels, antiderivatives;
 - `normal_tails`: Mills' ratio and the overshoot of a standard normal beyond a threshold;
 - `normal_quadrants`: the four quadrants of two correlated ones;
+- `known_numbers`: numbers beside what rounding may have made of them;
+- `twofold`: numbers of twice the digits;
 - `working_precision`: Arb's and mpmath's, which belong to the whole process: one thread at a time;
 - `chebyshev`: Chebyshev series and functions in pieces;
 - `memory`: what is free, so that what does not fit is refused before it is allocated;

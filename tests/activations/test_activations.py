@@ -20,6 +20,7 @@ from mpmath import mp
 import elutheory as et
 from elutheory.activations import Activation, activation, activation_names, as_activation
 from elutheory.activations.definitions import OTHER_NAMES
+from elutheory.activations.kinks import second_derivative
 from elutheory.errors import InputError
 
 X = sympy.Symbol("x", real=True)
@@ -638,3 +639,23 @@ def test_stable_forms_of_a_users_expression() -> None:
         assert Activation.from_expression(expression)(x) == pytest.approx(float(value), rel=1e-12, abs=0)
     near_zero = Activation.from_expression(2 / (1 + sympy.exp(-2 * X)) - 1)  # tanh x
     assert near_zero(1e-12) == pytest.approx(1e-12, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("text", "order", "expected"),
+    [
+        ("x/sqrt(1 + x**2)", 1, lambda x: (1 + x * x) ** mpmath.mpf(-1.5)),
+        ("x/(1 + abs(x))", 1, lambda x: (1 + abs(x)) ** -2),
+        ("x/(2 + x**4)**0.25", 1, lambda x: 2 * (2 + x**4) ** mpmath.mpf(-1.25)),
+        ("x**2/(1 + x**2) + tanh(x)", 1, lambda x: 2 * x / (1 + x * x) ** 2 + mpmath.sech(x) ** 2),
+        ("sqrt(1 + x**2)", 2, lambda x: (1 + x * x) ** mpmath.mpf(-1.5)),
+        ("x*atan(x)", 2, lambda x: 2 / (1 + x * x) ** 2),
+    ],
+)
+def test_derivatives_of_algebraic_functions_keep_their_digits(text: str, order: int, expected: Any) -> None:
+    """As sympy differentiates them they are differences of nearly equal numbers where |x| is large."""
+    f = Activation.from_text(text)
+    derivative = f.derivative if order == 1 else second_derivative(f)
+    with mpmath.workdps(60):
+        for x in (1e-8, 0.3, -0.7, 3.0, 1e3, -1e5, 3e8):
+            assert float(derivative(np.array(x))) == pytest.approx(float(expected(mpmath.mpf(x))), rel=1e-14)

@@ -223,10 +223,10 @@ def test_methods_and_refusals() -> None:
     mixed = dual_kernel("tanh", np.array([1.0, 1e4]), np.array([1.0, 1e4]), np.array([0.5, 9.9e3])).method
     assert "Mehler" in mixed
     assert "graded" in mixed
-    assert dual_kernel(et.Activation.from_text("x*sin(30*x)"), 0.01, 0.01, 0.005).method.startswith("Mehler")
+    assert dual_kernel(et.Activation.from_text("tanh(x)*sin(30*x)"), 0.01, 0.01, 0.005).method.startswith("Mehler")
     for kernel in (dual_kernel, dual_kernel_derivative, dual_covariance):
         with pytest.raises(InputError, match="sin"):
-            kernel(et.Activation.from_text("x*sin(30*x)"), 1e6, 1e6, 5e5)
+            kernel(et.Activation.from_text("tanh(x)*sin(30*x)"), 1e6, 1e6, 5e5)
 
 
 def test_far_from_every_feature() -> None:

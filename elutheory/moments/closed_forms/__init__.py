@@ -9,6 +9,8 @@ cancellation (M3 and M4 at mean −20, std 1e-6 have none left), so each form ha
 * `exponential_linear`: `ExponentialLinear` (ELU, CELU, SELU).
 * `error_function`: `ErrorFunction` (GELU, erf, the normal distribution function and lines times it).
 * `sinusoid`: `Sinusoid` (sin, cos).
+* `packets`: polynomials times exponentials, waves and Gaussian bumps, and sums of these; what says how many digits it
+  has lost, and is not for all means and standard deviations.
 * `recognition`: which form an activation has, by its pieces and not by its name.
 """
 
