@@ -32,9 +32,8 @@ _SMALLEST_SINE = 1e-100
 # a term: _UNITS, and its exponent and the square of its place for what these are rounded to.
 _ACCEPTED = {"value": 5e-14, "slope": 5e-14, "covariance": 5e-13}
 _UNITS = 3.0
-# Covariances that cancel are a mean of slopes over correlations up to this, of so many: 11.2^−16 is left.
-_WEAK = 0.3
-_NODES = 8
+# Covariances that cancel are a mean of slopes over correlations up to these, of so many: 6.5^−16, 1.92^−56 are left.
+_WEAK = ((0.3, 8), (0.9, 28))
 _EPS = 2.0**-52
 
 
@@ -56,16 +55,17 @@ def half_lines(
         value, rounding, scale = getattr(pieces, quantity)()
         accurate = _EPS * rounding <= _ACCEPTED[quantity] * scale
         if quantity == "covariance":
-            weak = indices(~accurate & (abs(pieces.pair.cosine) <= _WEAK))
-            if len(weak):
-                value[weak], accurate[weak] = _by_slopes(form, pieces.pair[weak])
+            for weakest, nodes in _WEAK:
+                weak = indices(~accurate & (abs(pieces.pair.cosine) <= weakest))
+                if len(weak):
+                    value[weak], accurate[weak] = _by_slopes(form, nodes, pieces.pair[weak])
         found.append((value, accurate))
     return found
 
 
-def _by_slopes(form: ExponentialLinear, pair: PairArguments) -> tuple[Numbers, Bool[Array, " pairs"]]:
+def _by_slopes(form: ExponentialLinear, count: int, pair: PairArguments) -> tuple[Numbers, Bool[Array, " pairs"]]:
     """The covariance is that of U and V times the mean of E f'f' over all correlations from 0 on (K3)."""
-    nodes, weights = gauss_legendre(_NODES)
+    nodes, weights = gauss_legendre(count)
     shares = as_array_like(0.5 * (1.0 + nodes), pair.cosine)
     cosine = (pair.cosine[:, None] * shares).reshape(-1)
     place = library(cosine).arange(len(cosine)) // len(nodes)
