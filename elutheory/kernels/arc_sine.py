@@ -1,4 +1,4 @@
-"""Arc-sine kernels: K1–K3 in closed form for (d₀ + d₁y) Phi(y) + e₀ + e₁y with both means of y at 0: erf, GELU.
+"""Arc-sine kernels (K5): K1–K3 in closed form for (d₀ + d₁y) Phi(y) + e₀ + e₁y, both means of y at 0: erf, GELU.
 
 Williams (1997) has erf, Tsuchida et al. (arXiv 2002.08517) GELU. With s, t the standard deviations of y, c their
 covariance, σ² = 1 + s², τ² = 1 + t², D = σ²τ² − c² and θ = arcsin(c/(στ)) = arctan(c/√D), o = Phi − ½ has

@@ -217,6 +217,24 @@ PARTS: dict[str, tuple[NumberedStatement, ...]] = {
             ("dual_kernel", "fixed_points"),
             _KERNELS,
         ),
+        NumberedStatement(
+            "K5",
+            "The arc-sine kernels: dual kernels at zero means of erf, h(x) = erf(x), and of GELU, g(x) = x Φ(x), at "
+            "standard deviations s1 and s2 and covariance c. Those of slopes are their derivatives by c (K3).",
+            (),
+            ("dual_kernel", "dual_kernel_derivative", "dual_covariance"),
+            ("tests/kernels/test_smooth_pairs.py",),
+            Quoted(
+                r"\mathrm{E}[h(X) h(Y)] = \frac{2}{\pi} \arcsin\frac{2 c}{\sqrt{(1 + 2 s_1^2)(1 + 2 s_2^2)}}, \qquad "
+                r"\mathrm{E}[g(X) g(Y)] = \frac{c}{4} + \frac{1}{2 \pi} \left(c \arcsin\frac{c}{\sqrt{a b}} + "
+                r"\frac{s_1^2 s_2^2 + c^2 (1/a + 1/b - 1)}{\sqrt{a b - c^2}}\right), "
+                r"\quad a = 1 + s_1^2, \quad b = 1 + s_2^2",
+                "C. K. I. Williams, Computing with infinite networks, NIPS 1996, for erf; R. Tsuchida, T. Pearce, "
+                "C. van der Heide, F. Roosta and M. Gallagher, arXiv 2002.08517, for GELU. "
+                "`elutheory.kernels.arc_sine` has them for every straight line times Φ, and the tests compare with "
+                "balls and with sums of nodes",
+            ),
+        ),
     ),
     "Signal propagation": (
         NumberedStatement(
