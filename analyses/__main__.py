@@ -5,9 +5,12 @@ import textwrap
 from collections.abc import Sequence
 
 from analyses.framework.catalogue import catalogue, find_analysis
+from elutheory.errors import InputError
 from elutheory.output.command_line import EXIT_CODES, VERIFIED, run
 
 _PROGRAM = "python -m analyses"
+_EXTRAS = {"jinja2": "analyses", "lightning": "analyses", "distributed": "cluster", "datasets": "data", "PIL": "data"}
+"""The extra that brings a package, by the package's module."""
 _ON_ALL_RECORDS = {
     "claims": "The ledger: every claim of the abstract, decided from the records.",
     "report": "Ledger, derivations, figures and tables in one self-contained HTML file.",
@@ -18,7 +21,21 @@ _ON_ALL_RECORDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of the command."""
-    return run(_command, arguments)
+    return run(_with_extras, arguments)
+
+
+def _with_extras(arguments: Sequence[str] | None) -> int:
+    """The command; a package of an extra that is not installed is bad input, in one sentence."""
+    try:
+        return _command(arguments)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        raise InputError(
+            f"this needs {package}, which is not installed; install it with "
+            f"`pip install -c constraints.txt -e '.[{_EXTRAS[package]}]'`."
+        ) from None
 
 
 def _command(arguments: Sequence[str] | None) -> int:

@@ -8,7 +8,7 @@ import lazy_loader
 from elutheory.output.interruption import leave_at_once
 
 leave_at_once("elutheory")
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, _, _names = lazy_loader.attach_stub(__name__, __file__)
 __all__ = [*_names, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -241,3 +241,25 @@ def test_a_refused_analysis_leaves_no_folder(
     assert command.main(["depth", *options, "--device", "cpu", "--output", str(folder)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(("package", "extra"), [("jinja2", "analyses"), ("PIL", "data"), ("distributed", "cluster")])
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    package: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def needs_it(_: object) -> int:
+        raise ModuleNotFoundError(f"No module named '{package}.part'", name=f"{package}.part")
+
+    monkeypatch.setattr(command, "_command", needs_it)
+    assert command.main([]) == 2
+    sentence = f"this needs {package}, which is not installed; install it with "
+    assert capsys.readouterr().err == f"elutheory: {sentence}`pip install -c constraints.txt -e '.[{extra}]'`.\n"
+
+
+def test_a_module_of_ours_that_is_missing_is_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> int:
+        raise ModuleNotFoundError("No module named 'elutheory.nothing'", name="elutheory.nothing")
+
+    monkeypatch.setattr(command, "_command", broken)
+    with pytest.raises(ModuleNotFoundError, match=r"elutheory\.nothing"):
+        command.main([])
