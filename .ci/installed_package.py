@@ -1,4 +1,4 @@
-"""Asked of an installed package, outside of the checkout: every public name loads; typing, stub and schema are there."""
+"""Asked of an installed package, outside of the checkout: all public names load; typing, stub and schema are there."""
 
 from importlib.metadata import distribution
 from importlib.resources import files
