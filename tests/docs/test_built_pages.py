@@ -23,7 +23,7 @@ from tests.browsers import CONTRAST, NEEDS_BROWSER, OUTSIDE, WIDTHS, listening_p
 
 ROOT = Path(__file__).parents[2]
 BUILT = Path(os.environ.get("ELUTHEORY_DOCS") or ROOT / "docs" / "_build" / "html").resolve()
-PAGES = sorted(BUILT.rglob("*.html"))
+PAGES = sorted(page for page in BUILT.rglob("*.html") if "_downloads" not in page.parts)
 OPENED = [page for page in PAGES if "_modules" not in page.parts] + [
     page for page in PAGES if "_modules" in page.parts
 ][:3]
