@@ -1,4 +1,4 @@
-"""The figure, from the table alone: one unit, noise through units that are off, and what they code."""
+"""The figure, from the table alone: one unit, noise at units that are off, what they code and what they add."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _FILLS = ("white", "#F6DCA4", None)
 
 
 def draw(table: Any) -> Figure:
-    """One unit: variance, information and interference over the mean. Networks: median over seeds and range.
+    """One unit: the variance that it passes on. Networks, median and range over seeds: noise, degree, variation.
 
     Of single units, lines are theory and points are simulated, with two standard errors.
     """
@@ -23,37 +23,30 @@ def draw(table: Any) -> Figure:
     layers = table[table["part"] == "layer"]
     names = table["activation"].unique().tolist()
     with style():
-        figure = Figure(figsize=(7.2, 7.8), layout="constrained")
-        panels: Any = figure.subplots(3, 3)
+        figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+        panels: Any = figure.subplots(2, 2).ravel()
         looks = _looks(names)
         for name in names:
             rows = units[units["activation"] == name].sort_values("mean")
-            _draw_variance(panels[0, 0], rows, looks[name], labelled(name))
-            _draw_information(panels[0, 1], rows, looks[name])
-            lost = rows[rows["mean"] > 0]
-            panels[0, 2].plot(lost["mean"], lost["interference"], **_line(looks[name]))
-        _describe_units(panels[0], units["std"].iloc[0])
-        _draw_layers(panels[1, 0], layers, "gain", looks, log=True)
-        panels[1, 0].set_title("(d) noise through off units")
-        panels[1, 0].set_ylabel("change of logits / variance")
-        _draw_relative_gains(panels[1, 1], layers, looks)
-        _draw_injections(panels[1, 2], table[table["part"] == "injection"], looks)
-        _draw_states(panels[2, 0], layers, "log_slope", {"off": "off", "deep": "deep off"}, looks)
-        panels[2, 0].set_title("(g) information, unit off (M6)")
-        panels[2, 0].set_ylabel("mean ln f' (nats)")
-        if {"relu", "shifted_relu"} <= looks.keys():
-            panels[2, 0].set_xlabel("(ReLU, shifted ReLU: −∞)")
-        _draw_states(panels[2, 1], layers, "information", {"off": "absence (off)", "on": "presence (on)"}, looks)
-        panels[2, 1].set_title("(h) degree coded")
-        panels[2, 1].set_ylabel("I(f; f + noise) (nats)")
-        panels[2, 1].set_ylim(bottom=-0.05)
-        _draw_layers(panels[2, 2], layers, "next_share", looks, log=False)
-        panels[2, 2].set_title("(i) variation while off")
-        panels[2, 2].set_ylabel("of next layer's variance")
-        for panel in panels.flat:
+            _draw_variance(panels[0], rows, looks[name], labelled(name))
+        std = units["std"].iloc[0]
+        panels[0].set_yscale("log")
+        panels[0].set_ylim(bottom=1e-8)
+        panels[0].set_title("(a) one unit: variance that it passes on")
+        panels[0].set_ylabel(f"Var f, net input's: {std**2:g}")
+        panels[0].set_xlabel("mean net input")
+        _draw_relative_gains(panels[1], layers, looks)
+        _draw_states(panels[2], layers, "information", {"off": "absence (off)", "on": "presence (on)"}, looks)
+        panels[2].set_title("(c) the degree that a unit codes")
+        panels[2].set_ylabel("information through noise (nats)")
+        panels[2].set_ylim(bottom=-0.05)
+        _draw_layers(panels[3], layers, "next_share", looks)
+        panels[3].set_title("(d) variation within off states")
+        panels[3].set_ylabel("share of the next\nlayer's variance")
+        for panel in panels:
             panel.minorticks_off()
         figure.legend(
-            *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8
+            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8
         )
         setting = setting_of(table).replace("examples, ", "examples,\n")
         figure.suptitle(f"{setting}, median and range", fontsize=8)
@@ -92,40 +85,14 @@ def _draw_variance(panel: Any, rows: Any, look: dict[str, Any], label: str) -> N
     panel.plot([], [], **{**look, "markersize": 4, "linewidth": 1.1}, label=label)
 
 
-def _draw_information(panel: Any, rows: Any, look: dict[str, Any]) -> None:
-    panel.plot(rows["mean"], rows["information"], **_line(look))
-    found = rows[rows["sampled"].notna()]
-    size, error = found["sampled"], 2 * found["sampled_error"]
-    _draw_points(panel, found["mean"], size, (size - error, size + error), look)
-
-
-def _describe_units(panels: Any, std: float) -> None:
-    panels[0].set_yscale("log")
-    panels[0].set_ylim(bottom=1e-8)
-    panels[0].set_title("(a) variance passed")
-    panels[0].set_ylabel(f"Var f (of {std**2:g})")
-    panels[0].set_xlabel("mean net input")
-    panels[1].set_title("(b) information passed")
-    panels[1].set_ylabel("I(net; f + noise) (nats)")
-    panels[1].set_xlabel("mean net input")
-    panels[1].axvline(0.0, color="0.7", linewidth=0.6, zorder=0)
-    panels[2].set_title("(c) present, beside absent")
-    panels[2].set_ylabel("information lost (nats)")
-    panels[2].set_xlabel("m: means −m and m")
-    panels[2].set_ylim(bottom=0)
-
-
-def _draw_layers(panel: Any, layers: Any, column: str, looks: dict[str, dict[str, Any]], *, log: bool) -> None:
+def _draw_layers(panel: Any, layers: Any, column: str, looks: dict[str, dict[str, Any]]) -> None:
     """Of the off state, by layer."""
     off = layers[layers["state"] == "off"]
     for order, (name, look) in enumerate(looks.items()):
         found = _over_seeds(off[off["activation"] == name], column, "layer")
-        found = found[found["low"] > 0] if log else found
         _draw_range(panel, found.index + _shift(order, looks), found, look)
     panel.set_xticks(sorted(off["layer"].unique()))
-    panel.set_xlabel("hidden layer (ReLU: none)" if log and "relu" in looks else "hidden layer")
-    if log:
-        panel.set_yscale("log")
+    panel.set_xlabel("hidden layer")
 
 
 def _draw_relative_gains(panel: Any, layers: Any, looks: dict[str, dict[str, Any]]) -> None:
@@ -139,27 +106,10 @@ def _draw_relative_gains(panel: Any, layers: Any, looks: dict[str, dict[str, Any
     )
     _draw_states(panel, relative[relative["relative"] > 0], "relative", {"off": "off", "deep": "deep off"}, looks)
     panel.set_yscale("log")
-    panel.set_title("(e) of a unit, beside one on")
-    panel.set_ylabel("ratio of changes of logits")
+    panel.set_title("(b) noise at an off unit, beside an on one")
+    panel.set_ylabel("change of the logits, ratio")
     if "relu" in looks:
-        panel.set_xlabel("(ReLU: none)")
-
-
-def _draw_injections(panel: Any, injections: Any, looks: dict[str, dict[str, Any]]) -> None:
-    """As it was and, level bars, to first order."""
-    off = injections[injections["state"] == "off"]
-    for order, (name, look) in enumerate(looks.items()):
-        rows = off[off["activation"] == name]
-        found, linear = (_over_seeds(rows, column, "noise") for column in ("change", "linear"))
-        places = np.arange(len(found)) + _shift(order, looks)
-        _draw_range(panel, places, found, look)
-        if (linear["low"] > 0).all():
-            panel.plot(places, linear["middle"], color=look["color"], marker="_", linestyle="none", markersize=8)
-    panel.set_yscale("log")
-    panel.set_xticks(range(off["noise"].nunique()), [f"{noise:g}" for noise in sorted(off["noise"].unique())])
-    panel.set_title("(f) injected (bars: linear)")
-    panel.set_xlabel("noise std / net input std")
-    panel.set_ylabel("change of logits / variance")
+        panel.set_xlabel("deep: the lowest tenth (ReLU: none)")
 
 
 def _draw_states(

@@ -1,4 +1,4 @@
-"""The figure, from the table alone: spectra, the top eigenvalue's share, and descents at and beyond 2/λ."""
+"""The figure, from the table alone: spectra, the top eigenvalue's share, and descents on both sides of 2/λ."""
 
 from typing import Any
 
@@ -18,16 +18,13 @@ from analyses.experiments.fisher_spectrum.settings import (
     NETWORK,
     NONE,
     RANKS,
-    STEPS,
     setting_of,
 )
 from analyses.experiments.fisher_spectrum.verdicts import growth, of_likelihood
 from elutheory.output.figures import label_of, look_of, style
 
-_LINES: dict[str, Any] = {NONE: "-", CENTRING: (0, (4, 2)), BATCH_NORM: (0, (1, 1.2))}
 _MARKERS = {NONE: "o", CENTRING: "^", BATCH_NORM: "s"}
 _MODEL_MARKERS = {LINEARISED: "x", NEAR: "D", NETWORK: "o"}
-_SHOWN = (1e-3, 1e5)  # of a loss relative to that before the descent
 
 
 def draw(table: Any) -> Figure:
@@ -35,31 +32,23 @@ def draw(table: Any) -> Figure:
     names = table["activation"].unique().tolist()
     spectra = of_likelihood(table, "categorical")
     with style():
-        figure = Figure(figsize=(7.2, 7.4), layout="constrained")
-        grid = figure.add_gridspec(3, 6)
-        panels = [figure.add_subplot(grid[0, 2 * place : 2 * place + 2]) for place in range(3)]
-        panels += [figure.add_subplot(grid[1, 3 * place : 3 * place + 3]) for place in range(2)]
-        panels += [figure.add_subplot(grid[2, 2 * place : 2 * place + 2]) for place in range(3)]
+        figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+        panels: Any = figure.subplots(2, 2).ravel()
         _draw_by_activation(panels[0], spectra, names)
-        _draw_by_method(panels[1], spectra, [name for name in ("relu", "elu") if name in names] or names[:2])
-        _draw_predictions(panels[2], table, names)
-        _draw_shares(panels[3], spectra, names)
-        _draw_growth(panels[4], growth(table), names)
-        for panel, model in zip(panels[5:], MODELS, strict=True):
-            _draw_losses(panel, table, model, names)
-        panels[6].sharey(panels[5])
-        panels[7].sharey(panels[5])
+        _draw_predictions(panels[1], table, names)
+        _draw_shares(panels[2], spectra, names)
+        _draw_growth(panels[3], growth(table), names)
         titles = (
             "(a) eigenvalues before training",
-            "(b) with centring, batch norm.",
-            "(c) top share, one output",
-            "(d) share of the top eigenvalue in the trace",
-            f"(e) loss along top eigenvector, {FIRST} steps / 0",
-            *(f"({letter}) loss: {model}" for letter, model in zip("fgh", MODELS, strict=True)),
+            "(b) the top one's share, one output",
+            "(c) the top one's share of the trace, all outputs",
+            "(d) descent at {:g} and {:g} times 2/λ".format(*FACTORS),
         )
         for panel, title in zip(panels, titles, strict=True):
             panel.set_title(title)
             panel.minorticks_off()
+        panels[2].set_ylabel("share")
+        panels[3].set_ylabel(f"loss along the top\neigenvector, {FIRST} steps / 0")
         handles = [
             Line2D([], [], color=look_of(name).colour, linestyle=look_of(name).line, label=label_of(name))
             for name in names
@@ -76,18 +65,6 @@ def _draw_by_activation(panel: Any, spectra: Any, names: list[str]) -> None:
         ranks, values = _ranked(initial[initial["activation"] == name])
         panel.plot(ranks, np.median(values, axis=0), color=look.colour, linestyle=look.line, linewidth=1.2)
         panel.fill_between(ranks, values.min(0), values.max(0), color=look.colour, alpha=0.15, linewidth=0)
-    _label_spectrum(panel)
-
-
-def _draw_by_method(panel: Any, spectra: Any, names: list[str]) -> None:
-    initial = spectra[spectra["epoch"] == 0]
-    for name in names:
-        for method in METHODS:
-            ranks, values = _ranked(initial[(initial["activation"] == name) & (initial["method"] == method)])
-            shown: Any = {"color": look_of(name).colour, "linestyle": _LINES[method], "linewidth": 1.2}
-            panel.plot(ranks, np.median(values, axis=0), **shown)
-    handles = [Line2D([], [], color="0.3", linestyle=_LINES[method], label=method) for method in METHODS]
-    panel.legend(handles=handles, frameon=False, fontsize=7, loc="lower left", handlelength=2.6)
     _label_spectrum(panel)
 
 
@@ -176,34 +153,6 @@ def _draw_growth(panel: Any, descents: Any, names: list[str]) -> None:
     panel.set_ylim(panel.get_ylim()[0], max(panel.get_ylim()[1], 10) * 300)
     panel.set_xticks(range(len(names)), [label_of(name).replace(" ", "\n") for name in names])
     _explain(panel, _MODEL_MARKERS, "left or hollow: step size {:g} × 2/λ, right or filled: {:g}".format(*FACTORS))
-
-
-def _draw_losses(panel: Any, table: Any, model: str, names: list[str]) -> None:
-    """Over that before; at 0.9 thin, at 1.1 thick."""
-    descents = table[(table["part"] == "descent") & (table["model"] == model)]
-    for name in names:
-        look = look_of(name)
-        for factor, width in zip(FACTORS, (0.8, 1.8), strict=True):
-            rows = descents[(descents["activation"] == name) & (descents["factor"] == factor)]
-            losses = rows[[f"loss_{step}" for step in STEPS]].to_numpy(float)
-            relative = np.clip(losses / losses[:, :1], None, 10 * _SHOWN[1])
-            shown: Any = {"color": look.colour, "linestyle": look.line}
-            panel.plot(STEPS, np.median(relative, axis=0), linewidth=width, **shown)
-            panel.fill_between(STEPS, relative.min(0), relative.max(0), color=look.colour, alpha=0.1, linewidth=0)
-    panel.axhline(1.0, color="0.85", linewidth=0.6, zorder=0)
-    panel.set_yscale("log")
-    panel.set_ylim(*_SHOWN)
-    panel.set_xlabel("steps")
-    if model == MODELS[0]:
-        panel.set_ylabel("loss / loss before")
-    else:
-        panel.tick_params(labelleft=False)
-    if model == MODELS[-1]:
-        handles = [
-            Line2D([], [], color="0.3", linewidth=width, label=f"{factor:g} × 2/λ")
-            for factor, width in zip(FACTORS, (0.8, 1.8), strict=True)
-        ]
-        panel.legend(handles=handles, frameon=False, fontsize=7, loc="upper right")
 
 
 def _explain(panel: Any, markers: dict[str, str], title: str) -> None:

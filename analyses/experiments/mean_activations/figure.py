@@ -8,26 +8,22 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analyses.experiments.mean_activations.settings import CURVE, INITIALISATION_NAMES, MAPS, reference_label
+from analyses.experiments.mean_activations.settings import CURVE, INITIALISATION_NAMES, reference_label
 from analyses.experiments.mean_activations.verdicts import compared_rows
 from elutheory.output.figures import label_of, look_of, style
 
 _PANELS = (
-    ("unit_mean_median", "median of unit means", "linear"),
-    ("unit_mean_std", "spread of unit means (std)", "linear"),
-    ("mean_share", "mean share |E a|²/E|a|²", "linear"),
-    ("gradient_variance", "gradient variance (last layer: 1)", "log"),
-    ("top_fisher_share", "top Fisher eigenvalue ÷ trace", "log"),
-    ("bias_shift_strength", "bias-shift strength (B5)", "log"),
+    ("unit_mean_median", "(a) median of the units' means", "mean activation"),
+    ("mean_share", "(b) the means' share of the second moment", "Σ (E a)² / Σ E a²"),
 )
 _MARKERS = 12
 
 
 def draw(table: pandas.DataFrame) -> Figure:
-    """Six statistics by layer, measured and predicted, and where which activation is nearer zero than the reference.
+    """Means by layer, measured and predicted, and where which activation's share is below the reference's.
 
-    Of the widest plain networks in the table (else of its first architecture), the panels of critical ones (else of its
-    first initialisation).
+    Of the widest plain networks in the table (else of its first architecture), the curves of critical ones (else of its
+    first initialisation). The map is of the share alone, which does not depend on how large a signal has become.
     """
     drawn: Any = table[table["width"] == table["width"].max()]
     drawn = drawn[drawn["architecture"] == _preferred(drawn["architecture"], "plain")]
@@ -36,20 +32,17 @@ def draw(table: pandas.DataFrame) -> Figure:
     compared = compared_rows(drawn)
     rows = len(compared[CURVE].drop_duplicates())
     with style():
-        maps = 0.9 + 0.14 * rows if rows else 0.0
-        figure = Figure(figsize=(7.2, 4.6 + maps), layout="constrained")
-        parts = figure.subfigures(2 if rows else 1, 1, height_ratios=[4.6, maps] if rows else [1], squeeze=False)[:, 0]
-        panels: Any = parts[0].subplots(2, 3, sharex=True).ravel()
-        for panel, (statistic, label, scale) in zip(panels, _PANELS, strict=True):
+        maps = 0.8 + 0.16 * rows if rows else 0.0
+        figure = Figure(figsize=(7.2, 3.3 + maps), layout="constrained")
+        parts = figure.subfigures(2 if rows else 1, 1, height_ratios=[3.3, maps] if rows else [1], squeeze=False)[:, 0]
+        panels: Any = parts[0].subplots(1, 2, sharex=True)
+        for panel, (statistic, title, label) in zip(panels, _PANELS, strict=True):
             for name in names:
                 chosen = shown[(shown["activation"] == name) & (shown["statistic"] == statistic)]
                 _draw_curves(panel, chosen.sort_values("layer"), name)
+            panel.set_title(title)
             panel.set_ylabel(label)
-            values = shown.loc[shown["statistic"] == statistic, ["measured", "gram", "two_numbers"]].to_numpy()
-            if scale == "log" and np.nanmax(values, initial=0.0) > 10 * np.nanmin(values, initial=np.inf) > 0:
-                panel.set_yscale("log")
-        for panel in panels[3:]:
-            panel.set_xlabel("layer")
+            panel.set_xlabel("hidden layer")
         panels[0].axhline(0.0, color="0.8", linewidth=0.6, zorder=0)
         handles = [
             Line2D([], [], color=look_of(name).colour, marker=look_of(name).marker, markersize=4, label=label_of(name))
@@ -57,13 +50,13 @@ def draw(table: pandas.DataFrame) -> Figure:
         ]
         handles += [
             Line2D([], [], color="0.3", marker="o", markersize=4, linestyle="none", label="measured"),
-            Line2D([], [], color="0.3", label="Gram matrix"),
-            Line2D([], [], color="0.3", linestyle=(0, (1, 1.5)), label="two numbers"),
+            Line2D([], [], color="0.3", label="predicted (Gram matrix)"),
+            Line2D([], [], color="0.3", linestyle=(0, (1, 1.5)), label="(two numbers)"),
         ]
         place = {"loc": "outside upper center", "ncols": len(handles), "frameon": False}
         parts[0].legend(handles=handles, title=_title(shown.iloc[0]), title_fontsize=9, **place, **_LEGEND)
         if rows:
-            _draw_maps(parts[1], compared, reference_label(drawn))
+            _draw_map(parts[1], compared, reference_label(drawn))
     return figure
 
 
@@ -99,30 +92,28 @@ def _draw_curves(panel: Any, rows: Any, name: str) -> None:
     )  # fmt: skip
 
 
-def _draw_maps(part: Any, compared: Any, reference: str) -> None:
-    """Ratios to the reference, a row per initialisation and activation."""
-    axes = part.subplots(1, len(MAPS), sharey=True)
+def _draw_map(part: Any, compared: Any, reference: str) -> None:
+    """The share over the reference's, a row per initialisation and activation."""
+    panel: Any = part.subplots()
     keys = compared[CURVE].drop_duplicates()
     index = pandas.MultiIndex.from_frame(keys)
-    image: Any = None
-    for panel, (statistic, title) in zip(axes, MAPS, strict=True):
-        chosen = compared[compared["statistic"] == statistic]
-        ratios, found = (chosen.pivot(index=CURVE, columns="layer", values=name).reindex(index)
-                         for name in ("ratio", "verdict"))  # fmt: skip
-        layers = ratios.columns.to_numpy()
-        image = panel.pcolormesh(
-            layers, range(len(keys)), np.clip(ratios, 1 / 8, 8), norm=LogNorm(1 / 8, 8), cmap="RdBu_r",
-            shading="nearest", rasterized=True,
-        )  # fmt: skip
-        row, column = np.nonzero(found.to_numpy() == "undecided")
-        panel.plot(layers[column], row, ".", color="0.3", markersize=1.5)
-        panel.set_title(title)
-        panel.set_xlabel("layer")
-        panel.spines[:].set_visible(False)
+    chosen = compared[compared["statistic"] == "mean_share"]
+    ratios, found = (chosen.pivot(index=CURVE, columns="layer", values=name).reindex(index)
+                     for name in ("ratio", "verdict"))  # fmt: skip
+    layers = ratios.columns.to_numpy()
+    image = panel.pcolormesh(
+        layers, range(len(keys)), np.clip(ratios, 1 / 8, 8), norm=LogNorm(1 / 8, 8), cmap="RdBu_r",
+        shading="nearest", rasterized=True,
+    )  # fmt: skip
+    row, column = np.nonzero(found.to_numpy() == "undecided")
+    panel.plot(layers[column], row, ".", color="0.3", markersize=1.5)
+    panel.set_title(f"(c) the same share over {reference}'s, by initialisation (dots: not told apart)")
+    panel.set_xlabel("hidden layer")
+    panel.spines[:].set_visible(False)
     labels = [f"{label_of(name)}, {INITIALISATION_NAMES[start]}" for start, name in keys.itertuples(index=False)]
-    axes[0].set_yticks(range(len(keys)), labels, fontsize=8)
-    axes[0].invert_yaxis()
-    bar = part.colorbar(image, ax=axes, ticks=[1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], fraction=0.04)
+    panel.set_yticks(range(len(keys)), labels, fontsize=8)
+    panel.invert_yaxis()
+    bar = part.colorbar(image, ax=panel, ticks=[1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], fraction=0.04)
     bar.ax.set_yticklabels(["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"])
     bar.ax.minorticks_off()
-    bar.set_label(f"÷ {reference}'s (dots: undecided)")
+    bar.set_label(f"÷ {reference}'s")
