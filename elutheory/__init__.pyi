@@ -69,6 +69,7 @@ from .fisher import ModelScores as ModelScores
 from .fisher import UnitFisher as UnitFisher
 from .fisher import UnitNaturalGradient as UnitNaturalGradient
 from .fisher import bias_shift_correction as bias_shift_correction
+from .fisher import fisher_diagonal as fisher_diagonal
 from .fisher import layer_scores as layer_scores
 from .fisher import model_scores as model_scores
 from .fisher import unit_fisher as unit_fisher

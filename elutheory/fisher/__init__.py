@@ -21,6 +21,7 @@ E_y[score scoreᵀ] = Σ v vᵀ. For eight examples and ten classes:
 - `unit_fisher_matrix.py`: F of all units of a layer, accumulated over batches and processes, and solves with it;
 - `factors.py`, `outer_products.py`, `solves.py`: how F is kept, summed and solved;
 - `correction.py`: Theorems 1 and 2 evaluated on a measured F;
+- `diagonal.py`: the diagonal of the Fisher matrix of all of a model's parameters;
 - `theorem_checks.py`: the theorems against direct solves, unit by unit;
 - `training/`: the unit natural gradient as a torch optimizer.
 
@@ -29,6 +30,7 @@ Start reading with `LayerScores` in `scores.py`, then `UnitFisher`.
 
 from elutheory.fisher.correction import BiasShiftCorrection as BiasShiftCorrection
 from elutheory.fisher.correction import bias_shift_correction as bias_shift_correction
+from elutheory.fisher.diagonal import fisher_diagonal as fisher_diagonal
 from elutheory.fisher.likelihoods import Bernoulli as Bernoulli
 from elutheory.fisher.likelihoods import Categorical as Categorical
 from elutheory.fisher.likelihoods import Gaussian as Gaussian

@@ -1,7 +1,8 @@
 """Per-example activations and score factors of a torch model's layers: what unit Fisher matrices are made of."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, cast, get_args
 
 import numpy
@@ -142,7 +143,10 @@ class ModelScores:
     """Scores of several layers from one forward pass.
 
     - `layers`: scores by layer name; `refused`: for every other layer asked for, the reason in one sentence;
-    - `outputs` (examples, ...): what the model returned.
+    - `outputs` (examples, ...): what the model returned, as `read` lays it out, of one example alone too;
+    - `inputs`: of the examples that count, on the model's device;
+    - `counting` (examples, ..., 1): 0 for positions without a label, else 1; None: all have one;
+    - `targets`: in the layout of the outputs; None: none were given.
 
     >>> import elutheory as et
     >>> import torch
@@ -157,6 +161,10 @@ class ModelScores:
     layers: dict[str, LayerScores]
     refused: dict[str, str]
     outputs: Float[Tensor, "examples *positions classes"]
+    read: Callable[[Any], Tensor]
+    inputs: Any
+    counting: Float[Tensor, "examples *positions one"] | None
+    targets: Any
 
 
 def layer_scores(
@@ -304,7 +312,8 @@ def model_scores(
         if own_labels is not None and targets is not None:
             targets = _placed_labels(returned, found, targets, example_axis)
         place = _class_axis(found, targets, followed, layout, example_axis, chosen)
-        outputs = canonical(found if found.ndim > 1 else found[:, None], example_axis, place)
+        read = partial(_read_outputs, layout, example_axis, place)
+        outputs = read(returned)
         refuse_probabilities(chosen, found, outputs)
         chosen.check_outputs(outputs)
         counting, targets = _labelled(chosen, layout, inputs, targets, found, outputs, example_axis, place, ignoring)
@@ -333,7 +342,8 @@ def model_scores(
         )
         for name, capture in captures.items()
     }
-    return ModelScores(scores, {name: refused[name] for name in names if name in refused}, outputs.detach())
+    named = {name: refused[name] for name in names if name in refused}
+    return ModelScores(scores, named, outputs.detach(), read, inputs, counting, targets)
 
 
 def chosen_units(units: Units, count: int, device: torch.device) -> slice | Int[Tensor, " chosen"]:
@@ -348,6 +358,11 @@ def chosen_units(units: Units, count: int, device: torch.device) -> slice | Int[
     if outside:
         raise InputError(f"units has {outside[0]}; the layer's units are 0 to {count - 1}.")
     return units if isinstance(units, slice) else torch.tensor(numbers, device=device)
+
+
+def _read_outputs(layout: BatchLayout, example_axis: int, place: int, returned: Any) -> Tensor:
+    found = layout.selected(returned)
+    return canonical(found if found.ndim > 1 else found[:, None], example_axis, place)
 
 
 def _check_choices(kind: str, weight_sharing: str, samples: int) -> None:
