@@ -17,7 +17,7 @@ from elutheory.errors import InputError
 from elutheory.fisher.likelihoods import Gaussian
 from elutheory.fisher.scores import LayerScores, model_scores
 from elutheory.models.batch_layout import BatchLayout, Output
-from elutheory.models.data import check_inputs, number_of_examples, rows_of
+from elutheory.models.data import check_inputs, first_sentence, number_of_examples, rows_of
 from elutheory.models.layers import KINDS_OF_LAYER, check_model, own_parameters, refusal_of_layer
 from elutheory.numerics.arguments import check_whole
 
@@ -261,8 +261,9 @@ class _Gradients:
         try:
             with torch.no_grad():  # of what is outside of vjp: parameters that are not its arguments
                 rows, found = torch.func.vmap(of_one)(inputs if isinstance(inputs, Mapping) else {"": inputs})
-        except RuntimeError as error:
-            names = ", ".join(map(repr, values))
-            reason = " ".join(str(error).split()).partition(". ")[0]
+        except InputError:
+            raise
+        except Exception as error:
+            names, reason = ", ".join(map(repr, values)), first_sentence(error)
             raise InputError(f"the gradients by {names} cannot be had example by example: {reason}.") from error
         return [_Dense(torch.stack([row[name].reshape(len(found), -1) for row in rows], 1)) for name in values], found

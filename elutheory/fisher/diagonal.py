@@ -33,6 +33,7 @@ from elutheory.models.data import (
     shared_tensors,
     tensors_of,
 )
+from elutheory.models.layers import check_model
 from elutheory.output.progress import tracked
 
 BATCH_BYTES = 2**28
@@ -83,12 +84,18 @@ def fisher_diagonal(
     Raises InputError for names that are no parameters and for whatever `model_scores` refuses about model and data:
     models that couple examples, say.
 
-        diagonal = et.fisher_diagonal(model, (images, labels))
-        penalty = sum((diagonal[name] * (p - old[name]) ** 2).sum() for name, p in model.named_parameters())
+    >>> import elutheory as et
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ELU(), torch.nn.Linear(4, 2))
+    >>> diagonal = et.fisher_diagonal(model, torch.randn(50, 3))
+    >>> {name: tuple(value.shape) for name, value in diagonal.items()}
+    {'0.weight': (4, 3), '0.bias': (4,), '2.weight': (2, 4), '2.bias': (2,)}
     """
     chosen = as_likelihood(likelihood)
     every = dict(model.named_parameters())
     wanted = _wanted(every, parameters)
+    check_model(model)
     layers = _names_of_layers(model, wanted)
     targets, mask = array_as_tensor(targets, model), array_as_tensor(mask, model)
     data, labels = with_mask(tensors_of(inputs, model), targets, mask)
@@ -116,6 +123,8 @@ def fisher_diagonal(
     count = _number_of_batches(data, batch_size, batch_axis)
     for batch, batch_labels in tracked(batches, count, "diagonal of the Fisher matrix", progress):
         check_inputs(batch)
+        if not _counts(batch, *without_mask(batch_labels, mask), batch_axis):
+            continue
         if not size:
             one = _first_that_counts(batch, batch_labels, mask, batch_axis)
             layers, size = _measured(partial(scores_of, *one), layers, kind, samples)
@@ -158,6 +167,7 @@ def _names_of_layers(model: nn.Module, wanted: Sequence[str]) -> list[str] | Non
 def _number_of_batches(data: Any, batch_size: int, axis: int) -> int | None:
     whole = data[0] if isinstance(data, tuple) else data
     if isinstance(whole, Tensor | Mapping):
+        check_inputs(whole)
         return -(-number_of_examples(whole, axis) // batch_size)
     return len(data) if hasattr(data, "__len__") else None
 

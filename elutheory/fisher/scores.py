@@ -28,7 +28,15 @@ from elutheory.models.batch_layout import (
     selected_rows,
 )
 from elutheory.models.captures import Capture, Recorder, capturing
-from elutheory.models.data import check_inputs, number_of_examples, on_device_of, rows_of, run_on, shared_tensors
+from elutheory.models.data import (
+    check_inputs,
+    first_sentence,
+    number_of_examples,
+    on_device_of,
+    rows_of,
+    run_on,
+    shared_tensors,
+)
 from elutheory.models.layers import PARAMETRISED, UnitWeights, check_model, find_layer, layer_names, refusal_of_weights
 from elutheory.models.unit_axes import following
 from elutheory.numerics.arguments import check_whole
@@ -393,8 +401,6 @@ def _check_inputs(
     ignoring = bool(ignored) and read.pop()
     infinite = {name for name, value in zip(finite, read, strict=True) if not value}
     for name, tensor in tensors.items():
-        if tensor.numel() == 0:
-            raise InputError(f"{name} have shape {tuple(tensor.shape)}; at least one example is needed.")
         if name in infinite and additive_mask(tensor) is None:
             raise InputError(f"{name} contain NaN or infinity; every number must be finite.")
         if tensor.is_floating_point() and dtypes and tensor.dtype not in dtypes:
@@ -418,8 +424,8 @@ def _run_whole(model: nn.Module, inputs: Any, axis: int) -> Any:
         if len(lengths) < 2:
             raise
         raise InputError(
-            f"inputs have {lengths} examples; tensors with the same number of examples are needed, and the model fails "
-            f"if {', '.join(map(repr, shared))} are taken as shared by all: {error}"
+            f"inputs have {lengths} examples; tensors with the same number of examples are needed, and "
+            f"if {', '.join(map(repr, shared))} are taken as shared by all, {error}"
         ) from error
 
 
@@ -482,7 +488,8 @@ def _alone(model: nn.Module, inputs: Tensor | Mapping[str, Any], index: int, lay
     try:
         return layout.selected(run_on(model, rows_of(inputs, slice(index, index + 1), layout.batch_axis)))
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{_COUPLED}; run on one of them alone the model fails: {error}") from error
+        why = first_sentence(cast(Exception, error.__cause__ or error))
+        raise InputError(f"{_COUPLED}; run on one of them alone the model fails: {why}.") from error
 
 
 _COUPLED = "every example must be computed by itself, not randomly and not depending on its batch"

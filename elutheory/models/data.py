@@ -62,6 +62,8 @@ def _pair(batch: Any) -> tuple[Any, Any]:
 
 
 def _cut(inputs: Any, targets: Any, batch_size: int, axis: int) -> Iterator[tuple[Any, Any]]:
+    if isinstance(inputs, Tensor | Mapping):
+        check_inputs(inputs)
     examples = number_of_examples(inputs, axis)
     if not examples:
         yield inputs, targets  # whoever takes the batch says what is wrong with it
@@ -83,7 +85,13 @@ def check_inputs(inputs: Any) -> None:
             f"inputs are a {type(inputs).__name__}; a tensor or a mapping of tensors is needed (several arguments "
             "of the model by their names)."
         )
-    if isinstance(inputs, Tensor) and (inputs.ndim == 0 or not len(inputs)):
+    if isinstance(inputs, Mapping):
+        for key, value in inputs.items():
+            if isinstance(value, Tensor):
+                check_tensor(f"inputs[{key!r}]", value)
+        return
+    check_tensor("inputs", inputs)
+    if inputs.ndim == 0:
         raise InputError(f"inputs have shape {tuple(inputs.shape)}; at least one example is needed.")
 
 
@@ -166,8 +174,41 @@ def on_device_of(model: nn.Module, values: Any) -> Any:
 
 
 def run_on(model: nn.Module, inputs: Any) -> Any:
-    """What the model returns for a batch: for a mapping `model(**inputs)`, else `model(inputs)`."""
-    return model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    """What the model returns for a batch: for a mapping `model(**inputs)`, else `model(inputs)`.
+
+    Raises InputError, in one sentence with what torch or the model says, if it fails.
+    """
+    try:
+        return model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"the model fails on {_described(inputs)}: {first_sentence(error)}.") from error
+
+
+def first_sentence(error: Exception) -> str:
+    """What an error of another library says, in one line without its full stop; its kind where it says nothing."""
+    return " ".join(str(error).split()).partition(". ")[0].rstrip(".") or type(error).__name__
+
+
+def _described(inputs: Any) -> str:
+    named = inputs.items() if isinstance(inputs, Mapping) else [("", inputs)]
+    tensors = [(key, value) for key, value in named if isinstance(value, Tensor)]
+    parts = [f"{key} {tuple(value.shape)} of {value.dtype}".strip() for key, value in tensors]
+    return f"inputs {', '.join(parts)}" if parts else "its inputs"
+
+
+def check_tensor(name: str, tensor: Tensor) -> None:
+    """Raise InputError for a tensor that is nothing to cut into examples: empty, sparse, nested, quantised or meta."""
+    if tensor.is_nested or tensor.layout != torch.strided:
+        kind = "nested" if tensor.is_nested else f"sparse ({tensor.layout})"
+        raise InputError(f"{name} are {kind}; a dense tensor is needed.")
+    if tensor.is_quantized:
+        raise InputError(f"{name} are quantised ({tensor.dtype}); real numbers are needed, as dequantize() gives them.")
+    if tensor.is_meta:
+        raise InputError(f"{name} are on the meta device, without values; tensors on a real one are needed.")
+    if not tensor.numel():
+        raise InputError(f"{name} have shape {tuple(tensor.shape)}; at least one example is needed.")
 
 
 def load_digits() -> tuple[Tensor, Tensor]:

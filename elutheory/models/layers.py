@@ -249,6 +249,11 @@ def check_model(model: nn.Module) -> None:
             )
         if isinstance(module, BATCH_NORM) and module.running_mean is None:
             raise InputError(f"{described} keeps no running statistics, so that examples influence one another.")
+    check_parameters(model)
+
+
+def check_parameters(model: nn.Module) -> None:
+    """Raise InputError for a model whose parameters have no values, or none that gradients can reach."""
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise InputError(f"parameter {name!r} has no values yet; run the model once first.")

@@ -19,12 +19,14 @@ def tracked(
 ) -> Iterator[Value]:
     """The values, one after another; from SHORT seconds on with a bar that says how many of `count` are done.
 
-    `shown` None: where standard error is a terminal; False: never.
+    `shown` None: where standard error is a terminal; True: in any case; False: never.
     """
     console = Console(stderr=True) if console is None else console
     if shown is False or (shown is None and not console.is_terminal):
         yield from values
         return
+    if not console.is_terminal:
+        console = Console(file=console.file, force_terminal=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     bar, start, started = Progress(*columns, console=console, transient=True), time.monotonic(), False
     task = bar.add_task(what, total=count)

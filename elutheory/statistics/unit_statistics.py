@@ -18,7 +18,7 @@ from torch import Tensor, distributed, nn
 from elutheory.errors import InputError
 from elutheory.models.batch_layout import BatchLayout, Mask, with_mask, without_mask
 from elutheory.models.data import BATCH_SIZE, batches_of, check_inputs, on_device_of, run_on, tensors_of
-from elutheory.models.layers import check_observable
+from elutheory.models.layers import check_observable, check_parameters
 from elutheory.models.observers import Of, UnitAxis, observed_modules, observing_modules
 from elutheory.models.recognition import flat_values
 from elutheory.models.running_moments import Scratch, UnitSums
@@ -412,6 +412,8 @@ def layer_statistics(
     tensor([0.5000, 2.0000], dtype=torch.float64)
     """
     current: Any = None
+    if any(parameter.is_meta for parameter in model.parameters()):
+        check_parameters(model)
     with (
         observe_layers(
             model,

@@ -419,6 +419,20 @@ def fisher_matrices(place: Place) -> Results:
     return found
 
 
+@entry_point("fisher_diagonal")
+def diagonals(place: Place) -> Results:
+    found: Results = {}
+    for kind in KINDS:
+        arguments = _fisher_arguments(place, kind, 12)
+        for name, (model, inputs) in {
+            "perceptron": (place.perceptron(), place.normal(12, 5)),
+            "convolutions": (place.convolution(), place.normal(12, 2, 5, 5)),
+        }.items():
+            of_kind = et.fisher_diagonal(model, inputs, batch_size=7, **arguments)
+            found |= {f"{kind}, {name}, {parameter}": value for parameter, value in of_kind.items()}
+    return found
+
+
 @entry_point("unit_fisher", "UnitFisher")
 def fisher_matrices_of_convolutions(place: Place) -> Results:
     found: Results = {}

@@ -403,7 +403,7 @@ def test_model_is_left_as_it_was() -> None:
         required = {name: parameter.requires_grad for name, parameter in parameters.items()}
         with torch.no_grad():
             scores = layer_scores(model, data(), "2")
-        with pytest.raises(RuntimeError):
+        with pytest.raises(InputError, match="the model fails on inputs"):
             layer_scores(model, data()[:, :3], "0")  # the layer itself raises
         assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == required
         assert all(parameter is parameters[name] for name, parameter in model.named_parameters())

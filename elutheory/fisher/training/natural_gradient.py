@@ -25,7 +25,13 @@ from elutheory.fisher.training.running_fisher import (
 from elutheory.fisher.training.step_divergence import divergence_of_step
 from elutheory.fisher.training.training_scores import ScoreChoices, TrainingScores
 from elutheory.models.batch_layout import BatchLayout, Mask, Output
-from elutheory.models.layers import KINDS_OF_LAYER, WeightLayer, check_observable, refusal_of_layer
+from elutheory.models.layers import (
+    KINDS_OF_LAYER,
+    WeightLayer,
+    check_observable,
+    check_parameters,
+    refusal_of_layer,
+)
 from elutheory.numerics.arguments import check_damping, check_number, check_whole
 
 UNTOLD = 0.2
@@ -169,6 +175,7 @@ class UnitNaturalGradient(torch.optim.Optimizer):
         if centred not in ("p", "q", True, False):
             raise InputError(f"centred is {centred!r}; False, 'p' (or True) and 'q' are available.")
         check_observable(model)
+        check_parameters(model)
         self.centred: Literal["p", "q"] | None = "p" if centred is True else cast(Any, centred or None)
         self.kind, self.likelihood = kind, chosen
         self.relative, self.update_interval = relative, update_interval
