@@ -12,6 +12,7 @@ _PROGRAM = "python -m analyses"
 _EXTRAS = {"jinja2": "analyses", "lightning": "analyses", "distributed": "cluster", "datasets": "data", "PIL": "data"}
 """The extra that brings a package, by the package's module."""
 _ON_ALL_RECORDS = {
+    "answer": "Why ELUs learn fast: a paragraph and a figure, computed from the records.",
     "claims": "The ledger: every claim of the abstract, decided from the records.",
     "report": "Ledger, derivations, figures and tables in one self-contained HTML file.",
     "readme": "The README's tables, written anew from the records.",

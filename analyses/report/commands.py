@@ -1,4 +1,4 @@
-"""The commands on all records: `python -m analyses claims`, `report` and `readme`.
+"""The commands on all records: `python -m analyses answer`, `claims`, `report` and `readme`.
 
 Each checks its options before it loads what it needs: the ledger imports every experiment, which takes seconds.
 """
@@ -16,6 +16,37 @@ from elutheory.errors import InputError
 from elutheory.output.command_line import FAILED, UNDECIDED, VERIFIED, parse_options
 from elutheory.output.document import STATEMENTS
 from elutheory.output.files import check_output, write_whole
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """Why ELUs learn fast: a paragraph in plain words and a figure, computed from the records in `figures`; what is not
+    measured is named. Exit code 2: a record is corrupt."""
+
+    figures: Path = Path("figures")
+    """Folder of the records."""
+    output: Path | None = None
+    """Folder for figure.svg and figure.png; None: figures/answer."""
+
+
+def answer(arguments: Sequence[str]) -> int:
+    """Print the paragraph and draw the figure; returns the exit code."""
+    options = parse_options(AnswerOptions, "python -m analyses answer", arguments)
+    _check_figures(options.figures)
+    folder = options.output or options.figures / "answer"
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; name a folder.")
+
+    from analyses.framework.records import replace_together  # noqa: PLC0415 (see the module)
+    from analyses.report.answer import answer as answer_from  # noqa: PLC0415
+    from analyses.report.answer import draw  # noqa: PLC0415
+    from elutheory.output.figures import figure_bytes  # noqa: PLC0415
+
+    found = answer_from(options.figures)
+    drawn = {f"figure.{kind}": figure_bytes(draw(found), kind) for kind in ("svg", "png")}
+    replace_together(folder, drawn)
+    print(textwrap.fill(found.text, max(60, shutil.get_terminal_size((120, 24)).columns)))
+    return VERIFIED
 
 
 @dataclass(frozen=True)

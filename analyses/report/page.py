@@ -19,13 +19,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from analyses.framework import provenance, records
 from analyses.framework.catalogue import catalogue, find_analysis
 from analyses.framework.claims import Decision
+from analyses.report.answer import answer, draw
 from analyses.report.inline_svg import inline_svg
 from analyses.report.ledger import ledger
 from analyses.report.ledger_text import SIGNS, TEST_SIGNS, effect, found
 from elutheory.derivations.catalogue import PROOFS
 from elutheory.derivations.catalogue.numbered_statements import PAPER_EXPERIMENTS, PARTS
 from elutheory.errors import InputError
-from elutheory.output.figures import number
+from elutheory.output.figures import figure_bytes, number
 
 EMBEDDED_BYTES = 2**16
 """Records whose compressed table is larger are not in the page; it says where they lie."""
@@ -67,7 +68,7 @@ def report_page(figures: Path) -> str:
         (_section(figures / name) for name in names),
         key=lambda section: (order.index(section.described["analysis"]), section.name),
     )
-    rows = ledger(figures)
+    rows, answered = ledger(figures), answer(figures)
     here = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -85,6 +86,10 @@ def report_page(figures: Path) -> str:
     proofs = _proofs()
     page = environment.get_template("page.html.jinja").render(
         style=(here / "page.css").read_text(encoding="utf-8"),
+        answer=answered.text,
+        answer_figure=inline_svg(figure_bytes(draw(answered), "svg"), "figure-answer", "Why ELUs learn fast")
+        if answered.has_figure
+        else "",
         rows=rows,
         counts=Counter(row.verdict for row in rows),
         verdicts=SIGNS,

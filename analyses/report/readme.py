@@ -6,19 +6,29 @@ A block of the README stands between `<!-- begin NAME -->` and `<!-- end NAME --
 from collections.abc import Callable
 from pathlib import Path
 
+from analyses.report.answer import answer
 from analyses.report.benchmark_table import benchmark_table
 from analyses.report.ledger import ledger
 from analyses.report.ledger_text import ledger_markdown
 from elutheory.errors import InputError
 
+_DRAWN = "Measured over predicted updates, a colour per activation; updates over the mean share of what layers receive"
+
 
 def with_tables(text: str, figures: Path, benchmarks: Path) -> str:
-    """The README's text with its blocks "ledger" and "benchmarks" made anew; all other text stays.
+    """The README's text with its blocks "answer", "ledger" and "benchmarks" made anew; all other text stays.
 
     Raises InputError if a block is not there exactly once, if a record is corrupt, or if there is none of benchmarks.
     """
     text = _replaced(text, "benchmarks", lambda: benchmark_table(benchmarks))
+    text = _replaced(text, "answer", lambda: _answer(figures))
     return _replaced(text, "ledger", lambda: ledger_markdown(ledger(figures)))
+
+
+def _answer(figures: Path) -> str:
+    """The paragraph, below its figure where there is something to draw."""
+    found = answer(figures)
+    return "\n\n".join([*([f"![{_DRAWN}](figures/answer/figure.png)"] if found.has_figure else []), found.text])
 
 
 def _replaced(text: str, name: str, block: Callable[[], str]) -> str:

@@ -22,7 +22,7 @@ def draw(table: Any) -> Figure:
             shift = 0.03 * (order - (len(names) - 1) / 2)
             for panel, role in zip(panels, ("tuned", "fixed"), strict=False):
                 _draw_doses(panel, outcomes(table, role)[name], name, shift)
-            _draw_shares(panels[2], table, name)
+            draw_shares(panels[2], table, name)
         panels[0].set_yscale("log")
         plain_ticks(panels[0].yaxis, (1, 2, 3, 5))
         panels[0].set_ylabel(f"updates to a training\nloss of {DECIDING:g} nats")
@@ -50,14 +50,15 @@ def _draw_doses(panel: Any, found: Any, name: str, shift: float) -> None:
     )
 
 
-def _draw_shares(panel: Any, table: Any, name: str) -> None:
+def draw_shares(panel: Any, table: Any, name: str) -> None:
+    """Geometric mean of the updates at tuned rates over the mean share, a point per dose."""
     found = outcomes(table, "tuned")[name]
     rows = table[(table["role"] == "tuned") & (table["activation"] == name)]
     shares = rows.groupby("dose")["mean_share"].mean()
     middle, *_ = _intervals(found)
     look = look_of(name)
     shown: Any = {"color": look.colour, "linestyle": look.line, "marker": look.marker, "markersize": 4, "linewidth": 1}
-    panel.plot([shares[dose] for dose in found.columns], middle, **shown)
+    panel.plot([shares[dose] for dose in found.columns], middle, label=look.label, **shown)
 
 
 def _intervals(found: Any) -> tuple[Any, Any, Any]:

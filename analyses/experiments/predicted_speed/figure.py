@@ -18,8 +18,6 @@ def draw(table: Any) -> Figure:
         panels: Any = figure.subplots(1, 3)
         for name, of_one in rows.groupby("activation", sort=False):
             look = look_of(str(name))
-            shown: Any = {"color": look.colour, "marker": look.marker, "s": 6, "alpha": 0.5, "linewidth": 0}
-            panels[0].scatter(of_one["predicted"], of_one["counted"], label=look.label, **shown)
             errors = of_one.assign(place=of_one["depth"] / of_one["width"]).groupby("place")["ratio"]
             middle = errors.median()
             panels[2].errorbar(
@@ -32,7 +30,7 @@ def draw(table: Any) -> Figure:
                 markersize=4,
                 linewidth=1,
             )
-        _draw_diagonal(panels[0], rows["predicted"], rows["counted"])
+        draw_predictions(panels[0], rows)
         ratios = elu_to_relu(rows)
         if len(ratios):
             predicted, measured = np.exp(ratios["predicted"]), np.exp(ratios["measured"])
@@ -58,6 +56,15 @@ def draw(table: Any) -> Figure:
         figure.legend(*handles, loc="outside lower center", ncols=max(1, columns), frameon=False)
         figure.suptitle(setting_of(table).replace("; nothing", ";\nnothing"), fontsize=8)
     return figure
+
+
+def draw_predictions(panel: Any, rows: Any) -> None:
+    """Measured over predicted updates of `compared` rows, a colour per activation, on the diagonal if T2 is right."""
+    for name, of_one in rows.groupby("activation", sort=False):
+        look = look_of(str(name))
+        shown: Any = {"color": look.colour, "marker": look.marker, "s": 6, "alpha": 0.5, "linewidth": 0}
+        panel.scatter(of_one["predicted"], of_one["counted"], label=look.label, **shown)
+    _draw_diagonal(panel, rows["predicted"], rows["counted"])
 
 
 def _draw_diagonal(panel: Any, across: Any, up: Any) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from analyses.report.answer import answer
 from analyses.report.benchmark_table import benchmark_table
 from analyses.report.commands import readme
 from analyses.report.ledger import ledger
@@ -15,7 +16,8 @@ from elutheory.errors import InputError
 ROOT = Path(__file__).parents[3]
 FIGURES, BENCHMARKS = ROOT / "figures", ROOT / "benchmarks" / "records.json"
 WRITTEN = (
-    "# A title\n\nBefore.\n<!-- begin ledger -->\nold\n<!-- end ledger -->\nBetween, \\1 and {x}.\n\n"
+    "# A title\n\n<!-- begin answer -->\n<!-- end answer -->\nBefore.\n"
+    "<!-- begin ledger -->\nold\n<!-- end ledger -->\nBetween, \\1 and {x}.\n\n"
     "<!-- begin benchmarks -->\n<!-- end benchmarks -->\nAfter.\n"
 )
 
@@ -31,7 +33,8 @@ def test_blocks_are_replaced_and_the_rest_kept(figures: Path) -> None:
     text = with_tables(WRITTEN, figures, BENCHMARKS)
     table, speeds = ledger_markdown(ledger(figures)), benchmark_table(BENCHMARKS)
     assert text == (
-        f"# A title\n\nBefore.\n<!-- begin ledger -->\n\n{table}\n\n<!-- end ledger -->\nBetween, \\1 and {{x}}.\n\n"
+        f"# A title\n\n<!-- begin answer -->\n\n{answer(figures).text}\n\n<!-- end answer -->\nBefore.\n"
+        f"<!-- begin ledger -->\n\n{table}\n\n<!-- end ledger -->\nBetween, \\1 and {{x}}.\n\n"
         f"<!-- begin benchmarks -->\n\n{speeds}\n\n<!-- end benchmarks -->\nAfter.\n"
     )
     assert with_tables(text, figures, BENCHMARKS) == text

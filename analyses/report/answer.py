@@ -1,0 +1,272 @@
+"""The answer to the question why ELUs learn fast, from the records alone: a paragraph in plain words, and a figure.
+
+Every number and every verdict is computed here from the tables; a record that is not there is named with the command
+that makes it, and what it would say is left out.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from analyses.experiments.causal_claim import verdicts as of_cause
+from analyses.experiments.dose_response import verdicts as of_dose
+from analyses.experiments.dose_response.figure import draw_shares
+from analyses.experiments.initialisation_and_rate import settings as starts
+from analyses.experiments.initialisation_and_rate import verdicts as of_start
+from analyses.experiments.predicted_speed import verdicts as of_prediction
+from analyses.experiments.predicted_speed.figure import draw_predictions
+from analyses.framework import records
+from analyses.framework.claims import Decision, hodges_lehmann
+from elutheory.output.figures import label_of, plain_ticks, style
+
+RECORDS = ("initialisation_and_rate", "predicted_speed", "dose_response", "causal_claim")
+"""In the order of the paragraph."""
+_LEVEL = 0.05
+_MISSED = 0.15
+"""A prediction that is off by more than this, in the median, counts as failed."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`sentences` in order; `missing`: the records that are not there; `tables` by the name of the record."""
+
+    sentences: tuple[str, ...]
+    missing: tuple[str, ...]
+    tables: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The paragraph, and what is not measured."""
+        missing = [f"Not measured: {name} (python -m analyses {name})." for name in self.missing]
+        return " ".join([*self.sentences, *missing])
+
+    @property
+    def has_figure(self) -> bool:
+        """Whether one of its records at least is there."""
+        return bool({"predicted_speed", "dose_response"} & set(self.tables))
+
+
+def answer(figures: Path) -> Answer:
+    """From the records in the folders of `figures`. Raises InputError for a corrupt one."""
+    tables = {
+        name: records.load(figures / name, analysis=name)
+        for name in RECORDS
+        if (figures / name / "records.csv").exists()
+    }
+    said = {
+        "initialisation_and_rate": _how_much,
+        "predicted_speed": _how_well_predicted,
+        "dose_response": _what_the_mean_does,
+        "causal_claim": _what_the_natural_gradient_does,
+    }
+    sentences = [sentence for name in RECORDS if name in tables for sentence in said[name](tables[name])]
+    sentences += _what_is_not_predicted(tables)
+    return Answer(tuple(sentences), tuple(name for name in RECORDS if name not in tables), tables)
+
+
+# --- sentences ------------------------------------------------------------------------------------------------------
+
+
+def _how_much(table: Any) -> list[str]:
+    """How much faster, from where to where, in the paper's setting and where each has its own."""
+    leads, row = of_start.leads(table), table.iloc[0]
+    if "paper" not in leads:
+        return []
+    fixed = of_start.outcomes(table, "fixed")
+    elu, relu = (np.exp(fixed[name, "he"].mean()) for name in ("elu", "relu"))
+    rate = table[table["role"] == "fixed"]["learning_rate"].iloc[0]
+    found = [
+        f"On {row['data']} ({row['examples']:,} examples, {row['layers']} hidden layers of {row['units']}), "
+        f"initialised as the paper does and all at its one learning rate {rate:g}, ELU networks get from chance to a "
+        f"training loss of {starts.DECIDING:g} nats in {elu:,.0f} updates, ReLU networks in {relu:,.0f}: ELU needs "
+        f"{_share(leads['paper'])} of the updates {_sure(of_start.decisions(table), 'paper')}."
+    ]
+    if "own" in leads:
+        own = of_start.own_initialisations(table)
+        found.append(
+            f"With a learning rate tuned for each it needs {_share(leads['he tuned'])}, and with the best "
+            f"initialisation of each as well (ELU {_words(own['elu'])}, ReLU {_words(own['relu'])}) "
+            f"{_share(leads['own'])} {_sure(of_start.decisions(table), 'own')}: so much of the lead is its own and not that of a step that "
+            "happens to suit it."
+        )
+    return found
+
+
+def _how_well_predicted(table: Any) -> list[str]:
+    """Whether the kernel at initialisation says so beforehand."""
+    rows = of_prediction.compared(table)
+    settings = len(rows[list(of_prediction.SETTING)].drop_duplicates())
+    found = [
+        "Much of it can be told before training, with nothing fitted, from the tangent kernel at initialisation: over "
+        f"{settings} settings of activation, depth, width, initialisation, batch and rate, predicted and measured "
+        f"updates have a rank correlation of {of_prediction.rank_correlation(rows):.2f} "
+        f"{_sure(of_prediction.decisions(table), 'ranks')}."
+    ]
+    ratios = of_prediction.elu_to_relu(rows)
+    if len(ratios):
+        medians = np.exp(ratios[["predicted", "measured"]].median())
+        found.append(
+            f"ELU's updates are predicted to be {medians['predicted']:.0%} of ReLU's and are {medians['measured']:.0%} "
+            "(medians)."
+        )
+    return found
+
+
+def _what_the_mean_does(table: Any) -> list[str]:
+    """Why: the mean alone, moved."""
+    decided, row = of_dose.decisions(table), table.iloc[0]
+    changes = []
+    for name in table["activation"].unique():
+        effect, _, _ = hodges_lehmann(of_dose.slopes(of_dose.outcomes(table, "tuned")[name]), _LEVEL)
+        changes.append(f"{label_of(name)} {100 * np.expm1(effect):+.0f} %")
+    rate = table[table["role"] == "fixed"]["learning_rate"].iloc[0]
+    largest = max(
+        abs(np.expm1(hodges_lehmann(of_dose.slopes(of_dose.outcomes(table, "fixed")[name]), _LEVEL)[0]))
+        for name in table["activation"].unique()
+    )
+    found = [
+        "Why: where the mean activation alone is taken off what the layers receive, and the function stays the same, "
+        f"the updates change, each at its own tuned rate, by {', '.join(changes)} ({_verdicts(decided, 'tuned: ')}); "
+        f"at the one rate {rate:g} by at most {largest:.0%} ({_verdicts(decided, 'fixed: ')}): "
+        + ("the mean acts by the largest step that can be used." if largest < of_dose.MARGIN else "it acts there, too.")
+    ]
+    closed = of_dose.share_closed(table)
+    if closed is not None:
+        share, low, high = closed
+        found.append(
+            f"Taking ReLU's mean off closes {share:.0%} of its gap behind ELU [{low:.0%}, {high:.0%}] "
+            f"({row['data']}, {table[table['role'] == 'tuned']['seed'].nunique()} networks per point)."
+        )
+    with_mean = [one for one in decided if one.claim.identifier == "lead without small mean"]
+    if with_mean:
+        found.append(
+            f"With its own mean doubled ELU needs {np.exp(with_mean[0].effect):.0%} of plain ReLU's updates "
+            f"{_sure(decided, 'lead without small mean')}."
+        )
+    return found
+
+
+def _what_the_natural_gradient_does(table: Any) -> list[str]:
+    """Whether zero means help, and because of the unit natural gradient."""
+    decided = of_cause.decisions(table)
+    first, second = (next(one for one in decided if one.claim is claim) for claim in of_cause.DECISIVE)
+    found = [
+        f"Centring takes {np.exp(first.effect):.0%} of the updates that the gradient takes, mean over "
+        f"{' and '.join(map(label_of, table['activation'].unique()))} {_sure(decided, of_cause.ZERO_MEANS)}."
+    ]
+    words = {
+        "holds": "the unit natural gradient's bias-shift term alone, and the whole of it, help as much, as they must "
+        "if zero means help because they bring the gradient closer to it",
+        "does not hold": "the unit natural gradient's bias-shift term alone, or the whole of it, helps less: that zero "
+        "means help because they bring the gradient closer to it is refuted",
+    }
+    open_words = "whether they do so because they bring the gradient closer to the unit natural gradient stays open"
+    found.append(f"{_first_up(words.get(second.verdict, open_words))} {_sure(decided, of_cause.BECAUSE)}.")
+    return found
+
+
+def _what_is_not_predicted(tables: dict[str, Any]) -> list[str]:
+    """The refutations: where measured updates are off the prediction, in the median, and by how much."""
+    found = []
+    if "predicted_speed" in tables:
+        rows = of_prediction.compared(tables["predicted_speed"])
+        narrow = rows[rows["width"] == rows["width"].min()]
+        by_loss = np.exp(narrow.groupby("loss")["ratio"].median()).sort_index(ascending=False)
+        off = [float(loss) for loss, ratio in by_loss.items() if abs(math.log(ratio)) > math.log1p(_MISSED)]  # pyright: ignore
+        widths = np.exp(rows.groupby("width")["ratio"].apply(lambda values: values.abs().median()))
+        parts = ", ".join(f"a factor of {factor:.2f} at width {width}" for width, factor in widths.items())
+        found.append(f"What the kernel does not say: measured updates are off the prediction by {parts} (medians)")
+        found[-1] += (
+            f", at width {narrow['width'].iloc[0]} by more than {_MISSED:.0%} from a loss of {off[0]:g} nats on."
+            if off
+            else "."
+        )
+        wrong = [one for one in of_prediction.decisions(tables["predicted_speed"]) if one.claim.identifier == "ratio"]
+        if wrong:
+            found.append(
+                f"That ELU's share of ReLU's updates is predicted within {of_prediction.CLOSE:.0%} in wide, shallow "
+                f"networks: {wrong[0].verdict}{_counts(wrong[0])}."
+            )
+    if "initialisation_and_rate" in tables:
+        table = tables["initialisation_and_rate"]
+        tuned = table[(table["role"] == "tuned") & table["predicted"].notna()]
+        if len(tuned):
+            counted = tuned[starts.OUTCOME].fillna(tuned["updates"])
+            factor = float(np.exp(np.log(counted / tuned["predicted"]).median()))
+            found.append(f"At tuned rates networks need {factor:.2g} times the updates predicted (median).")
+    return found
+
+
+def _share(differences: Any) -> str:
+    share, low, high = (np.exp(value) for value in hodges_lehmann(differences, _LEVEL))
+    return f"{share:.0%} [{low:.0%}, {high:.0%}]" if np.isfinite([low, high]).all() else f"{share:.0%}"
+
+
+def _sure(decided: Sequence[Decision], identifier: str) -> str:
+    found = [one for one in decided if one.claim.identifier == identifier]
+    return f"(claimed beforehand: {found[0].verdict}{_counts(found[0])})" if found else ""
+
+
+def _counts(decision: Decision) -> str:
+    return f", n = {decision.pairs}, p = {decision.adjusted_p:.2g}"
+
+
+def _verdicts(decided: Sequence[Decision], beginning: str) -> str:
+    """How many of the claims hold."""
+    about = [one for one in decided if one.claim.identifier.startswith(beginning)]
+    return f"claimed beforehand: holds for {sum(one.verdict == 'holds' for one in about)} of {len(about)}"
+
+
+def _words(kind: str) -> str:
+    return {"he": "He's"}.get(kind, kind.replace("_", "-"))
+
+
+def _first_up(words: str) -> str:
+    return words[0].upper() + words[1:]
+
+
+# --- figure ---------------------------------------------------------------------------------------------------------
+
+
+def draw(found: Answer) -> Figure:
+    """(a) Measured over predicted updates; (b) updates at tuned rates over the mean share; what is missing is named."""
+    with style():
+        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+        panels: Any = figure.subplots(1, 2)
+        for panel, name, title in (
+            (panels[0], "predicted_speed", "(a) updates to a loss: predicted at\ninitialisation, nothing fitted"),
+            (panels[1], "dose_response", "(b) the mean alone moved: updates\nby what it takes of the second moment"),
+        ):
+            panel.set_title(title)
+            if name not in found.tables:
+                words = f"not measured:\npython -m analyses {name}"
+                panel.text(0.5, 0.5, words, ha="center", va="center", transform=panel.transAxes)
+                panel.set_xticks([])
+                panel.set_yticks([])
+                continue
+            panel.set_yscale("log")
+            if name == "predicted_speed":
+                draw_predictions(panel, of_prediction.compared(found.tables[name]))
+                panel.set_xscale("log")
+                plain_ticks(panel.xaxis, (1,))
+                plain_ticks(panel.yaxis, (1,))
+                panel.set_xlabel("predicted")
+                panel.set_ylabel("measured")
+            else:
+                for activation in found.tables[name]["activation"].unique():
+                    draw_shares(panel, found.tables[name], activation)
+                plain_ticks(panel.yaxis, (1, 2, 3, 5))
+                panel.set_xlabel("mean share of what layers receive")
+                panel.set_ylabel(f"updates to {of_dose.DECIDING:g} nats")
+        shown: dict[str, Any] = {}
+        for panel in panels:
+            handles, labels = panel.get_legend_handles_labels()
+            shown |= dict(zip(labels, handles, strict=True))
+        if shown:
+            figure.legend(shown.values(), shown, loc="outside lower center", ncols=len(shown), frameon=False)
+    return figure
