@@ -91,8 +91,8 @@ def _how_much(table: Any) -> list[str]:
         found.append(
             f"With a learning rate tuned for each it needs {_share(leads['he tuned'])}, and with the best "
             f"initialisation of each as well (ELU {_words(own['elu'])}, ReLU {_words(own['relu'])}) "
-            f"{_share(leads['own'])} {_sure(of_start.decisions(table), 'own')}: so much of the lead is its own and not that of a step that "
-            "happens to suit it."
+            f"{_share(leads['own'])} {_sure(of_start.decisions(table), 'own')}: so much of the lead is its own and not "
+            "that of a step that happens to suit it."
         )
     return found
 
