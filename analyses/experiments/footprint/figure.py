@@ -1,4 +1,4 @@
-"""The figure, from the table alone: ratios to ReLU, of whole steps and of hidden layers alone, and mean activations."""
+"""The figure, from the table alone: what a training step costs, as ratios to that with ReLU."""
 
 from math import inf
 from typing import Any
@@ -6,14 +6,12 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from analyses.experiments.footprint.networks import ARCHITECTURES, VARIANTS
+from analyses.experiments.footprint.networks import VARIANTS
 from analyses.experiments.footprint.settings import NAMES, setting_of
-from analyses.experiments.footprint.verdicts import pivoted, ratios
+from analyses.experiments.footprint.verdicts import ratios
 from elutheory.output.figures import look_of, style
 
 _PAPER = "5 % more, as the paper's ELU networks"
-_BARS = "bars: of ratios, intervals of 95 % over the turns; of mean activations, ranges over the seeds"
-_SCOPES = {"step": "whole training step", "layers": "hidden activations alone"}
 _WORDS = {
     "operations, exp 1": "operations, exp = 1",
     "operations, exp 21": "operations, exp = 21",
@@ -31,23 +29,19 @@ _TICKS = {
 
 
 def draw(table: Any) -> Figure:
-    """A column per network; ratios of times with intervals of 95 % over the turns, of counts exact."""
+    """A panel per network: of a whole training step, times with intervals of 95 % over the turns, counts exact."""
     networks = table["network"].unique().tolist()
     with style():
-        figure = Figure(figsize=(7.2, 7.6), layout="constrained")
-        panels: Any = figure.subplots(3, len(networks), squeeze=False, height_ratios=(9, 7, 5), sharey="row")
-        for column, name in enumerate(networks):
+        figure = Figure(figsize=(7.2, 3.9), layout="constrained")
+        panels: Any = figure.subplots(1, len(networks), squeeze=False, sharey=True)[0]
+        for letter, panel, name in zip("abcdefgh", panels, networks, strict=False):
             rows = table[table["network"] == name]
             found = ratios(rows)
-            for panel, scope in zip(panels[:2, column], _SCOPES, strict=True):
-                _draw_ratios(panel, found[found["scope"] == scope])
-                panel.set_xlabel(f"ratio to ReLU, {_SCOPES[scope]}")
-            identifier, size = ARCHITECTURES[name].identifier, rows["batch_size"].iloc[0]
-            panels[0, column].set_title(f"{identifier} ({name.replace('_', ' ')}), batches of {size}")
-            panels[0, column].axvline(1.05, color="0.3", linewidth=0.8, linestyle=(0, (3, 2)), label=_PAPER)
-            _draw_means(panels[2, column], rows)
-        _draw_legend(figure, panels[0, 0], "upper", title=setting_of(table), title_fontsize=8)
-        _draw_legend(figure, panels[2, 0], "lower", title=_BARS, title_fontsize=8)
+            _draw_ratios(panel, found[found["scope"] == "step"])
+            panel.set_xlabel("a training step's, over that with ReLU")
+            panel.set_title(f"({letter}) {name.replace('_', ' ')}, batches of {rows['batch_size'].iloc[0]}")
+            panel.axvline(1.05, color="0.3", linewidth=0.8, linestyle=(0, (3, 2)), label=_PAPER)
+        _draw_legend(figure, panels[0], "upper", title=setting_of(table), title_fontsize=8)
     return figure
 
 
@@ -71,28 +65,6 @@ def _draw_ratios(panel: Any, found: Any) -> None:
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
     panel.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _draw_means(panel: Any, rows: Any) -> None:
-    """Medians over seeds and range: of the median unit mean above, of the share of unit means below."""
-    predicted = pivoted(rows, "predicted_mean").iloc[0]
-    drawn = {"unit_mean_median": (0.16, {}), "mean_share": (-0.16, {"marker": "|", "markersize": 7})}
-    names = list(reversed(VARIANTS))
-    for quantity, (offset, different) in drawn.items():
-        values = pivoted(rows, quantity)
-        for order, name in enumerate(names):
-            middle, low, high = values[name].median(), values[name].min(), values[name].max()
-            panel.errorbar(middle, order + offset, xerr=[[middle - low], [high - middle]], **_look(name) | different)
-    for name in predicted.index:
-        place = names.index(name)
-        panel.plot([predicted[name]] * 2, [place - 0.04, place + 0.36], color="0.2", linewidth=1)
-    panel.set_yticks(range(len(names)), [NAMES[name] for name in names])
-    panel.set_ylim(-0.5, len(names) - 0.5)
-    panel.axvline(0.0, color="0.7", linewidth=0.8, zorder=0)
-    panel.set_xlabel("mean activations at initialisation")
-    panel.plot([], [], color="0.4", marker="o", linestyle="none", markersize=4.5, label="median unit mean")
-    panel.plot([], [], color="0.4", marker="|", linestyle="none", markersize=7, label="share of unit means in Σ f²")
-    panel.plot([], [], color="0.2", linewidth=1, label="E f(X), X ~ N(0, 1)")
 
 
 def _look(variant: str) -> dict[str, Any]:

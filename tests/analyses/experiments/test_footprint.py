@@ -795,8 +795,8 @@ def test_summary_and_figure_need_the_saved_table_alone(table: pandas.DataFrame) 
 def test_figure_of_one_network(table: pandas.DataFrame) -> None:
     alone: Any = table[table["network"] == "convolutional"]
     figure = draw(alone)
-    assert len(figure.axes) == 3
-    assert "E4 (convolutional), batches of 4" in figure.axes[0].get_title()
+    assert len(figure.axes) == 1
+    assert "(a) convolutional, batches of 4" in figure.axes[0].get_title()
     assert figure_bytes(figure, "png")
 
 
