@@ -170,15 +170,28 @@ def _what_the_natural_gradient_does(table: Any) -> list[str]:
         f"Centring takes {np.exp(first.effect):.0%} of the updates that the gradient takes, mean over "
         f"{' and '.join(map(label_of, table['activation'].unique()))} {_sure(decided, of_cause.ZERO_MEANS)}."
     ]
-    words = {
-        "holds": "the unit natural gradient's bias-shift term alone, and the whole of it, help as much, as they must "
-        "if zero means help because they bring the gradient closer to it",
-        "does not hold": "the unit natural gradient's bias-shift term alone, or the whole of it, helps less: that zero "
-        "means help because they bring the gradient closer to it is refuted",
+    means = of_cause.mean_outcomes(table)
+    beside = {
+        method: hodges_lehmann((means[method] - means[of_cause.CENTRED]).to_numpy(), _LEVEL)[0]
+        for method in (of_cause.TERM, of_cause.NATURAL)
     }
-    open_words = "whether they do so because they bring the gradient closer to the unit natural gradient stays open"
-    found.append(f"{_first_up(words.get(second.verdict, open_words))} {_sure(decided, of_cause.BECAUSE)}.")
+    words = {
+        "holds": "neither is slower, as it must be if zero means help because they bring the gradient closer to it",
+        "does not hold": "that zero means help because they bring the gradient closer to it is refuted, for the slower "
+        "of the two does not do as much",
+    }
+    open_words = "whether zero means help because they bring the gradient closer to it is not decided"
+    term, natural = (_change(beside[method]) for method in (of_cause.TERM, of_cause.NATURAL))
+    found.append(
+        f"Beside centring, the bias-shift term of the unit natural gradient alone takes {term} updates, the whole unit "
+        f"natural gradient {natural}; {words.get(second.verdict, open_words)} {_sure(decided, of_cause.BECAUSE)}."
+    )
     return found
+
+
+def _change(effect: float) -> str:
+    """A difference of logarithms in words: "8% more"."""
+    return f"{abs(np.expm1(effect)):.0%} {'more' if effect > 0 else 'fewer'}"
 
 
 def _what_is_not_predicted(tables: dict[str, Any]) -> list[str]:
@@ -235,10 +248,6 @@ def _verdicts(decided: Sequence[Decision], beginning: str) -> str:
 
 def _words(kind: str) -> str:
     return {"he": "He's"}.get(kind, kind.replace("_", "-"))
-
-
-def _first_up(words: str) -> str:
-    return words[0].upper() + words[1:]
 
 
 # --- figure ---------------------------------------------------------------------------------------------------------

@@ -87,7 +87,9 @@ def report_page(figures: Path) -> str:
     page = environment.get_template("page.html.jinja").render(
         style=(here / "page.css").read_text(encoding="utf-8"),
         answer=answered.text,
-        answer_figure=inline_svg(figure_bytes(draw(answered), "svg"), "figure-answer", "Why ELUs learn fast")
+        answer_figure=inline_svg(
+            figure_bytes(draw(answered), "svg"), "figure-answer", "Why ELUs learn fast: predicted and measured"
+        )
         if answered.has_figure
         else "",
         rows=rows,

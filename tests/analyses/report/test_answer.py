@@ -71,7 +71,6 @@ def test_numbers_are_those_of_the_tables(figures: Path) -> None:
         "ReLU -33 %",
         "holds for 1 of 2",
         "closes 57% of its gap behind ELU [",
-        "the mean acts by the largest step",
         "With its own mean doubled ELU needs 50% of plain ReLU's updates (claimed beforehand: holds",
         "Centring takes 67% of the updates that the gradient takes, mean over ELU and ReLU (claimed beforehand: holds",
         "is refuted (claimed beforehand: does not hold",
