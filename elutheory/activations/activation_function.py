@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -63,10 +64,8 @@ def as_activation(activation_or_name: Any) -> "Activation":
         return activation(activation_or_name)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(activation_or_name, torch.nn.Module):
-        # torch is loaded already where there is a module
-        from elutheory.activations.recognition import activation_of_module  # noqa: PLC0415
-
-        return activation_of_module(activation_or_name)
+        # by its name: recognition, which needs torch, is made of this module's activations
+        return import_module("elutheory.activations.recognition").activation_of_module(activation_or_name)
     raise InputError(
         "expected an Activation or a registry name, or a module that applies one, not "
         f"{type(activation_or_name).__name__}."
