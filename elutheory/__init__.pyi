@@ -51,7 +51,9 @@ from .derivations.propagation.forward import unit_mean_spread as unit_mean_sprea
 from .derivations.propagation.gram_matrices import gram_matrix_recursion as gram_matrix_recursion
 from .derivations.propagation.gram_matrices import tangent_kernel_recursion as tangent_kernel_recursion
 from .diagnosis import Diagnosis as Diagnosis
+from .diagnosis import LayerPredictions as LayerPredictions
 from .diagnosis import diagnose as diagnose
+from .diagnosis import predict_layers as predict_layers
 from .dynamics import EmpiricalTrainingKernel as EmpiricalTrainingKernel
 from .dynamics import TrainingKernel as TrainingKernel
 from .dynamics import TrainingPrediction as TrainingPrediction
@@ -95,6 +97,7 @@ from .propagation import Propagation as Propagation
 from .propagation import criticality_line as criticality_line
 from .propagation import fixed_points as fixed_points
 from .propagation import initialisation as initialisation
+from .propagation import initialise as initialise
 from .propagation import propagate as propagate
 from .statistics import LayerStatistics as LayerStatistics
 from .statistics import UnitStatistics as UnitStatistics

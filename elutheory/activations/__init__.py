@@ -14,6 +14,7 @@ numbers, its LaTeX, its smooth pieces and the places where it bends are derived 
 * `evaluation`: pieces compiled for one library and put together on arrays; `operations/` has a table per library.
 * `options`: activation functions as commands name them, with their parameters.
 * `torch_module`: an activation that torch.nn lacks, as a module.
+* `recognition`: which activation function a module applies.
 """
 
 from elutheory.activations.activation_function import Activation as Activation

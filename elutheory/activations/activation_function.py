@@ -6,9 +6,11 @@ negative_slope, hard_sigmoid'(±3) = 0, hard_swish'(−3) = 0, hard_swish'(3) = 
 definition say so: a breakpoint belongs to one piece, and the derivative is that piece's.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -51,13 +53,23 @@ def activation(name: str, **parameters: Any) -> "Activation":
     return Activation(name, *registered_expression(name, parameters))
 
 
-def as_activation(activation_or_name: "Activation | str") -> "Activation":
-    """An Activation as it is; a registry name with its default parameters. Raises InputError for anything else."""
+def as_activation(activation_or_name: Any) -> "Activation":
+    """An Activation as it is; a registry name with its default parameters; a torch module that applies one.
+
+    Raises InputError for anything else, and for a module that applies no activation function of the registry.
+    """
     if isinstance(activation_or_name, Activation):
         return activation_or_name
     if isinstance(activation_or_name, str):
         return activation(activation_or_name)
-    raise InputError(f"expected an Activation or a registry name, not {type(activation_or_name).__name__}.")
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(activation_or_name, torch.nn.Module):
+        # by its name: recognition, which needs torch, is made of this module's activations
+        return import_module("elutheory.activations.recognition").activation_of_module(activation_or_name)
+    raise InputError(
+        "expected an Activation or a registry name, or a module that applies one, not "
+        f"{type(activation_or_name).__name__}."
+    )
 
 
 @dataclass(frozen=True, repr=False)

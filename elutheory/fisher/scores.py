@@ -264,7 +264,7 @@ def model_scores(
     Layers are seen where their weights are multiplied with activations, whoever does it (`models/weight_uses.py`): the
     uses of a weight that is tied, or called several times, are summed. Refused (`ModelScores.refused`): never executed,
     weights that act on the outputs in another way too, or in two ways with different units (a decoder tied to an
-    embedding), biases that differ between uses, examples not on the first axis, dtypes other than float32 and float64,
+    embedding), examples not on the first axis, dtypes other than float32 and float64,
     no influence on the outputs. Raises InputError for everything else that is wrong with the model, the
     inputs, the outputs or the targets, and if no layer is left to run the model for.
 

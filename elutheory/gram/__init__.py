@@ -14,6 +14,7 @@ Start with `deep_kernels`. In the order in which a Gram matrix meets them:
 - `equal_norms`: the third, for inputs of equal norm: all layers together as one function of the angle;
 - `interpolation`: the kernel as a series in two norms and an angle, built on grids, checked between them;
 - `differentiable`: the same recursion in torch's graph, where derivatives by the Gram matrix are wanted;
+- `wide_layers`: all statistics of wide random layers for one data set (P4, P5, B5);
 - `spectrum`: `fisher_top_eigenvalue` (P5) and `bias_shift_strength` (B5).
 """
 

@@ -11,11 +11,11 @@ from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[r
 from torch.utils.hooks import RemovableHandle
 
 from elutheory.activations.activation_function import Activation
+from elutheory.activations.recognition import is_activation, recognised_activation
 from elutheory.errors import InputError
 from elutheory.models.batch_layout import BatchLayout, mask_of_positions
 from elutheory.models.hooks import hooked
 from elutheory.models.layers import PASSED_THROUGH, unit_axis
-from elutheory.models.recognition import is_activation, recognised_activation
 from elutheory.models.running_moments import RunningMoments
 from elutheory.models.unit_axes import Source, UnitAxes, layer_hooks
 

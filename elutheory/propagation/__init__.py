@@ -8,12 +8,14 @@ Widths are infinite, and the first correction in 1/width gives the bands of a fi
 - `layer_map`: what one layer does to (q, c), and its slopes;
 - `stationary_points`: where q and the correlation settle, and the line of criticality;
 - `initialisations`: He's, LeCun's, and an activation's own variance-preserving and critical variances;
+- `drawn_weights`: `initialise`, one of these applied to a torch model;
 - `finite_width`: standard deviations over random networks of a given width;
 - `command`, `report`, `figure`: `python -m elutheory.propagation`.
 """
 
 from elutheory.propagation.deep_network import Propagation as Propagation
 from elutheory.propagation.deep_network import propagate as propagate
+from elutheory.propagation.drawn_weights import initialise as initialise
 from elutheory.propagation.initialisations import Initialisation as Initialisation
 from elutheory.propagation.initialisations import initialisation as initialisation
 from elutheory.propagation.stationary_points import CriticalityLine as CriticalityLine

@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, distributed, nn
 
+from elutheory.activations.recognition import flat_values
 from elutheory.errors import InputError
 from elutheory.models.batch_layout import BatchLayout, Mask, with_mask, without_mask
 from elutheory.models.data import BATCH_SIZE, batches_of, check_inputs, on_device_of, run_on, tensors_of
 from elutheory.models.layers import check_observable, check_parameters
 from elutheory.models.observers import Of, UnitAxis, observed_modules, observing_modules
-from elutheory.models.recognition import flat_values
 from elutheory.models.running_moments import Scratch, UnitSums
 from elutheory.models.unit_axes import Source
 from elutheory.output.files import check_output, write_whole

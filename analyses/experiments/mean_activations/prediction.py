@@ -5,8 +5,6 @@ Two predictions. `from_two_numbers`: the data's mean second moment and mean over
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas
@@ -14,13 +12,10 @@ from jaxtyping import Float
 
 from analyses.networks.random import STATISTICS, Architecture, Start
 from elutheory.activations import Activation
-from elutheory.gram import bias_shift_strength, fisher_top_eigenvalue, propagate_gram
-from elutheory.kernels import dual_kernel_derivative
-from elutheory.moments import gaussian_moments
+from elutheory.gram.wide_layers import HiddenLayer, layer_statistics_table
 from elutheory.propagation import propagate
 
 TWO_NUMBERS = ("mean", "unit_mean_median", "unit_mean_std", "q", "c", "mean_share", "gradient_variance")
-_SMALLEST = 1e-12  # relative: an overlap below it is rounding
 
 
 def from_two_numbers(
@@ -69,90 +64,20 @@ def from_gram_matrix(
     differ; nan where f falls somewhere. `features`: the fan-in of layer one; the width enters as a fan-in, too, and as
     the number of units in B5. Batch-normalised networks: neither gradients nor Fisher matrices (nan).
     """
-    layers = _wide_layers(start, architecture, gram)
-    table = pandas.DataFrame(
-        [_forward_statistics(start.activation, layer, architecture.width, damping) for layer in layers]
-    ).reindex(columns=list(STATISTICS))
-    if architecture.batch_norm:
-        return table
-    weight_variance, skip = start.initialisation.weight_variance, float(architecture.residual)
-    delta_gram = np.ones_like(gram)
-    for index in reversed(range(len(layers))):
-        slopes = layers[index].slope_products
-        delta_gram = delta_gram * (slopes if index == len(layers) - 1 else skip + weight_variance * slopes)
-        incoming = architecture.width * layers[index - 1].products if index else features * gram
-        table.loc[index, "gradient_variance"] = delta_gram.diagonal().mean()
-        table.loc[index, "top_fisher_share"] = fisher_top_eigenvalue((incoming + 1) * delta_gram).trace_share
-    table["gradient_variance"] /= table["gradient_variance"].iloc[-1]
-    return table
-
-
-@dataclass(frozen=True, eq=False)
-class WideLayer:
-    """Expectations over a unit of a wide layer, of its N inputs: `net` = E h h' and, of what f is applied to, `seen`.
-
-    - `means` (N,): E f; `products`: E f f'; `slope_products`: E of the product of the two slopes.
-    """
-
-    net: Any
-    seen: Any
-    means: Any
-    products: Any
-    slope_products: Any
-
-
-def _wide_layers(start: Start, architecture: Architecture, gram: Any) -> list[WideLayer]:
-    """P4. Batch normalisation: the Gram matrix is centred over the inputs and divided by its mean diagonal."""
-    initialisation = start.initialisation
-    net = initialisation.weight_variance * gram + initialisation.bias_variance
-    layers = []
-    for _ in range(architecture.depth):
-        seen = net
-        if architecture.batch_norm:
-            seen = net - net.mean(0) - net.mean(1)[:, None] + net.mean()
-            seen = (seen + seen.T) / (2 * seen.diagonal().mean())
-        layer = WideLayer(net, seen, *_expectations(start.activation, seen))
-        layers.append(layer)
-        block = initialisation.weight_variance * layer.products + initialisation.bias_variance
-        net = net + block if architecture.residual else block
-    return layers
-
-
-def _expectations(f: Activation, covariances: Any) -> tuple[Any, Any, Any]:
-    """E f(U), E f(U)f(V) and E f'(U)f'(V) of every input and pair."""
-    variances = covariances.diagonal()
-    products = propagate_gram(f, covariances, 1, 1.0).activation_gram
-    row, column = np.triu_indices(len(variances))
-    slope_products = np.empty_like(covariances)
-    slopes = dual_kernel_derivative(f, variances[row], variances[column], covariances[row, column]).value
-    slope_products[row, column] = slope_products[column, row] = slopes
-    return gaussian_moments(f, 0.0, np.sqrt(variances)).mean, products, slope_products
-
-
-def _forward_statistics(f: Activation, layer: WideLayer, width: int, damping: float) -> dict[str, float]:
-    count = len(layer.net)
-    q, second_moment = float(layer.net.diagonal().mean()), float(layer.products.diagonal().mean())
-    mean, product = float(layer.means.mean()), float(layer.products.mean())
-    strength = bias_shift_strength(width * layer.products, damping * second_moment).value
-    return {
-        "mean": mean,
-        "unit_mean_median": _unit_mean_median(f, layer.seen),
-        "unit_mean_std": math.sqrt(max(product - mean * mean, 0.0)),
-        "q": q,
-        "c": (count * float(layer.net.mean()) - q) / (count - 1),
-        "mean_share": product / second_moment,
-        "bias_shift_strength": strength / (1 - strength),
-    }
-
-
-def _unit_mean_median(f: Activation, covariances: Any) -> float:
-    if not _never_falls(f):
-        return math.nan
-    variances, with_mean = covariances.diagonal(), covariances.mean(0)
-    overlap = float(with_mean.mean())
-    if overlap > _SMALLEST * float(variances.mean()):
-        variances = np.clip(variances - with_mean**2 / overlap, 0.0, None)
-    return float(gaussian_moments(f, 0.0, np.sqrt(variances)).mean.mean())
+    hidden = HiddenLayer(
+        start.activation,
+        start.initialisation.weight_variance,
+        start.initialisation.bias_variance,
+        architecture.width,
+    )
+    return layer_statistics_table(
+        [hidden] * architecture.depth,
+        gram,
+        features,
+        damping,
+        batch_norm=architecture.batch_norm,
+        residual=architecture.residual,
+    )[list(STATISTICS)]
 
 
 def _never_falls(f: Activation) -> bool:

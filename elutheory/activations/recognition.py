@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from elutheory.activations.activation_function import Activation, activation
 from elutheory.activations.torch_module import ActivationModule
+from elutheory.errors import InputError
 
 ACTIVATIONS = (
     ActivationModule,
@@ -112,6 +113,24 @@ def recognised_activation(module: nn.Module, device: torch.device | None = None)
     if type(module) in _WITHOUT_PARAMETERS:
         return activation(_WITHOUT_PARAMETERS[type(module)])
     return _found_by_value(module, [activation(name) for name in _NAMES_FOUND_BY_VALUE], device)
+
+
+def activation_of_module(module: nn.Module) -> Activation:
+    """The registered activation function that the module applies. Raises InputError where there is none."""
+    if isinstance(module, nn.Identity):
+        return activation("identity")
+    if isinstance(module, nn.PReLU) and module.weight.numel() > 1:
+        raise InputError(
+            f"a PReLU with {module.weight.numel()} slopes is as many activation functions; take one of them, as in "
+            "activation('prelu', negative_slope=...)."
+        )
+    found = recognised_activation(module)
+    if found is None:
+        raise InputError(
+            f"{module} applies no activation function of the registry, with the parameters that it has; give it as an "
+            "expression by Activation.from_text."
+        )
+    return found
 
 
 def flat_values(module: nn.Module) -> tuple[float, ...] | None:

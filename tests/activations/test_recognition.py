@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from elutheory.activations import activation
+from elutheory.activations.recognition import ACTIVATIONS, is_activation, recognised_activation
 from elutheory.activations.torch_module import ActivationModule
-from elutheory.models.recognition import ACTIVATIONS, is_activation, recognised_activation
 from elutheory.statistics import layer_statistics
 
 
