@@ -52,7 +52,8 @@ def command(analysis: ModuleType, arguments: Sequence[str]) -> int:
             cluster=options.cluster,
             replace=options.replace,
         )
-    print(analysis.summary(table))
+    with records.columns_of(folder, table):
+        print(analysis.summary(table))
     return VERIFIED
 
 

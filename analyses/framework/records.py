@@ -11,7 +11,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from filelock import FileLock
 from matplotlib.figure import Figure
 
 from elutheory.errors import InputError
+from elutheory.output.checksums import EMPTY, is_unchanged, with_checksum
+from elutheory.output.csv_text import csv_of, without_apostrophes
 from elutheory.output.figures import figure_bytes
 from elutheory.output.files import check_output_folder
 from elutheory.output.interruption import in_order
@@ -33,20 +35,29 @@ def save(folder: Path, table: pandas.DataFrame, draw: Draw, provenance: Mapping[
     """Write records.csv (floats to 7 digits), provenance.json, figure.svg and figure.png; returns the table as saved.
 
     All four are replaced together: a crash leaves the old record or the new one. The figure is drawn from the table as
-    saved. Provenance gets the checksum of records.csv.
+    saved. Provenance gets the checksums of the others, and its own.
     """
-    text = table.to_csv(index=False, lineterminator="\n", float_format="%.7g").encode()
+    text = csv_of(table, float_format="%.7g").encode()
     saved = _parse(text)
     described = {**provenance, "records_sha256": hashlib.sha256(text).hexdigest()}
-    contents = {"records.csv": text, "provenance.json": (json.dumps(described, indent=2) + "\n").encode()}
-    replace_together(folder, {**contents, **_figures(draw, saved)})
+    figures = _figures(draw, saved)
+    replace_together(folder, {"records.csv": text, "provenance.json": _vouching(described, figures), **figures})
     return saved
 
 
+def _vouching(described: Mapping[str, Any], figures: Mapping[str, bytes]) -> bytes:
+    """provenance.json with the figures' checksums and its own."""
+    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in figures.items()}
+    described = {**described, "figures_sha256": checksums, "sha256": EMPTY}
+    return with_checksum((json.dumps(described, indent=2) + "\n").encode())
+
+
 def redraw(folder: Path, draw: Draw, *, analysis: str | None = None) -> pandas.DataFrame:
-    """Draw figure.svg and figure.png again from the saved table alone; returns it."""
+    """Draw figure.svg and figure.png again from the saved table alone, with new checksums of them; returns it."""
     table = load(folder, analysis=analysis)
-    replace_together(folder, _figures(draw, table))
+    with columns_of(folder, table):
+        figures = _figures(draw, table)
+    replace_together(folder, {"provenance.json": _vouching(provenance_of(folder), figures), **figures})
     return table
 
 
@@ -68,15 +79,47 @@ def load(folder: Path, *, analysis: str | None = None) -> pandas.DataFrame:
 
 
 def provenance_of(folder: Path) -> dict[str, Any]:
-    """What provenance.json in `folder` says. Raises InputError if it cannot be read or describes no records."""
+    """What provenance.json in `folder` says.
+
+    Raises InputError if it cannot be read, describes no records, or is not as it was written. Records made before files
+    had checksums have neither one for figures nor of provenance.json itself; they get both when they are drawn again.
+    """
     path = folder / "provenance.json"
+    content = _read(folder, path.name)
     try:
-        provenance = json.loads(_read(folder, path.name))
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error}); measure again.") from None
+        provenance = json.loads(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no JSON (not in UTF-8); measure again.") from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise InputError(f"{path} is no JSON ({reason}); measure again.") from None
     if not isinstance(provenance, dict):
         raise InputError(f"{path} does not describe records; measure again.")
+    if {"sha256", "figures_sha256"} & provenance.keys() and not is_unchanged(content):
+        raise InputError(f"{path} is not as it was written: its checksum differs; measure again.")
     return provenance
+
+
+def figure_of(folder: Path, name: str = "figure.svg") -> bytes:
+    """A figure in `folder`; raises InputError if it cannot be read or is not the one that provenance.json describes."""
+    _complete(folder)
+    content = _read(folder, name, "draw it again with --redraw")
+    stated = provenance_of(folder).get("figures_sha256")
+    if stated is not None and stated.get(name) != hashlib.sha256(content).hexdigest():
+        raise InputError(f"{folder / name} is not the one that was drawn; draw it again with --redraw.")
+    return content
+
+
+@contextlib.contextmanager
+def columns_of(folder: Path, table: pandas.DataFrame) -> Iterator[None]:
+    """Inside, a column that the record lacks is told in one sentence: it was measured by earlier code."""
+    try:
+        yield
+    except KeyError as error:
+        missing = error.args[0] if error.args else None
+        if not isinstance(missing, str) or missing in table.columns:
+            raise
+        raise InputError(f"{folder} holds a record of older columns ({missing}); measure again.") from error
 
 
 def check_folder(folder: Path, analysis: str, config: Mapping[str, Any], *, replace: bool) -> None:
@@ -118,18 +161,18 @@ def _difference(theirs: Any, ours: dict[str, Any]) -> str:
     return ""
 
 
-def _read(folder: Path, name: str) -> bytes:
+def _read(folder: Path, name: str, remedy: str = "run the analysis first, without --redraw") -> bytes:
     try:
         return (folder / name).read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{folder} holds no {name}; run the analysis first, without --redraw.") from None
+        raise InputError(f"{folder} holds no {name}; {remedy}.") from None
     except OSError as error:
         raise InputError(f"{folder / name} cannot be read ({error.strerror}).") from None
 
 
 def _parse(text: bytes) -> pandas.DataFrame:
     """Only an empty field is a missing value: "None" and "NA" are words."""
-    return pandas.read_csv(io.BytesIO(text), keep_default_na=False, na_values=[""])
+    return without_apostrophes(pandas.read_csv(io.BytesIO(text), keep_default_na=False, na_values=[""]))
 
 
 def _figures(draw: Draw, table: pandas.DataFrame) -> dict[str, bytes]:

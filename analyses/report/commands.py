@@ -14,6 +14,7 @@ from typing import Literal
 from elutheory.derivations.proof.steps import UndecidedError, VerificationError
 from elutheory.errors import InputError
 from elutheory.output.command_line import FAILED, UNDECIDED, VERIFIED, parse_options
+from elutheory.output.csv_text import csv_of
 from elutheory.output.document import STATEMENTS
 from elutheory.output.files import check_output, write_whole
 
@@ -78,7 +79,7 @@ def claims(arguments: Sequence[str]) -> int:
         "text": lambda: f"{ledger_text(rows, width, tests=options.tests)}\n\n{textwrap.fill(STATEMENTS, width)}",
         "markdown": lambda: ledger_markdown(rows),
         "json": lambda: ledger_table(rows).to_json(orient="records", indent=2, force_ascii=False),
-        "csv": lambda: ledger_table(rows).to_csv(index=False, lineterminator="\n").rstrip("\n"),
+        "csv": lambda: csv_of(ledger_table(rows)).rstrip("\n"),
     }[options.format]()
     if options.output is not None:
         write_whole(options.output, f"{text}\n")

@@ -104,7 +104,11 @@ def ledger(figures: Path, claims: Sequence[AbstractClaim] | None = None) -> tupl
 
 def _record(folder: Path) -> _Record:
     described = records.provenance_of(folder)
-    decided = find_analysis(described["analysis"]).decisions(records.load(folder))
+    if "analysis" not in described:
+        raise InputError(f"{folder / 'provenance.json'} does not say the analysis; measure again.")
+    table = records.load(folder)
+    with records.columns_of(folder, table):
+        decided = find_analysis(described["analysis"]).decisions(table)
     return _Record(decided, size_in_words(described.get("config", {})))
 
 

@@ -30,6 +30,10 @@ from elutheory.output.figures import figure_bytes, number
 
 EMBEDDED_BYTES = 2**16
 """Records whose compressed table is larger are not in the page; it says where they lie."""
+_DESCRIBED = frozenset(
+    {"analysis", "command", "preset", "config", "versions", "device", "device_name", "commit", "seconds", "jobs"}
+)
+"""What provenance.json says of every record."""
 _NUMBERS = [numbered.number for part in (*PARTS.values(), PAPER_EXPERIMENTS) for numbered in part]
 _NUMBER = re.compile(rf"(?<![\w.-])({'|'.join(_NUMBERS)})(?!\w)")
 _TAG = re.compile(r"(<[^>]*>)")
@@ -150,24 +154,23 @@ def _proofs() -> list[tuple[str, list[tuple[str, str, str]]]]:
 
 def _section(folder: Path) -> Section:
     table, described = records.load(folder), records.provenance_of(folder)
+    if missing := sorted(_DESCRIBED - described.keys()):
+        raise InputError(f"{folder / 'provenance.json'} does not say the {missing[0]}; measure again.")
     analysis = find_analysis(described["analysis"])
     title = catalogue()[described["analysis"]]
-    try:
-        drawn = (folder / "figure.svg").read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{folder / 'figure.svg'} cannot be read ({error.strerror}); draw it again with --redraw."
-        ) from None
     compressed = gzip.compress((folder / "records.csv").read_bytes(), compresslevel=9, mtime=0)
     embedded = len(compressed) <= EMBEDDED_BYTES
+    with records.columns_of(folder, table):
+        decisions = tuple(analysis.decisions(table)) if hasattr(analysis, "decisions") else ()
+        summary = analysis.summary(table)
     return Section(
         name=folder.name,
         title=title,
-        figure=inline_svg(drawn, f"figure-{folder.name}", title),
+        figure=inline_svg(records.figure_of(folder), f"figure-{folder.name}", title),
         caption=caption(described),
         command=described["command"],
-        decisions=tuple(analysis.decisions(table)) if hasattr(analysis, "decisions") else (),
-        summary=analysis.summary(table),
+        decisions=decisions,
+        summary=summary,
         columns=getattr(analysis, "COLUMNS", {}),
         rows=len(table),
         checksum=described["records_sha256"],

@@ -19,6 +19,7 @@ from elutheory.diagnosis.results import Diagnosis
 from elutheory.errors import InputError
 from elutheory.models.data import load_digits, read_data
 from elutheory.output.command_line import VERIFIED, parse_options, run, write_or_print
+from elutheory.output.csv_text import csv_of
 from elutheory.output.files import check_output_files, write_whole
 
 
@@ -68,7 +69,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     if options.figure is not None:
         _draw(diagnosis, options.figure)
     if options.csv is not None:
-        write_whole(options.csv, diagnosis.table.to_csv(index=False))
+        write_whole(options.csv, csv_of(diagnosis.table))
     write_or_print(diagnosis.to_text(), None)
     return VERIFIED
 
@@ -101,7 +102,9 @@ def _diagnose(options: Options) -> Diagnosis:
             damping=options.damping,
             seed=options.seed,
         )
-    except (RuntimeError, TypeError, IndexError, NotImplementedError) as error:
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever other people's code does
         shape = tuple(inputs.shape[1:])
         raise InputError(f"the model fails on inputs of shape {shape}, {inputs.dtype}: {_one_line(error)}.") from error
 
@@ -117,7 +120,7 @@ def load_model(name: str) -> nn.Module:
         found = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(f"there is no module {error.name!r}, needed to import {module_name!r}.") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"importing {module_name!r} fails: {_one_line(error)}.") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -129,7 +132,7 @@ def load_model(name: str) -> nn.Module:
         raise InputError(f"{name} is a {type(found).__name__}; a function that returns the model is needed.")
     try:
         model = found()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{name}() fails: {_one_line(error)}.") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"{name}() returns a {type(model).__name__}; a torch.nn.Module is needed.")
@@ -140,5 +143,5 @@ def _data(name: str) -> tuple[Tensor, Tensor | None]:
     return load_digits() if name == "digits" else read_data(Path(name))
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from elutheory.diagnosis.layer import COLUMNS, ERROR, SAMPLED
 from elutheory.errors import InputError
 from elutheory.fisher.scores import Kind
+from elutheory.output.checksums import EMPTY, is_unchanged, with_checksum
 from elutheory.output.document import STATEMENTS, Heading, Table, html_page, json_number, shortened
 from elutheory.output.files import check_output, write_whole
 
@@ -92,7 +93,9 @@ class Diagnosis:
             raise InputError(f"there is no file {path}; name a file that Diagnosis.save wrote.")
         try:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
-        except (InputError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError:
+            raise InputError(f"{path} cannot be read: it is no text that Diagnosis.to_json wrote.") from None
+        except InputError as error:
             raise InputError(f"{path} cannot be read: {error}") from None
 
     def to_json(self) -> str:
@@ -102,14 +105,17 @@ class Diagnosis:
             for row in self.table.to_dict("records")
         ]
         others = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "table"}
-        return json.dumps({"format": _FORMAT, "table": rows} | others, indent=1, allow_nan=False)
+        described = {"format": _FORMAT, "sha256": EMPTY, "table": rows} | others
+        return with_checksum(json.dumps(described, indent=1, allow_nan=False).encode()).decode()
 
     @classmethod
     def from_json(cls, text: str) -> "Diagnosis":
         """The inverse of `to_json`. Raises InputError for anything else."""
+        if not is_unchanged(text.encode(errors="replace")):
+            raise InputError("it is no text that Diagnosis.to_json wrote, or not as it was: its checksum differs.")
         try:
             described = json.loads(text)
-            if described.pop("format") != _FORMAT:
+            if described.pop("format") != _FORMAT or not described.pop("sha256"):
                 raise ValueError("format")
             return cls(table=table_of(described.pop("table")), **described)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -120,7 +126,7 @@ class Diagnosis:
         return html_report(self)
 
 
-_FORMAT = "elutheory.diagnosis.1"
+_FORMAT = "elutheory.diagnosis.2"
 _TEXTS = ("layer", "kind", "bias", "cut", "activation")
 _WHOLE = ("units", "fan_in", "measured_units", "dead_units")
 

@@ -20,6 +20,7 @@ from elutheory.dynamics.report import Report, render
 from elutheory.errors import InputError
 from elutheory.numerics.arguments import count, real_number
 from elutheory.output.command_line import VERIFIED, parse_options, run, write_or_print
+from elutheory.output.csv_text import csv_of
 from elutheory.output.files import check_output_files, write_whole
 from elutheory.propagation.initialisations import Initialisation, initialisation
 from elutheory.propagation.report import label
@@ -264,4 +265,4 @@ def _csv(runs: tuple[Run, ...]) -> str:
         part = one.prediction.table.copy()
         part.insert(0, "activation", one.name)
         parts.append(part)
-    return pandas.concat(parts).to_csv(index=False)
+    return csv_of(pandas.concat(parts))

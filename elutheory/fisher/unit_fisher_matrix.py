@@ -40,6 +40,7 @@ from elutheory.models.batch_layout import Mask, Output, with_mask, without_mask
 from elutheory.models.data import BATCH_SIZE, array_as_tensor, batches_of, check_inputs, tensors_of
 from elutheory.numerics.arguments import check_damping
 from elutheory.numerics.memory import check_fits
+from elutheory.output.checksums import EMPTY, is_unchanged, with_checksum
 from elutheory.output.files import check_output, write_whole
 
 RANK_THRESHOLD = 1e-10
@@ -358,11 +359,13 @@ class UnitFisher:
             "likelihood": described_likelihood(self.likelihood)
         }
         tensors = {name: part.detach().cpu().contiguous() for name, part in parts.items()}
-        return save(tensors, {_FORMAT: json.dumps(described)})
+        return with_checksum(save(tensors, {_FORMAT: json.dumps(described), "sha256": EMPTY}))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "UnitFisher":
         """The inverse of `to_bytes`. Raises InputError for anything else."""
+        if not is_unchanged(content):
+            raise InputError("it is no file that UnitFisher.save wrote, or not a whole one: its checksum differs.")
         try:
             header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
             described = json.loads(header["__metadata__"][_FORMAT])

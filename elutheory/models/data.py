@@ -4,6 +4,7 @@ Data sets from files, read without pickle: .npz and .safetensors with `inputs` a
 scikit-learn's handwritten digits.
 """
 
+import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from elutheory.errors import InputError
 from elutheory.numerics.arguments import check_whole
+from elutheory.numerics.memory import check_fits, in_words
 
 BATCH_SIZE = 512
 
@@ -255,12 +257,29 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as stream, numpy.load(stream, allow_pickle=False) as file:
             for name in {"inputs", "targets"} & set(file.files):
+                _refuse_other_size(path, name)
                 array = file[name]
                 tensors[name] = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
             others = set(file.files) - tensors.keys()
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise _unreadable(path, _reason(error)) from error
     return tensors if "inputs" in tensors else tensors | {name: torch.empty(0) for name in others}
+
+
+def _refuse_other_size(path: Path, name: str) -> None:
+    """Before anything is allocated: an array that has not the bytes its header declares, or that does not fit."""
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+        version = numpy.lib.format.read_magic(member)
+        headers = {(1, 0): numpy.lib.format.read_array_header_1_0, (2, 0): numpy.lib.format.read_array_header_2_0}
+        shape, _, dtype = headers[version](member)
+        declared, held = math.prod(shape) * dtype.itemsize, archive.getinfo(f"{name}.npy").file_size - member.tell()
+    if declared != held and not dtype.hasobject:
+        raise ValueError(f"{name} declares {in_words(declared)} and holds {in_words(held)}")
+    remedy = "use fewer examples or a machine with more memory"
+    examples, fits = (shape[0] if shape else 1), "{fitting} examples would fit"
+    check_fits(f"the {name} in {path}", 2 * declared, torch.device("cpu"), examples, fits, remedy)  # read, then copied
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

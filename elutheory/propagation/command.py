@@ -14,6 +14,7 @@ from elutheory.activations.activation_function import Activation
 from elutheory.activations.options import given_parameters, named_activations
 from elutheory.errors import InputError
 from elutheory.output.command_line import VERIFIED, parse_options, run, write_or_print
+from elutheory.output.csv_text import csv_of
 from elutheory.output.files import check_output_files, write_whole
 from elutheory.propagation.deep_network import propagate
 from elutheory.propagation.finite_width import reach
@@ -183,4 +184,4 @@ def _csv(groups: tuple[Group, ...]) -> str:
             ):
                 part.insert(0, name, value)
             parts.append(part)
-    return pandas.concat(parts).to_csv(index=False)
+    return csv_of(pandas.concat(parts))

@@ -23,6 +23,7 @@ from elutheory.models.layers import check_observable, check_parameters
 from elutheory.models.observers import Of, UnitAxis, observed_modules, observing_modules
 from elutheory.models.running_moments import Scratch, UnitSums
 from elutheory.models.unit_axes import Source
+from elutheory.output.checksums import EMPTY, is_unchanged, with_checksum
 from elutheory.output.files import check_output, write_whole
 from elutheory.statistics.quantiles import UnitQuantiles
 
@@ -344,11 +345,14 @@ class LayerStatistics:
             tensors |= {f"{index}.{name}": part.detach().cpu().contiguous() for name, part in parts.items()}
             layers.append([*site, layer.kind, layer.calls, layer.sums.count])
         options = {"extremes": self.extremes, "quantiles": self.quantiles, "memory": self.memory}
-        return save(tensors, {_FORMAT: json.dumps({"options": options, "layers": layers})})
+        described = json.dumps({"options": options, "layers": layers})
+        return with_checksum(save(tensors, {_FORMAT: described, "sha256": EMPTY}))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "LayerStatistics":
         """The inverse of `to_bytes`. Raises InputError for anything else."""
+        if not is_unchanged(content):
+            raise InputError("it holds no layer statistics, or not whole ones: its checksum differs.")
         try:
             header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
             described = json.loads(header["__metadata__"][_FORMAT])
@@ -363,7 +367,7 @@ class LayerStatistics:
         return statistics
 
 
-_FORMAT = "elutheory.layer_statistics.1"
+_FORMAT = "elutheory.layer_statistics.2"
 """Names the files' format, not a module: it stays as it is while the format does."""
 
 

@@ -171,3 +171,24 @@ def test_output_files_are_checked_before_any_work(capsys: pytest.CaptureFixture[
     assert "no known ending" in run(capsys, *arguments, "--figure", "layers.gif")[2]
     assert "must be different files" in run(capsys, *arguments, "--html", "a", "--csv", "a")[2]
     assert "does not exist" in run(capsys, *arguments, "--html", "missing/page.html")[2]
+
+
+@pytest.mark.parametrize(
+    "failure", ["ValueError('no')", "KeyError('no')", "MemoryError('no')", "RuntimeError('no')", "SystemExit(0)"]
+)
+def test_other_peoples_code_may_fail_as_it_likes(
+    failure: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the forward pass, in the factory, and at import: one sentence, exit code 2."""
+    monkeypatch.chdir(tmp_path)
+    name = f"failing_{abs(hash(failure))}"
+    (tmp_path / f"{name}.py").write_text(
+        f"from torch import nn\nclass Model(nn.Linear):\n    def forward(self, x): raise {failure}\n"
+        f"def model(): return Model(64, 10)\ndef factory(): raise {failure}\n"
+    )
+    (tmp_path / f"{name}_at_import.py").write_text(f"raise {failure}\n")
+    for factory in (f"{name}:model", f"{name}:factory", f"{name}_at_import:model"):
+        assert diagnosis_command.main([factory, "--data", "digits"]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1, said
+        assert failure.partition("(")[0] in said

@@ -1,5 +1,7 @@
 """What users hand in as data, cut into batches, and data sets from files."""
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from elutheory.errors import InputError
 from elutheory.models.data import batches_of, load_digits, number_of_examples, read_data, rows_of, run_on
+from elutheory.numerics import memory
 
 INPUTS, TARGETS = torch.arange(20.0).reshape(10, 2), torch.arange(10)
 
@@ -126,3 +129,28 @@ def test_digits_are_scikit_learns() -> None:
     inputs, targets = load_digits()
     assert inputs.shape == (1797, 64)
     assert targets.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
+def _npz(path: Path, header: dict[str, object], content: bytes) -> Path:
+    member = io.BytesIO()
+    np.lib.format.write_array_header_1_0(member, header)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("inputs.npy", member.getvalue() + content)
+    return path
+
+
+def test_the_header_of_an_array_is_read_before_anything_is_allocated(tmp_path: Path) -> None:
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)}
+    with pytest.raises(InputError, match=r"inputs declares 8 TB and holds 8 bytes\.$"):
+        read_data(_npz(tmp_path / "declared.npz", header, bytes(8)))
+    with pytest.raises(InputError, match=r"inputs declares 8 bytes and holds 80 bytes\.$"):
+        read_data(_npz(tmp_path / "more.npz", header | {"shape": (1,)}, bytes(80)))
+    whole, _ = read_data(_npz(tmp_path / "whole.npz", header | {"shape": (2, 1)}, bytes(16)))
+    assert whole.shape == (2, 1)
+
+
+def test_a_zip_bomb_is_refused_by_the_memory_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10**6)
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**6, 1)}
+    with pytest.raises(InputError, match=r"take 16 MB, of which 1 MB are free on cpu; 62,500 examples"):
+        read_data(_npz(tmp_path / "bomb.npz", header, bytes(8 * 10**6)))

@@ -104,6 +104,9 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     described = json.loads(record.files["provenance.json"])
     del described["records_sha256"]
     provenance.write_text(json.dumps(described))
+    with pytest.raises(InputError, match=r"is not as it was written: its checksum differs; measure again\.$"):
+        records.load(tmp_path)
+    provenance.write_text('{"analysis": "toy_analysis"}')
     with pytest.raises(InputError, match=r"is not what provenance\.json beside it describes; measure again\.$"):
         records.load(tmp_path)
 
@@ -307,3 +310,33 @@ def test_provenance_names_data_without_their_place(tmp_path: Path) -> None:
     assert words == "python -m analyses curves --preset quick --device cpu --data shirts --seeds 3"
     assert without_places(WithData()) == WithData()
     assert without_places(toy.Config()) == toy.Config()
+
+
+def test_flipped_bits_of_the_provenance_and_figures_are_noticed(tmp_path: Path) -> None:
+    record = _save(tmp_path, NEW)
+    for name in ("provenance.json", "figure.svg"):
+        content = record.files[name]
+        for place in range(0, 8 * len(content), 8 * len(content) // 50):
+            changed = bytearray(content)
+            changed[place // 8] ^= 1 << place % 8
+            (tmp_path / name).write_bytes(changed)
+            with pytest.raises(InputError, match=r"^[^\n]*\.$"):
+                records.figure_of(tmp_path)
+        (tmp_path / name).write_bytes(content)
+    assert records.figure_of(tmp_path) == record.files["figure.svg"]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(b"[" * 100_000, "nested too deeply"), ('{"analysis": "toy_analysis"}'.encode("utf-16"), "not in UTF-8")],
+)
+def test_provenance_that_is_no_plain_json_is_refused(content: bytes, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "provenance.json").write_bytes(content)
+    with pytest.raises(InputError, match=complaint):
+        records.provenance_of(tmp_path)
+
+
+def test_older_columns_are_told_in_one_sentence(tmp_path: Path) -> None:
+    _save(tmp_path, NEW)
+    with pytest.raises(InputError, match=r"holds a record of older columns \(newer\); measure again\.$"):
+        records.redraw(tmp_path, lambda table: toy.draw(table.assign(x=table["newer"])))
