@@ -5,15 +5,17 @@ is sampled on its own, ends included as limits from within, so that a jump of th
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas
 from matplotlib.figure import Figure
 
+from analyses.framework.settings import NegativeSlope, Positive
 from analyses.framework.sweep import Sweep
 from elutheory.activations import Activation, activation
-from elutheory.errors import InputError
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import Whole, check_domains
 from elutheory.output.figures import look_of, style
 
 
@@ -21,13 +23,13 @@ from elutheory.output.figures import look_of, style
 class Config:
     """The curves on [−largest, largest]."""
 
-    alpha: float = 1.0
+    alpha: Positive = 1.0
     """Of the ELU."""
-    negative_slope: float = 0.1
+    negative_slope: NegativeSlope = 0.1
     """Of the leaky ReLU."""
-    largest: float = 10.0
+    largest: Positive = 10.0
     """Largest net input."""
-    points: int = 101
+    points: Annotated[int, Whole(2, 10**6)] = 101
     """Of every piece between kinks."""
 
 
@@ -47,11 +49,13 @@ def cells(config: Config) -> list[Cell]:
 
     Raises InputError on an empty range or grid.
     """
-    if not 0 < config.largest < np.inf:
-        raise InputError(f"largest is {config.largest}; give a finite number > 0.")
-    if config.points < 2:
-        raise InputError(f"points is {config.points}; give 2 or more.")
+    check_domains(config)
     return [Cell(name) for name in ("relu", "elu", "leaky_relu", "shifted_relu")]
+
+
+def cost(config: Config) -> Cost:
+    """Of some forty lines and columns of `points` numbers."""
+    return Cost(operations=1e4 * config.points, updates=400, bytes=2e3 * config.points)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

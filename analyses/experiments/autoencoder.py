@@ -9,7 +9,7 @@ a larger error to start from), and the output, linear here; the code is activate
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas
@@ -24,16 +24,19 @@ from analyses.framework.settings import (
     DataName,
     Epochs,
     Examples,
+    LearningRates,
+    Names,
     NegativeSlope,
     Seeds,
     check_activations,
-    check_at_least,
     named_activation,
 )
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected
 from analyses.networks.training import Training, fabric_on, train
-from elutheory.errors import InputError
+from analyses.networks.training_cost import classifier_shape, training_cost
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import Several, Whole, check_domains
 from elutheory.output.figures import label_of, look_of, style
 
 
@@ -42,13 +45,13 @@ class Config:
     """Autoencoders of one shape, trained at several learning rates."""
 
     data: DataName = "digits"
-    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "shifted_relu")
+    activations: Names = ("elu", "relu", "leaky_relu", "shifted_relu")
     """Registry names; the claims set elu against the others."""
     negative_slope: NegativeSlope = 0.1
-    encoder: tuple[int, ...] = (1000, 500, 250, 30)
+    encoder: Annotated[tuple[int, ...], Several(Whole(1, 10**5), repeated=True)] = (1000, 500, 250, 30)
     """Units of its layers, the code last; the decoder mirrors them."""
     epochs: Epochs = 500
-    learning_rates: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-5)
+    learning_rates: LearningRates = (1e-2, 1e-3, 1e-4, 1e-5)
     """Of plain stochastic gradient descent."""
     batch_size: BatchSize = 64
     examples: Examples = 0
@@ -86,11 +89,25 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """One cell per activation. Raises InputError on repeated or unknown ones and sizes that are too small."""
+    check_domains(config)
     check_activations(config.activations, config.negative_slope)
-    check_at_least(config, epochs=1, seeds=1)
-    if not config.encoder:
-        raise InputError("the encoder has no layer; give the units of one at least.")
     return [Cell(name) for name in config.activations]
+
+
+def cost(config: Config) -> Cost:
+    """Of training, with training and validation examples evaluated after every epoch."""
+    examples, (features, *_) = classifier_shape(config.data, config.examples, ())
+    sizes = (features, *config.encoder, *reversed(config.encoder[:-1]), features)
+    networks = config.seeds * len(config.learning_rates)
+    each = training_cost(
+        sizes,
+        networks=networks,
+        examples=examples,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        evaluated=examples,
+    )
+    return each * len(config.activations)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

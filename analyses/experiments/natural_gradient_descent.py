@@ -7,7 +7,7 @@ the standardised inputs. Every method's learning rate is tuned over one grid, se
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise, product
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas
@@ -15,11 +15,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from analyses.framework.settings import check_at_least
+from analyses.framework.settings import LearningRates, Positive, SeedCount
 from analyses.framework.sweep import Sweep
+from analyses.networks.training_cost import fisher_cost, parameters
 from elutheory.activations import activation
-from elutheory.errors import InputError
 from elutheory.fisher import UnitNaturalGradient
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import Real, Whole, check_domains
 from elutheory.output.figures import looks_of, style
 
 
@@ -27,21 +29,21 @@ from elutheory.output.figures import looks_of, style
 class Config:
     """Full-batch training of a classifier on `examples` inputs of `features`, for `steps` steps a run."""
 
-    features: int = 10
-    classes: int = 3
-    examples: int = 1000
-    smallest_std: float = 0.01
+    features: Annotated[int, Whole(1, 10**5)] = 10
+    classes: Annotated[int, Whole(2, 10**4)] = 3
+    examples: Annotated[int, Whole(1, 10**7)] = 1000
+    smallest_std: Positive = 0.01
     """Of the features; they form a geometric series."""
-    largest_std: float = 1.0
-    largest_mean: float = 3.0
+    largest_std: Positive = 1.0
+    largest_mean: Annotated[float, Real(0.0)] = 3.0
     """In standard deviations: means are uniform up to this size, of either sign."""
-    hidden: int = 8
+    hidden: Annotated[int, Whole(1, 10**5)] = 8
     """Units in each of the network's two ELU layers."""
-    damping: float = 1e-3
+    damping: Annotated[float, Real(0.0)] = 1e-3
     """Relative, of the natural gradients."""
-    seeds: int = 2
-    steps: int = 300
-    learning_rates: tuple[float, ...] = (0.01, 0.0316, 0.1, 0.316, 1.0, 3.16)
+    seeds: SeedCount = 2
+    steps: Annotated[int, Whole(1, 10**6)] = 300
+    learning_rates: LearningRates = (0.01, 0.0316, 0.1, 0.316, 1.0, 3.16)
     """The grid over which every method is tuned."""
 
 
@@ -97,11 +99,7 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Every problem, method and learning rate. Raises InputError where nothing would be measured."""
-    check_at_least(config, features=1, examples=1, hidden=1, seeds=1, steps=1)
-    if config.classes < 2:
-        raise InputError(f"classes is {config.classes}; give 2 or more.")
-    if not config.learning_rates or min(config.learning_rates) <= 0:
-        raise InputError("learning rates are positive, and at least one is needed.")
+    check_domains(config)
     return [Cell(*cell) for cell in product(PROBLEMS, METHODS, config.learning_rates)]
 
 
@@ -116,6 +114,14 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
         table = table[table["step"].isin(_recorded(config.steps))]
         tables.append(table.assign(**asdict(cell), seed=seed))
     return pandas.concat(tables, ignore_index=True)
+
+
+def cost(config: Config) -> Cost:
+    """Of every run's steps; each is taken as one of the unit natural gradient of the network."""
+    sizes = (config.features, config.hidden, config.hidden, config.classes, 1)  # all three layers have Fisher matrices
+    runs = len(PROBLEMS) * len(METHODS) * len(config.learning_rates) * config.seeds
+    step = fisher_cost(sizes, config.examples) + Cost(6.0 * parameters(sizes) * config.examples)
+    return step * (runs * config.steps * 0.5)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

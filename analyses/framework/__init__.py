@@ -1,7 +1,7 @@
 """How an analysis runs, is kept and decided: nothing here knows what is measured.
 
-An analysis gives `Config`, `PRESETS`, `cells`, `measure_cell`, `measure`, `draw` and `summary`, and `decisions` where
-it has claims. Start with `sweep.py`, which makes one table of many cells, and `records.py`, which keeps it.
+An analysis gives `Config`, `PRESETS`, `cells`, `cost`, `measure_cell`, `measure`, `draw` and `summary`, and `decisions`
+where it has claims. Start with `sweep.py`, which makes one table of many cells, and `records.py`, which keeps it.
 
 - `catalogue.py`: the analyses there are, by name.
 - `command.py`: `python -m analyses NAME`, its options and what it prints.

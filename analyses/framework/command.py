@@ -14,6 +14,7 @@ from analyses.framework import records
 from analyses.framework.run import run_analysis
 from elutheory.errors import InputError
 from elutheory.output.command_line import VERIFIED, parse_options
+from elutheory.output.domains import Whole
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class RunOptions:
 
     device: str = "auto"
     """auto (CUDA where there is one), cpu, cuda, cuda:1, …"""
-    jobs: int = 1
+    jobs: Annotated[int, Whole(1, 256)] = 1
     """Processes that share the cells; the record is the same."""
     cluster: str | None = None
     """Address of a Dask scheduler whose workers measure, such as tcp://host:8786."""

@@ -18,16 +18,10 @@ Arm = tuple[Any, ...]
 """What has a learning rate of its own."""
 
 
-def check_grid(rates: Sequence[float], *fixed: float, name: str = "learning_rates") -> None:
-    """Raises InputError unless the rates are three or more positive numbers by factors of two, a fixed one positive."""
-    if len(rates) < 3 or min(rates) <= 0:
-        raise InputError(
-            f"{name} are {', '.join(map(str, rates)) or 'none'}; three or more positive numbers are needed."
-        )
+def check_grid(rates: Sequence[float], *, name: str = "learning_rates") -> None:
+    """Raises InputError unless the rates, positive numbers, go by factors of two."""
     if not np.allclose(np.diff(np.log2(sorted(rates))), 1.0):
         raise InputError(f"{name} are {', '.join(map(str, rates))}; each must be twice the one before.")
-    if fixed and min(fixed) <= 0:
-        raise InputError(f"fixed_rate is {min(fixed)}; a positive number is needed.")
 
 
 def updates_to(losses: Any, updates: int, wanted: float) -> float:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import platform
 import shutil
 import time
@@ -17,6 +16,8 @@ from analyses.framework.devices import available_device, device_name
 from analyses.framework.sweep import Sweep
 from analyses.framework.workers import threads_per_job
 from elutheory.errors import InputError
+from elutheory.numerics.cost import check_cost
+from elutheory.output.domains import check_domains
 
 
 def run_analysis(
@@ -39,11 +40,12 @@ def run_analysis(
     """
     name = analysis.__name__.rpartition(".")[2]
     config = analysis.PRESETS[preset] if config is None else config
-    _check_finite(config)
+    check_domains(config)
     device = _device_for(analysis, name, device)
     shown = provenance.without_places(config)
     settings = dataclasses.asdict(shown)
     records.check_folder(folder, name, settings, replace=replace)
+    check_cost(analysis.cost(config), jobs=jobs)
     unfinished = folder / ".unfinished" / kept_cells.run_name(name, config, device)
     command = provenance.regenerating_command(name, preset, analysis.PRESETS[preset], shown, device)
     commit = provenance.commit()
@@ -69,14 +71,6 @@ def run_analysis(
     with contextlib.suppress(OSError):  # not there, or other runs' cells are
         unfinished.parent.rmdir()
     return saved
-
-
-def _check_finite(config: Any) -> None:
-    """No option of any analysis is NaN or infinite; what else it may be, `cells` of the analysis says."""
-    for name, given in dataclasses.asdict(config).items():
-        for number in given if isinstance(given, (tuple, list)) else (given,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise InputError(f"{name} holds {number}; a finite number is needed.")
 
 
 def _device_for(analysis: ModuleType, name: str, asked: str) -> str:

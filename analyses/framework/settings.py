@@ -1,25 +1,32 @@
-"""Options that experiments share, each with its help text, and the checks of options before anything is measured.
+"""Options that experiments share, each with its domain and help text, and the checks that concern several at once.
 
 An experiment's Config takes an option by its type: `layers: HiddenLayers = 4`. The default is the experiment's own. Its
-`cells` then checks what was given and raises InputError in one sentence.
+`cells` then checks what was given, `check_domains` first, and raises InputError in one sentence.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import arg
 
 from elutheory.activations import Activation, activation
-from elutheory.errors import InputError
+from elutheory.output.domains import SMALLEST, Real, Several, Whole
 
 DataName = Annotated[str, arg(help="digits, the path of a data set, or huggingface:NAME.")]
-Examples = Annotated[int, arg(help="Training examples, classes in their shares; 0: all.")]
-HiddenLayers = Annotated[int, arg(help="Hidden layers.")]
-UnitsPerLayer = Annotated[int, arg(help="Of each hidden layer.")]
-NegativeSlope = Annotated[float, arg(help="Of leaky_relu.")]
-Epochs = Annotated[int, arg(help="Passes over the training examples.")]
-BatchSize = Annotated[int, arg(help="Examples an update.")]
-Seeds = Annotated[int, arg(help="Sets of initial weights and batch orders.")]
+Examples = Annotated[int, Whole(0, 10**8), arg(help="Training examples, classes in their shares; 0: all.")]
+HiddenLayers = Annotated[int, Whole(1, 1000), arg(help="Hidden layers.")]
+UnitsPerLayer = Annotated[int, Whole(1, 10**5), arg(help="Of each hidden layer.")]
+NegativeSlope = Annotated[float, Real(0.0, 100.0), arg(help="Of leaky_relu.")]
+Epochs = Annotated[int, Whole(1, 10**6), arg(help="Passes over the training examples.")]
+BatchSize = Annotated[int, Whole(1, 10**7), arg(help="Examples an update.")]
+Seeds = Annotated[int, Whole(1, 10**5), arg(help="Sets of initial weights and batch orders.")]
+
+SeedCount = Annotated[int, Whole(1, 10**5)]
+"""Seeds of which the experiment says what they are for."""
+Positive = Annotated[float, Real(SMALLEST)]
+Names = Annotated[tuple[str, ...], Several(None)]
+LearningRates = Annotated[tuple[float, ...], Several(Real(SMALLEST))]
+LearningRateGrid = Annotated[tuple[float, ...], Several(Real(SMALLEST), least=3)]
 
 
 def named_activation(name: str, negative_slope: float) -> Activation:
@@ -30,26 +37,7 @@ def named_activation(name: str, negative_slope: float) -> Activation:
     return activation(name, **({"negative_slope": negative_slope} if name == "leaky_relu" else {}))
 
 
-def check_at_least(config: Any, **least: int) -> None:
-    """Raises InputError for the first field below its bound; `check_at_least(config, layers=2, seeds=1)`."""
-    for name, bound in least.items():
-        if getattr(config, name) < bound:
-            raise InputError(f"{name} is {getattr(config, name)}; give {bound} or more.")
-
-
-def check_each_once(config: Any, *names: str) -> None:
-    """Raises InputError for the first of these fields that holds nothing, or something twice."""
-    for name in names:
-        _check_once(name, getattr(config, name))
-
-
 def check_activations(names: Sequence[str], negative_slope: float) -> None:
-    """Raises InputError unless `names` holds one name at least, each once, and the registry knows them all."""
-    _check_once("activations", names)
+    """Raises InputError unless the registry knows all names."""
     for name in names:
         named_activation(name, negative_slope)
-
-
-def _check_once(name: str, given: Sequence[Any]) -> None:
-    if not given or len(set(given)) < len(given):
-        raise InputError(f"{name} are {', '.join(map(str, given)) or 'none'}; give each once, and one at least.")

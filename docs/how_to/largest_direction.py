@@ -5,15 +5,18 @@ functions on the same inputs.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pandas
 from matplotlib.figure import Figure
 
 from analyses.framework.claims import Claim, Decision, decide, paired_differences
-from analyses.framework.settings import Seeds, check_activations, check_at_least
+from analyses.framework.settings import Names, Seeds, check_activations
 from analyses.framework.sweep import Sweep
 from elutheory.dynamics import training_kernel
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import Real, Several, Whole, check_domains
 from elutheory.output.figures import label_of, looks_of, style
 
 FEATURES = 50
@@ -23,10 +26,10 @@ FEATURES = 50
 class Config:
     """Networks with He's initialisation on `examples` inputs."""
 
-    activations: tuple[str, ...] = ("elu", "relu")
-    depths: tuple[int, ...] = (1, 2, 4, 8)
-    examples: int = 60
-    mean: float = 0.5
+    activations: Names = ("elu", "relu")
+    depths: Annotated[tuple[int, ...], Several(Whole(1, 1000))] = (1, 2, 4, 8)
+    examples: Annotated[int, Whole(2, 10**5)] = 60
+    mean: Annotated[float, Real(-1e6, 1e6)] = 0.5
     """Of every input feature, in standard deviations."""
     seeds: Seeds = 8
 
@@ -60,9 +63,16 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """One cell per activation. Raises InputError for bad options."""
+    check_domains(config)
     check_activations(config.activations, negative_slope=0.01)
-    check_at_least(config, examples=2, seeds=1)
     return [Cell(name) for name in config.activations]
+
+
+def cost(config: Config) -> Cost:
+    """Of the kernels, refused beyond the memory and announced beyond an hour."""
+    pairs = float(config.examples) ** 2
+    kernel = Cost(operations=2e3 * pairs, updates=1, bytes=8 * pairs * (2 * max(config.depths) + 8))
+    return kernel * (sum(config.depths) * config.seeds * len(config.activations))
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from rich.console import Console
 
@@ -16,7 +16,9 @@ from elutheory.bias_shift.report import Experiment, Report, render
 from elutheory.derivations.catalogue import DERIVATIONS
 from elutheory.derivations.proof.steps import UndecidedError, VerificationError
 from elutheory.errors import InputError
+from elutheory.numerics.cost import check_cost
 from elutheory.output.command_line import FAILED, UNDECIDED, VERIFIED, parse_options, run, write_or_print
+from elutheory.output.domains import SMALLEST, Real, Several, Whole
 from elutheory.output.files import check_output
 from elutheory.output.interruption import in_order
 
@@ -37,21 +39,21 @@ Statement = Literal[
 class Options:
     """Derive Theorems 1 and 2 of arXiv 1511.07289, check them, measure them on digits."""
 
-    activation: tuple[str, ...] = ("elu", "relu")
+    activation: Annotated[tuple[str, ...], Several(None, repeated=True)] = ("elu", "relu")
     """Activation functions of the classifiers, by name."""
-    alpha: float | None = None
+    alpha: Annotated[float, Real(SMALLEST)] | None = None
     """Parameter alpha of those activation functions that have one (above 0)."""
-    hidden: tuple[int, ...] = (32, 32)
+    hidden: Annotated[tuple[int, ...], Several(Whole(1, 10**5), most=100, repeated=True)] = (32, 32)
     """Widths of the hidden layers."""
-    epochs: int = 15
+    epochs: Annotated[int, Whole(0, 10**6)] = 15
     """Passes over the digits in training."""
-    learning_rate: float = 0.05
+    learning_rate: Annotated[float, Real(SMALLEST, 1e308)] = 0.05
     """Step size of stochastic gradient descent."""
-    layer: tuple[int, ...] | None = None
+    layer: Annotated[tuple[int, ...], Several(Whole(1, 101), repeated=True)] | None = None
     """Numbers of the layers to measure, 1 = first hidden layer; every hidden layer if not given."""
-    damping: float | None = None
+    damping: Annotated[float, Real(0.0)] | None = None
     """Solve with F + damping I; if not given, solve a singular F on its range."""
-    seed: int = 0
+    seed: Annotated[int, Whole(0, 2**63 - 1)] = 0
     """Seed of the initial weights and of the order of the batches."""
     statement: tuple[Statement, ...] = ("theorem-1", "theorem-2")
     """Which derivations to print."""
@@ -93,11 +95,10 @@ def _prepare_measurement(options: Options) -> Callable[[], Experiment]:
     """Validate everything that the measurement needs; the result trains and measures when called."""
     from elutheory.bias_shift.digits import (  # noqa: PLC0415  (torch, which derivations alone do without)
         DigitsExperiment,
+        experiment_cost,
         measure_digits,
     )
 
-    if not options.activation:
-        raise InputError("--activation names nothing; name at least one activation function, such as elu.")
     functions = named_activations(
         options.activation,
         given_parameters(alpha=options.alpha),
@@ -111,6 +112,8 @@ def _prepare_measurement(options: Options) -> Callable[[], Experiment]:
         damping=options.damping,
         seed=options.seed,
     )
+
+    check_cost(experiment_cost(settings) * len(functions))
 
     def measure() -> Experiment:
         with in_order(), Console(stderr=True).status("") as status:

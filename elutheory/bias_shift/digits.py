@@ -12,8 +12,9 @@ from elutheory.errors import InputError
 from elutheory.fisher.scores import layer_scores
 from elutheory.fisher.theorem_checks import LayerRecord, layer_record
 from elutheory.models.data import load_digits
+from elutheory.numerics.cost import Cost
 
-PIXELS, CLASSES = 64, 10  # of the digits
+EXAMPLES, PIXELS, CLASSES = 1797, 64, 10  # of the digits
 MEMORY_LIMIT = 2**30
 
 
@@ -88,6 +89,18 @@ class NetworkRecord:
     training_loss: float
     training_accuracy: float
     layers: tuple[LayerRecord, ...]
+
+
+def experiment_cost(experiment: DigitsExperiment) -> Cost:
+    """Of training one classifier, and of its measured layers' Fisher matrices and their inverses."""
+    weights = sum((fan_in + 1) * units for fan_in, units in pairwise(experiment.widths))
+    batches = -(-EXAMPLES // experiment.batch_size)
+    training = Cost(6.0 * weights * EXAMPLES, batches * 0.1 * len(experiment.widths)) * experiment.epochs
+    held = 8.0 * (4 * weights + 4 * EXAMPLES * sum(experiment.widths))
+    layers = [(experiment.widths[number - 1] + 1, experiment.widths[number]) for number in experiment.measured_layers]
+    matrices = sum(units * (2.0 * EXAMPLES * rows**2 * CLASSES + 60 * rows**3) for rows, units in layers)
+    largest = max(units * rows**2 for rows, units in layers)
+    return training + Cost(matrices, len(layers), held + 8.0 * 6 * largest)
 
 
 def measure_digits(activation_function: Activation | str, experiment: DigitsExperiment) -> NetworkRecord:

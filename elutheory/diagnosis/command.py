@@ -20,6 +20,7 @@ from elutheory.errors import InputError
 from elutheory.models.data import load_digits, read_data
 from elutheory.output.command_line import VERIFIED, parse_options, run, write_or_print
 from elutheory.output.csv_text import csv_of
+from elutheory.output.domains import Real, Whole
 from elutheory.output.files import check_output_files, write_whole
 
 
@@ -37,15 +38,15 @@ class Options:
     """p(y | outputs); gaussian has variance 1."""
     kind: Literal["exact", "monte_carlo", "empirical"] | None = None
     """Kind of Fisher matrix; None: exact where an estimate of the cost allows it, else monte_carlo."""
-    units: int = 16
+    units: Annotated[int, Whole(1, 10**6)] = 16
     """Units per layer that the Fisher matrices are of, drawn at random among the live ones."""
-    fisher_examples: int = 512
+    fisher_examples: Annotated[int, Whole(1, 10**8)] = 512
     """Examples that they are of."""
-    max_examples: int | None = None
+    max_examples: Annotated[int, Whole(1, 10**9)] | None = None
     """Use so many examples at most, drawn at random."""
-    damping: float = 1e-2
+    damping: Annotated[float, Real(0.0)] = 1e-2
     """Relative to the mean diagonal of each matrix."""
-    seed: int = 0
+    seed: Annotated[int, Whole(0, 2**63 - 1)] = 0
     """Of everything that is drawn."""
     html: Path | None = None
     """Write a self-contained page with figure and tables to this file."""

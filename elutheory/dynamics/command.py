@@ -6,7 +6,7 @@ Run as `python -m elutheory.dynamics` or `elutheory dynamics`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy
 import pandas
@@ -18,9 +18,10 @@ from elutheory.dynamics.infinite_width import training_kernel
 from elutheory.dynamics.prediction import predict_training
 from elutheory.dynamics.report import Report, render
 from elutheory.errors import InputError
-from elutheory.numerics.arguments import count, real_number
+from elutheory.numerics.cost import Cost, check_cost
 from elutheory.output.command_line import VERIFIED, parse_options, run, write_or_print
 from elutheory.output.csv_text import csv_of
+from elutheory.output.domains import SMALLEST, Real, Several, Whole
 from elutheory.output.files import check_output_files, write_whole
 from elutheory.propagation.initialisations import Initialisation, initialisation
 from elutheory.propagation.report import label
@@ -32,52 +33,52 @@ LARGEST_DEPTH = 1000
 class Options:
     """The training loss of wide networks, predicted from their tangent kernels, nothing fitted."""
 
-    activation: tuple[str, ...] = ("elu", "relu")
+    activation: Annotated[tuple[str, ...], Several(None, least=0, repeated=True)] = ("elu", "relu")
     """Names of the activation functions; the first is compared with each of the others."""
     expression: str | None = None
     """Your own activation function of x beside them, such as "where(x > 0, x, exp(x) - 1)"."""
-    alpha: float | None = None
+    alpha: Annotated[float, Real(SMALLEST)] | None = None
     """Parameter alpha of those activation functions that have one (above 0)."""
-    negative_slope: float | None = None
+    negative_slope: Annotated[float, Real(0.0)] | None = None
     """Parameter negative_slope of leaky_relu."""
-    depth: int = 8
+    depth: Annotated[int, Whole(1, LARGEST_DEPTH)] = 8
     """Number of hidden layers."""
-    width: tuple[int, ...] = (128,)
+    width: Annotated[tuple[int, ...], Several(Whole(1, 10**6), repeated=True)] = (128,)
     """Units of a hidden layer: one number for all, or one per layer."""
     initialisation: Literal["he", "lecun", "variance_preserving", "critical"] = "he"
     """Variances of weights and biases at initialisation, by name."""
-    weight_variance: float | None = None
+    weight_variance: Annotated[float, Real(SMALLEST)] | None = None
     """Your own fan_in × Var(weight), instead of --initialisation."""
-    bias_variance: float | None = None
+    bias_variance: Annotated[float, Real(0.0)] | None = None
     """Your own variance of the biases, with --weight-variance."""
     data: str = "digits"
     """digits (scikit-learn's, 1797 × 64), or a .npz or .safetensors file with the arrays inputs and targets; targets
     are integers, the classes. Inputs of more axes are flattened."""
-    examples: int = 500
+    examples: Annotated[int, Whole(1, 10**6)] = 500
     """Train on so many of the data, drawn at random; all if there are fewer."""
-    test_examples: int = 0
+    test_examples: Annotated[int, Whole(0, 10**6)] = 0
     """Predict the loss of so many others."""
     standardise: bool = False
     """Subtract the mean of all numbers of the inputs and divide by their standard deviation."""
-    learning_rate: float = 0.01
+    learning_rate: Annotated[float, Real(SMALLEST)] = 0.01
     """Of all weights and biases."""
-    steps: int = 1000
+    steps: Annotated[int, Whole(1, 10**7)] = 1000
     """Updates to predict."""
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
     """The mean over the examples; squared_error is ½ |outputs − one-hot classes|²."""
-    batch_size: int | None = None
+    batch_size: Annotated[int, Whole(1, 10**7)] | None = None
     """Examples of a batch; None: all."""
-    momentum: float = 0.0
+    momentum: Annotated[float, Real(0.0, below=1.0)] = 0.0
     """Of stochastic gradient descent."""
-    levels: tuple[float, ...] = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
+    levels: Annotated[tuple[float, ...], Several(Real(SMALLEST), repeated=True)] = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
     """Losses that the steps are counted to."""
     centred: bool = False
     """Beside each activation, the same with the activations of all layers centred."""
-    draws: int = 8
+    draws: Annotated[int, Whole(1, 10**4)] = 8
     """Initial functions of which medians and bands are taken."""
-    finite_networks: int = 0
+    finite_networks: Annotated[int, Whole(0, 10**4)] = 0
     """Beside the prediction of wide networks, that of so many finite ones, each with its own kernel."""
-    seed: int = 0
+    seed: Annotated[int, Whole(0, 2**63 - 1)] = 0
     """Of everything that is drawn."""
     format: Literal["text", "json", "markdown", "latex", "html"] = "text"
     """How to print the report."""
@@ -100,6 +101,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     _check_options(options)
     functions = _functions(options)
     inputs, targets = _data(options)
+    check_cost(_cost(options, len(functions), inputs, targets))
     runs = tuple(one for function in functions for one in _runs(options, function, inputs, targets))
     text = render(_report(options, runs, inputs), options.format)
     if options.figure is not None:
@@ -114,30 +116,12 @@ def _command(arguments: Sequence[str] | None) -> int:
 
 
 def _check_options(options: Options) -> None:
-    if not 1 <= options.depth <= LARGEST_DEPTH:
-        raise InputError(f"--depth is {options.depth}; 1 to {LARGEST_DEPTH} are possible.")
     if len(options.width) not in (1, options.depth):
         raise InputError(
             f"--width has {len(options.width)} numbers; one, or one per layer ({options.depth}), is needed."
         )
-    if options.examples < 1 or options.test_examples < 0:
-        raise InputError("--examples must be at least 1, --test-examples at least 0.")
     if options.weight_variance is None and options.bias_variance is not None:
         raise InputError("--bias-variance needs --weight-variance beside it.")
-    if not options.levels or min(options.levels) <= 0:
-        raise InputError("--levels must be losses above 0.")
-    real_number("--learning-rate", options.learning_rate, positive=True)
-    if not 0 <= options.momentum < 1:
-        raise InputError(f"--momentum is {options.momentum:g}; from 0 to below 1 is possible.")
-    for name, values in (("--width", options.width), ("--steps", (options.steps,)), ("--draws", (options.draws,))):
-        for value in values:
-            count(name, value)
-    if options.batch_size is not None:
-        count("--batch-size", options.batch_size)
-    if options.finite_networks < 0:
-        raise InputError(f"--finite-networks is {options.finite_networks}; 0 or more are possible.")
-    if options.seed < 0:
-        raise InputError(f"--seed is {options.seed}; an integer >= 0 is needed.")
 
 
 def _functions(options: Options) -> tuple[Activation, ...]:
@@ -179,6 +163,20 @@ def _data(options: Options) -> tuple[numpy.ndarray, numpy.ndarray]:
             raise InputError(f"the inputs in {options.data} are all the same; they cannot be standardised.")
         pixels = (pixels - pixels[:trained].mean()) / spread
     return pixels, classes[chosen]
+
+
+def _cost(options: Options, functions: int, inputs: numpy.ndarray, targets: numpy.ndarray) -> Cost:
+    """Of kernels of all pairs of inputs, all of them kept, of the steps predicted and of finite networks' kernels."""
+    pairs, classes = float(len(inputs)) ** 2, int(targets.max()) + 1
+    kernels = functions * (1 + options.centred) * (1 + options.finite_networks)
+    batch = min(options.batch_size or options.examples, options.examples)
+    step = Cost(4.0 * len(inputs) * batch * classes * options.draws, 0.2)
+    widest = float(max(options.width))
+    finite = 8 * options.depth * widest * (2 * widest + 4 * len(inputs) * classes) if options.finite_networks else 0.0
+    held = 8 * pairs * (2 * options.depth + 8) * functions * (1 + options.centred) + 400.0 * options.steps * kernels
+    return (Cost(2e3 * pairs * options.depth, options.depth) + step * options.steps) * kernels + Cost(
+        bytes=held + finite
+    )
 
 
 # --- what is predicted ----------------------------------------------------------------------------------------------

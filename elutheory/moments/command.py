@@ -18,7 +18,9 @@ from elutheory.errors import InputError
 from elutheory.moments.report import Report, render
 from elutheory.moments.typed_numbers import Number, typed_numbers
 from elutheory.moments.verification import Proof, Row, measured_rows
+from elutheory.numerics.cost import Cost, check_cost
 from elutheory.output.command_line import FAILED, UNDECIDED, VERIFIED, parse_options, run, write_or_print
+from elutheory.output.domains import Real, Several, Whole
 from elutheory.output.files import check_output_files
 
 LARGEST_TABLE = 100_000
@@ -32,15 +34,15 @@ class Options:
     """Name of the activation function; elu if neither it nor --expression is given."""
     expression: str | None = None
     """Your own activation function of x, such as "where(x > 0, x, exp(x) - 1)"."""
-    alpha: float | None = None
+    alpha: Annotated[float, Real(1e-100, 1e100)] | None = None
     """Parameter alpha of elu and celu (above 0)."""
-    negative_slope: float | None = None
+    negative_slope: Annotated[float, Real(0.0, 1e100)] | None = None
     """Parameter negative_slope of leaky_relu."""
-    mean: tuple[str, ...] = ("0",)
+    mean: Annotated[tuple[str, ...], Several(None, repeated=True)] = ("0",)
     """Means of X: numbers, or start:stop:count."""
-    std: tuple[str, ...] = ("1",)
+    std: Annotated[tuple[str, ...], Several(None, repeated=True)] = ("1",)
     """Standard deviations of X: numbers, or start:stop:count."""
-    digits: int | None = None
+    digits: Annotated[int, Whole(1, 1000)] | None = None
     """Print every moment to this many certified digits."""
     format: Literal["text", "json", "markdown", "latex", "html"] = "text"
     """How to print the report."""
@@ -64,8 +66,9 @@ def _command(arguments: Sequence[str] | None) -> int:
         raise InputError(f"{len(means)} means × {len(stds)} stds make more than {LARGEST_TABLE} rows; ask for fewer.")
     if options.figure is not None:
         _check_points(means, stds)
-    if options.digits is not None and not 1 <= options.digits <= 1000:
-        raise InputError(f"--digits is {options.digits}; 1 to 1000 are possible.")
+    check_cost(
+        Cost(updates=len(means) * len(stds) * (4.0 * (1 + options.digits / 100) ** 2 if options.digits else 0.01))
+    )
 
     rows, method = measured_rows(function, means, stds, options.digits)
     try:

@@ -10,5 +10,6 @@
 - `working_precision`: Arb's and mpmath's, which belong to the whole process: one thread at a time;
 - `chebyshev`: Chebyshev series and functions in pieces;
 - `memory`: what is free, so that what does not fit is refused before it is allocated;
+- `cost`: what a computation will take, estimated before it begins;
 - `tiles`: work on a large matrix tile by tile, on every core.
 """

@@ -6,6 +6,7 @@ Nothing here knows of the theory: words, numbers, formulas and curves are handed
 - `command_line.py`: options of a command, its exit codes, its errors in one sentence, its report printed or written;
 - `checksums.py`: files that hold the checksum of all their bytes;
 - `csv_text.py`: tables as comma-separated text in which a spreadsheet finds no formula;
+- `domains.py`: what an option may be, declared beside its type;
 - `interruption.py`: Ctrl-C while a command loads, and while it has something to keep;
 - `document.py`: a report as blocks that write themselves as text, Markdown, LaTeX and HTML; numbers in few characters;
 - `progress.py`: a bar with the time left, of long calls;

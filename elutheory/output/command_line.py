@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from elutheory.errors import InputError
+from elutheory.output.domains import check_domains
 from elutheory.output.files import write_whole
 from elutheory.output.interruption import INTERRUPTED
 
@@ -34,11 +35,14 @@ _OF_A_WRITE = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EBADF)
 
 
 def parse_options(options: type[Options], program: str, arguments: Sequence[str] | None = None) -> Options:
-    """The options given on the command line, as a dataclass; raises InputError with tyro's reason in one sentence."""
+    """The options given on the command line, as a dataclass; raises InputError with the reason in one sentence.
+
+    Every option is within its domain.
+    """
     message = io.StringIO()
     try:
         with contextlib.redirect_stderr(message):
-            return tyro.cli(
+            parsed = tyro.cli(
                 options,
                 prog=program,
                 description=f"{inspect.cleandoc(options.__doc__ or '')}\n\n{EXIT_CODES}",
@@ -49,6 +53,8 @@ def parse_options(options: type[Options], program: str, arguments: Sequence[str]
         if stop.code in (0, None):
             raise
         raise InputError(_first_sentence(message.getvalue(), program)) from None
+    check_domains(parsed, command_line=True)
+    return parsed
 
 
 def _first_sentence(boxed: str, program: str) -> str:

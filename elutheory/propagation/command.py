@@ -6,15 +6,17 @@ Run as `python -m elutheory.propagation` or `elutheory propagation`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pandas
 
 from elutheory.activations.activation_function import Activation
 from elutheory.activations.options import given_parameters, named_activations
 from elutheory.errors import InputError
+from elutheory.numerics.cost import Cost, check_cost
 from elutheory.output.command_line import VERIFIED, parse_options, run, write_or_print
 from elutheory.output.csv_text import csv_of
+from elutheory.output.domains import SMALLEST, Real, Several, Whole
 from elutheory.output.files import check_output_files, write_whole
 from elutheory.propagation.deep_network import propagate
 from elutheory.propagation.finite_width import reach
@@ -28,33 +30,33 @@ LARGEST_DEPTH = 100_000
 class Options:
     """Mean activations, correlations and gradients, layer by layer, of random networks of infinite width."""
 
-    activation: tuple[str, ...] = ("elu", "relu")
+    activation: Annotated[tuple[str, ...], Several(None, least=0, repeated=True)] = ("elu", "relu")
     """Names of the activation functions."""
     expression: str | None = None
     """Your own activation function of x beside them, such as "where(x > 0, x, exp(x) - 1)"."""
-    alpha: float | None = None
+    alpha: Annotated[float, Real(SMALLEST)] | None = None
     """Parameter alpha of those activation functions that have one (above 0)."""
-    negative_slope: float | None = None
+    negative_slope: Annotated[float, Real(0.0)] | None = None
     """Parameter negative_slope of leaky_relu."""
-    depth: int = 50
+    depth: Annotated[int, Whole(1, LARGEST_DEPTH)] = 50
     """Number of hidden layers."""
     initialisation: tuple[Literal["he", "lecun", "variance_preserving", "critical"], ...] = ()
     """Variances of weights and biases, by name; he if none are given."""
-    weight_variance: float | None = None
+    weight_variance: Annotated[float, Real(SMALLEST)] | None = None
     """Your own fan_in × Var(weight), instead of --initialisation."""
-    bias_variance: float | None = None
+    bias_variance: Annotated[float, Real(0.0)] | None = None
     """Your own variance of the biases, with --weight-variance."""
-    second_moment: float = 1.0
+    second_moment: Annotated[float, Real(SMALLEST)] = 1.0
     """Second moment |x|²/n of the network's input, and the q that variance_preserving and critical keep."""
-    overlap: float = 0.0
+    overlap: Annotated[float, Real()] = 0.0
     """Average x·x'/n over pairs of inputs."""
-    width: int | None = None
+    width: Annotated[int, Whole(1, 10**9)] | None = None
     """Width of the layers: adds standard deviations over random networks."""
     batch_norm: bool = False
     """Normalise every unit over the data before the activation."""
     residual: bool = False
     """Add every layer's input to its output."""
-    layers: tuple[int, ...] = ()
+    layers: Annotated[tuple[int, ...], Several(Whole(1, LARGEST_DEPTH), least=0, repeated=True)] = ()
     """Layers to print; a spread of them if not given. JSON and --table have all."""
     format: Literal["text", "json", "markdown", "latex", "html"] = "text"
     """How to print the report."""
@@ -76,6 +78,8 @@ def _command(arguments: Sequence[str] | None) -> int:
     check_output_files(output=options.output, table=options.table, figure=options.figure)
     _check_options(options)
     functions = _functions(options)
+    networks = len(functions) * len(_initialisations(options))
+    check_cost(Cost(updates=0.2 * options.depth * networks, bytes=400.0 * options.depth * networks))
     groups = tuple(_group(options, name, functions) for name in _initialisations(options))
     text = render(_report(options, groups), options.format)
     if options.figure is not None:
@@ -90,8 +94,6 @@ def _command(arguments: Sequence[str] | None) -> int:
 
 
 def _check_options(options: Options) -> None:
-    if not 1 <= options.depth <= LARGEST_DEPTH:
-        raise InputError(f"--depth is {options.depth}; 1 to {LARGEST_DEPTH} are possible.")
     wrong = [layer for layer in options.layers if not 1 <= layer <= options.depth]
     if wrong:
         raise InputError(f"--layers names layer {wrong[0]}; there are layers 1 to {options.depth}.")

@@ -9,8 +9,8 @@ receives them.
 """
 
 from analyses.experiments.bias_shift_in_training.figure import draw
-from analyses.experiments.bias_shift_in_training.measurement import cells, measure, measure_cell
+from analyses.experiments.bias_shift_in_training.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.bias_shift_in_training.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.bias_shift_in_training.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

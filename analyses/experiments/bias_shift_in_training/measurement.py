@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from analyses.data import datasets
 from analyses.experiments.bias_shift_in_training.settings import COLUMNS, MEASURED, OF_CORRECTION, SETTING, Config
-from analyses.framework.settings import check_activations, check_at_least, named_activation
+from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.corrections import unit_corrections
 from analyses.networks.stacked import StackedNetworks
 from analyses.networks.training import LOSSES, batch_order, fabric_on
+from analyses.networks.training_cost import classifier_shape, fisher_cost, parameters, training_cost
 from elutheory.errors import InputError
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 
 
 @dataclass(frozen=True)
@@ -31,17 +34,29 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Every activation without and with batch normalisation. Raises InputError where nothing would be measured."""
-    check_at_least(config, units=1, batch_size=1, updates=1, points=1, seeds=1)
-    if config.layers < 2:
-        raise InputError(f"layers is {config.layers}; what comes from the layers below needs 2 or more.")
-    if config.window < 2:
-        raise InputError(f"window is {config.window}; signs change between 2 updates or more.")
-    if config.learning_rate <= 0 or config.damping <= 0:
-        raise InputError("learning rate and damping are positive.")
-    if not 1 < config.fisher_examples <= config.examples:
+    check_domains(config)
+    if config.fisher_examples > config.examples:
         raise InputError(f"fisher examples are 2 to {config.examples}, the number of examples.")
     check_activations(config.activations, config.negative_slope)
     return [Cell(*cell) for cell in product(config.activations, (False, True))]
+
+
+def cost(config: Config) -> Cost:
+    """Of training in float64, of means at the watched updates and of Fisher matrices at the measured ones."""
+    examples, sizes = classifier_shape(config.data, 0, [config.units] * config.layers)
+    updates = config.updates + config.window
+    trained = training_cost(
+        sizes,
+        networks=config.seeds,
+        examples=examples,
+        epochs=updates / -(-examples // config.batch_size),
+        batch_size=config.batch_size,
+        itemsize=8,
+    )
+    passes = config.seeds * config.points * (config.window + 3)
+    watched = Cost(2.0 * parameters(sizes) * config.examples, 0.5, 24.0 * config.examples * sum(sizes)) * passes
+    corrections = fisher_cost(sizes, config.fisher_examples) * (config.seeds * config.points)
+    return (trained + watched + corrections) * (2 * len(config.activations))
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

@@ -1,9 +1,18 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from analyses.framework.settings import BatchSize, DataName, HiddenLayers, NegativeSlope, Seeds, UnitsPerLayer
+from analyses.framework.settings import (
+    BatchSize,
+    DataName,
+    Names,
+    NegativeSlope,
+    Positive,
+    Seeds,
+    UnitsPerLayer,
+)
+from elutheory.output.domains import Whole
 
 
 @dataclass(frozen=True)
@@ -11,25 +20,25 @@ class Config:
     """Networks of `layers` hidden layers of `units`, trained by plain SGD on data standardised feature by feature."""
 
     data: DataName = "digits"
-    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
+    activations: Names = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
     """Registry names; the claims are about elu and relu."""
     negative_slope: NegativeSlope = 0.1
-    layers: HiddenLayers = 4
+    layers: Annotated[int, Whole(2, 1000)] = 4
     units: UnitsPerLayer = 64
-    learning_rate: float = 0.05
+    learning_rate: Positive = 0.05
     """The same for all."""
     batch_size: BatchSize = 64
-    updates: int = 640
+    updates: Annotated[int, Whole(1, 10**7)] = 640
     """The last one that is measured."""
-    points: int = 5
+    points: Annotated[int, Whole(1, 10**4)] = 5
     """Measured updates, the first and the last included."""
-    window: int = 20
+    window: Annotated[int, Whole(2, 10**5)] = 20
     """Successive updates over which oscillation is measured, starting with each measured one."""
-    examples: int = 512
+    examples: Annotated[int, Whole(2, 10**7)] = 512
     """Training examples over which means and gradients are taken."""
-    fisher_examples: int = 256
+    fisher_examples: Annotated[int, Whole(2, 10**7)] = 256
     """Of them, those over which the exact unit Fisher matrices are taken."""
-    damping: float = 1e-2
+    damping: Positive = 1e-2
     """λ as a multiple of the mean diagonal of a unit's Fisher matrix."""
     seeds: Seeds = 10
 

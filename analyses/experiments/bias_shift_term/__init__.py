@@ -10,8 +10,8 @@ has the exponent d ln|term|/d ln t = 1.
 """
 
 from analyses.experiments.bias_shift_term.figure import draw
-from analyses.experiments.bias_shift_term.measurement import cells, measure, measure_cell
+from analyses.experiments.bias_shift_term.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.bias_shift_term.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.bias_shift_term.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

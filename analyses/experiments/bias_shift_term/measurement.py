@@ -9,12 +9,15 @@ import torch
 from analyses.data import datasets
 from analyses.experiments.bias_shift_term.exponents import measure_network
 from analyses.experiments.bias_shift_term.settings import COLUMNS, SETTING, Config
-from analyses.framework.settings import check_at_least, check_each_once, named_activation
+from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.classifiers import classifier_sizes, train_classifiers
 from analyses.networks.training import fabric_on
+from analyses.networks.training_cost import classifier_shape, fisher_cost, training_cost
 from elutheory.errors import InputError
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,26 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """One cell per activation. Raises InputError where nothing would be measured."""
-    check_at_least(config, units=1, epochs=1, batch_size=1, seeds=1)
-    if config.layers < 2:
-        raise InputError(f"layers is {config.layers}; units above the first hidden layer need 2 or more.")
-    if config.examples < 2 or config.learning_rate <= 0:
-        raise InputError("examples are 2 or more, the learning rate is positive.")
-    check_each_once(config, "activations", "dampings")
-    if min(config.dampings) < 0 or 0.0 not in config.dampings:
+    check_domains(config)
+    if 0.0 not in config.dampings:
         raise InputError("dampings are 0, about which the claims are, and positive numbers.")
-    for name in config.activations:
-        named_activation(name, config.negative_slope)
+    check_activations(config.activations, config.negative_slope)
     return [Cell(name) for name in config.activations]
+
+
+def cost(config: Config) -> Cost:
+    """Of training in float64, and of Fisher matrices before and after it at every damping."""
+    examples, sizes = classifier_shape(config.data, 0, [config.units] * config.layers)
+    trained = training_cost(
+        sizes,
+        networks=config.seeds,
+        examples=examples,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        itemsize=8,
+    )
+    matrices = fisher_cost(sizes[1:], config.examples) * (2 * config.seeds * (1 + 2 * len(config.dampings)))
+    return (trained + matrices * 6) * len(config.activations)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

@@ -1,11 +1,21 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from analyses.experiments.bias_shift_term.exponents import TOLERANCE
 from analyses.experiments.bias_shift_term.translated_units import PARTS
-from analyses.framework.settings import BatchSize, DataName, NegativeSlope, Seeds, UnitsPerLayer
+from analyses.framework.settings import (
+    BatchSize,
+    DataName,
+    Epochs,
+    Names,
+    NegativeSlope,
+    Positive,
+    Seeds,
+    UnitsPerLayer,
+)
+from elutheory.output.domains import Real, Several, Whole
 
 
 @dataclass(frozen=True)
@@ -13,20 +23,20 @@ class Config:
     """Networks of `layers` hidden layers of `units`, trained by plain SGD on data standardised feature by feature."""
 
     data: DataName = "digits"
-    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
+    activations: Names = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
     """Registry names."""
     negative_slope: NegativeSlope = 0.1
-    layers: int = 4
+    layers: Annotated[int, Whole(2, 1000)] = 4
     """Hidden layers; the first, whose incoming activations are the data, is not measured."""
     units: UnitsPerLayer = 64
-    epochs: int = 10
+    epochs: Epochs = 10
     """Of training, before and after which is measured."""
-    learning_rate: float = 0.05
+    learning_rate: Positive = 0.05
     """The same for all."""
     batch_size: BatchSize = 64
-    examples: int = 1000
+    examples: Annotated[int, Whole(2, 10**7)] = 1000
     """Training examples over which Fisher matrices, gradients and means are taken."""
-    dampings: tuple[float, ...] = (0.0, 1e-2)
+    dampings: Annotated[tuple[float, ...], Several(Real(0.0))] = (0.0, 1e-2)
     """Added to Var_q(a), as multiples of the unit's mean variance of the incoming activations; claims: 0."""
     seeds: Seeds = 12
 

@@ -17,8 +17,8 @@ other seeds than those compared, over a grid of factors of two that is widened u
 """
 
 from analyses.experiments.causal_claim.figure import draw
-from analyses.experiments.causal_claim.measurement import cells, measure, measure_cell
+from analyses.experiments.causal_claim.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.causal_claim.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.causal_claim.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

@@ -25,16 +25,19 @@ from analyses.experiments.causal_claim.settings import (
     Config,
 )
 from analyses.framework.rates import Comparison, check_grid, place_of
-from analyses.framework.settings import check_activations, check_at_least, named_activation
+from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.classifiers import classification_data, classifier_sizes
 from analyses.networks.corrections import unit_corrections
 from analyses.networks.origins import CentredOutputs
 from analyses.networks.training import MakeOptimizer, Training, fabric_on, train
+from analyses.networks.training_cost import classifier_shape, fisher_cost, training_cost
 from elutheory.activations import Activation
 from elutheory.errors import InputError
 from elutheory.fisher import UnitNaturalGradient
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,28 @@ COMPARISON = Comparison(
 
 def cells(config: Config) -> list[Cell]:
     """The networks that tune on the first grids. Raises InputError where nothing would be measured or compared."""
-    check_at_least(config, layers=2, units=1, updates=2, widenings=0, tuning_seeds=1, seeds=1, examples=0, features=0)
+    check_domains(config)
     check_activations(config.activations, config.negative_slope)
     check_grid(config.learning_rates)
     check_grid(config.natural_learning_rates, name="natural_learning_rates")
-    if not config.damping > 0:
-        raise InputError(f"damping is {config.damping}; a number above 0 is needed.")
     found = []
     for method in reversed(METHODS):
         rates = config.natural_learning_rates if method == NATURAL else config.learning_rates
         found += COMPARISON.tuning_cells(config, [(name, method) for name in config.activations], rates)
     return found
+
+
+def cost(config: Config) -> Cost:
+    """Of all networks on all examples at once; of four methods an update takes Fisher matrices too."""
+    examples, sizes = classifier_shape(config.data, config.examples, [config.units] * config.layers)
+    sizes = (min(config.features or sizes[0], sizes[0]), *sizes[1:])
+    rates = len(config.learning_rates) + config.widenings
+    networks = len(config.activations) * (rates * config.tuning_seeds + config.seeds)
+    each = training_cost(sizes, networks=1, examples=examples, epochs=config.updates, batch_size=examples, itemsize=8)
+    natural = fisher_cost((*sizes, 1), examples) * config.updates
+    closest = fisher_cost(sizes, examples) * (2 * len(config.activations) * config.seeds)
+    at_once = each.bytes * max(config.tuning_seeds, config.seeds) + natural.bytes
+    return replace(each * (len(METHODS) * networks) + natural * (4 * networks) + closest, bytes=at_once)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

@@ -8,10 +8,14 @@ from tyro.conf import arg
 from analyses.framework.settings import (
     DataName,
     Examples,
-    HiddenLayers,
+    LearningRateGrid,
+    Names,
     NegativeSlope,
+    Positive,
+    SeedCount,
     UnitsPerLayer,
 )
+from elutheory.output.domains import Whole
 
 LOSSES = (1.0, 0.5, 0.3, 0.2, 0.1)
 """Training losses in nats to which updates are counted."""
@@ -36,25 +40,25 @@ class Config:
 
     data: DataName = "digits"
     examples: Examples = 0
-    features: int = 0
+    features: Annotated[int, Whole(0, 10**6)] = 0
     """Leading principal components of the training inputs that are kept as inputs; 0: the inputs as they are."""
-    activations: tuple[str, ...] = ("elu", "relu")
+    activations: Names = ("elu", "relu")
     """Registry names; the deciding claims are about their mean."""
     negative_slope: NegativeSlope = 0.1
-    layers: HiddenLayers = 4
+    layers: Annotated[int, Whole(2, 1000)] = 4
     units: UnitsPerLayer = 64
-    updates: Annotated[int, arg(help="At most.")] = 150
-    learning_rates: tuple[float, ...] = (0.2, 0.4, 0.8)
+    updates: Annotated[int, Whole(2, 10**6), arg(help="At most.")] = 150
+    learning_rates: LearningRateGrid = (0.2, 0.4, 0.8)
     """The first grid of every activation and method but the unit natural gradient, by factors of two."""
-    natural_learning_rates: tuple[float, ...] = (0.01, 0.02, 0.04)
+    natural_learning_rates: LearningRateGrid = (0.01, 0.02, 0.04)
     """That of the unit natural gradient, whose steps are longer by a unit's inverse Fisher matrix."""
-    widenings: int = 4
+    widenings: Annotated[int, Whole(0, 100)] = 4
     """How many further rates, by factors of two, are tried while the best one is at an end of the grid."""
-    damping: float = 1e-2
+    damping: Positive = 1e-2
     """Of the unit natural gradient: λ as a multiple of the mean diagonal of a unit's Fisher matrix."""
-    tuning_seeds: int = 4
+    tuning_seeds: SeedCount = 4
     """Networks per rate, for tuning alone."""
-    seeds: int = 12
+    seeds: SeedCount = 12
     """Networks that are compared, fresh ones."""
 
 

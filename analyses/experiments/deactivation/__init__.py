@@ -17,8 +17,8 @@ tenth of those off with the lowest net inputs.
 """
 
 from analyses.experiments.deactivation.figure import draw
-from analyses.experiments.deactivation.measurement import cells, measure, measure_cell
+from analyses.experiments.deactivation.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.deactivation.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.deactivation.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

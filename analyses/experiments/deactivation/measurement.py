@@ -17,12 +17,15 @@ from analyses.experiments.deactivation.off_units import (
 )
 from analyses.experiments.deactivation.one_unit import unit_rows
 from analyses.experiments.deactivation.settings import COLUMNS, OF_THE_PAPER, STATES, Config
-from analyses.framework.settings import check_at_least, check_each_once, named_activation
+from analyses.framework.settings import named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.classifiers import classification_data, train_classifiers
 from analyses.networks.training import fabric_on
+from analyses.networks.training_cost import classifier_shape, parameters, training_cost
 from elutheory.activations import Activation
 from elutheory.errors import InputError
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 
 _DEEPEST = 0.1
 """Share of the off pairs of a layer, those of the lowest net inputs, that are deep."""
@@ -39,15 +42,9 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Both parts of every activation. Raises InputError on repeated or other activations and sizes out of range."""
-    check_each_once(config, "activations", "negative_slopes", "stds", "injected")
+    check_domains(config)
     if unknown := set(config.activations) - {*OF_THE_PAPER}:
         raise InputError(f"activations hold {', '.join(sorted(unknown))}; give some of {', '.join(OF_THE_PAPER)}.")
-    check_at_least(config, samples=2, replicates=2, draws=2, layers=1, units=1, epochs=1, measured=2, seeds=1)
-    for name in ("largest_mean", "step", "channel_noise", "learning_rate"):
-        if not 0 < getattr(config, name) < np.inf:
-            raise InputError(f"{name} is {getattr(config, name)}; a positive number is needed.")
-    if not 0 < min(config.stds + config.injected) <= max(config.stds + config.injected) < np.inf:
-        raise InputError("stds and injected are positive numbers.")
     if max(config.stds) > 100 * config.channel_noise:
         raise InputError(f"channel_noise is {config.channel_noise}; a hundredth of the largest std or more is needed.")
     found = []
@@ -56,6 +53,26 @@ def cells(config: Config) -> list[Cell]:
             named_activation(name, slope)
             found += [Cell(part, name, slope) for part in ("unit", "network")]
     return found
+
+
+def cost(config: Config) -> Cost:
+    """Of samples and quadratures of single units, of training, and of noise injected into every layer and state."""
+    examples, sizes = classifier_shape(config.data, config.examples, [config.units] * config.layers)
+    functions = len(config.activations) + len(config.negative_slopes)
+    points = (2 * config.largest_mean / config.step + 1) * len(config.stds)
+    one_unit = Cost(1e3 * config.samples + 2e6 * config.replicates, 10, 64.0 * config.samples) * points
+    trained = training_cost(
+        sizes,
+        networks=config.seeds,
+        examples=examples,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        evaluated=examples / 5,
+    )
+    passes = config.seeds * config.layers * len(STATES) * (config.draws * len(config.injected) + 10)
+    held = 16.0 * config.measured * config.units * (config.layers + 10)
+    noise = Cost(20.0 * parameters(sizes) * config.measured, 0.5, held) * passes
+    return (one_unit + trained + noise) * functions
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

@@ -1,9 +1,20 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from analyses.framework.settings import BatchSize, DataName, Epochs, Examples, HiddenLayers, UnitsPerLayer
+from analyses.framework.settings import (
+    BatchSize,
+    DataName,
+    Epochs,
+    Examples,
+    HiddenLayers,
+    Names,
+    Positive,
+    SeedCount,
+    UnitsPerLayer,
+)
+from elutheory.output.domains import Real, Several, Whole
 from elutheory.output.figures import label_of
 
 
@@ -12,36 +23,36 @@ class Config:
     """Single units over a grid of means, and networks trained on data standardised by one mean and one deviation."""
 
     data: DataName = "digits"
-    activations: tuple[str, ...] = ("elu", "leaky_relu", "relu", "shifted_relu", "tanh")
+    activations: Names = ("elu", "leaky_relu", "relu", "shifted_relu", "tanh")
     """Registry names out of these."""
-    negative_slopes: tuple[float, ...] = (0.01, 0.1, 0.25)
+    negative_slopes: Annotated[tuple[float, ...], Several(Real(0.0, 100.0))] = (0.01, 0.1, 0.25)
     """Of leaky_relu, an activation each; the claims are about these."""
-    largest_mean: float = 8.0
+    largest_mean: Annotated[float, Real(1e-3, 100.0)] = 8.0
     """One unit: the grid of means goes from minus this to this."""
-    step: float = 0.5
+    step: Annotated[float, Real(1e-3, 100.0)] = 0.5
     """Of that grid."""
-    stds: tuple[float, ...] = (0.1, 0.3, 1.0)
+    stds: Annotated[tuple[float, ...], Several(Real(1e-3, 100.0))] = (0.1, 0.3, 1.0)
     """Standard deviations of a unit's net input."""
-    channel_noise: float = 0.1
+    channel_noise: Annotated[float, Real(1e-3, 100.0)] = 0.1
     """One unit: standard deviation of the noise of the channel; networks: relative to that of the unit's values."""
-    samples: int = 200_000
+    samples: Annotated[int, Whole(2, 10**8)] = 200_000
     """Of the simulated variance."""
-    replicates: int = 80
+    replicates: Annotated[int, Whole(2, 10**5)] = 80
     """Of the sampled information, at every fourth mean."""
     layers: HiddenLayers = 4
     units: UnitsPerLayer = 64
     epochs: Epochs = 100
-    learning_rate: float = 0.03
+    learning_rate: Positive = 0.03
     """Of plain stochastic gradient descent, the same for every activation."""
     batch_size: BatchSize = 64
     examples: Examples = 0
-    measured: int = 300
+    measured: Annotated[int, Whole(2, 10**7)] = 300
     """Test examples at which the networks are measured; at most all."""
-    injected: tuple[float, ...] = (0.1, 1.0)
+    injected: Annotated[tuple[float, ...], Several(Real(1e-6, 1e6))] = (0.1, 1.0)
     """Standard deviations of the injected noise, relative to that of the layer's net inputs."""
-    draws: int = 20
+    draws: Annotated[int, Whole(2, 10**5)] = 20
     """Of the injected noise."""
-    seeds: int = 12
+    seeds: SeedCount = 12
     """Networks of each activation: initial weights and batch orders."""
 
 

@@ -8,8 +8,8 @@ All train for the same number of epochs: where training losses differ as well, t
 """
 
 from analyses.experiments.depth.figure import draw
-from analyses.experiments.depth.measurement import cells, measure, measure_cell
+from analyses.experiments.depth.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.depth.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.depth.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

@@ -7,12 +7,14 @@ from typing import Any
 import pandas
 
 from analyses.experiments.depth.settings import COLUMNS, Config
-from analyses.framework.settings import check_at_least, check_each_once, named_activation
+from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected
 from analyses.networks.classifiers import classification_data
 from analyses.networks.training import Training, fabric_on, train
-from elutheory.errors import InputError
+from analyses.networks.training_cost import classifier_shape, training_cost
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,26 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Every activation and depth. Raises InputError on repeated or unknown ones and sizes below 1."""
-    check_each_once(config, "activations", "depths")
-    check_at_least(config, units=1, epochs=1, tuning_seeds=1, seeds=1)
-    if min(config.depths) < 1:
-        raise InputError(f"a depth is {min(config.depths)}; give 1 hidden layer or more.")
-    for name in config.activations:
-        named_activation(name, config.negative_slope)
+    check_domains(config)
+    check_activations(config.activations, config.negative_slope)
     return [Cell(name, depth) for depth in config.depths for name in config.activations]
+
+
+def cost(config: Config) -> Cost:
+    """Of the networks that tune and those that are compared, of every depth."""
+    total = Cost()
+    for depth in config.depths:
+        examples, sizes = classifier_shape(config.data, config.examples, [config.units] * depth)
+        for networks in (config.tuning_seeds * len(config.learning_rates), config.seeds):
+            total += training_cost(
+                sizes,
+                networks=networks,
+                examples=examples,
+                epochs=config.epochs,
+                batch_size=config.batch_size,
+                evaluated=examples / 5,
+            )
+    return total * len(config.activations)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

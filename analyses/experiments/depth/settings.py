@@ -1,9 +1,20 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from analyses.framework.settings import BatchSize, DataName, Epochs, Examples, NegativeSlope, UnitsPerLayer
+from analyses.framework.settings import (
+    BatchSize,
+    DataName,
+    Epochs,
+    Examples,
+    LearningRates,
+    Names,
+    NegativeSlope,
+    SeedCount,
+    UnitsPerLayer,
+)
+from elutheory.output.domains import Several, Whole
 
 
 @dataclass(frozen=True)
@@ -11,20 +22,20 @@ class Config:
     """Networks of several depths, trained on data standardised by one mean and one deviation."""
 
     data: DataName = "digits"
-    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu")
+    activations: Names = ("elu", "relu", "leaky_relu")
     """Registry names; the claims are about these three."""
     negative_slope: NegativeSlope = 0.1
-    depths: tuple[int, ...] = (2, 4, 6, 8, 12, 16)
+    depths: Annotated[tuple[int, ...], Several(Whole(1, 1000))] = (2, 4, 6, 8, 12, 16)
     """Numbers of hidden layers."""
     units: UnitsPerLayer = 128
     epochs: Epochs = 300
-    learning_rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+    learning_rates: LearningRates = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
     """The grid of each activation and depth, of plain stochastic gradient descent."""
-    tuning_seeds: int = 5
+    tuning_seeds: SeedCount = 5
     """Sets of initial weights and batch orders that choose the learning rate."""
     batch_size: BatchSize = 64
     examples: Examples = 0
-    seeds: int = 10
+    seeds: SeedCount = 10
     """Further sets, which are compared."""
 
 

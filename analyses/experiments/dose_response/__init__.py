@@ -10,8 +10,8 @@ What is tested, and how, is fixed in `verdicts.claims`.
 """
 
 from analyses.experiments.dose_response.figure import draw
-from analyses.experiments.dose_response.measurement import cells, measure, measure_cell
+from analyses.experiments.dose_response.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.dose_response.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.dose_response.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

@@ -9,13 +9,16 @@ from torch import nn
 
 from analyses.experiments.dose_response.settings import ARMS, COLUMNS, LOSSES, OUTCOME, Config
 from analyses.framework.rates import Comparison, check_grid, updates_to
-from analyses.framework.settings import check_at_least, check_each_once, named_activation
+from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.classifiers import classification_data
 from analyses.networks.origins import mean_shares, move_origins, with_origins
 from analyses.networks.training import Training, fabric_on, train
+from analyses.networks.training_cost import classifier_shape, training_cost
 from elutheory.errors import InputError
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,26 @@ COMPARISON = Comparison(
 
 def cells(config: Config) -> list[Cell]:
     """The networks that tune on the first grid. Raises InputError where nothing would be measured or compared."""
-    check_at_least(config, layers=2, units=1, epochs=1, batch_size=1, widenings=0, tuning_seeds=1, seeds=1, examples=0)
-    check_each_once(config, "activations", "doses", "learning_rates")
-    for name in config.activations:
-        named_activation(name, config.negative_slope)
-    if 0.0 not in config.doses or not np.isfinite(config.doses).all():
+    check_domains(config)
+    check_activations(config.activations, config.negative_slope)
+    if 0.0 not in config.doses:
         raise InputError(f"doses are {', '.join(map(str, config.doses))}; finite numbers are needed, 0 among them.")
-    check_grid(config.learning_rates, config.fixed_rate)
+    check_grid(config.learning_rates)
     arms = [(name, dose) for name in config.activations for dose in config.doses]
     return COMPARISON.tuning_cells(config, arms)
+
+
+def cost(config: Config) -> Cost:
+    """Of the networks that tune, on the first grid and wider ones, and of those that are compared at two rates."""
+    examples, sizes = classifier_shape(config.data, config.examples, [config.units] * config.layers)
+    arms = len(config.activations) * len(config.doses)
+    total = Cost()
+    for cells, networks in ((len(config.learning_rates) + config.widenings, config.tuning_seeds), (2, config.seeds)):
+        each = training_cost(
+            sizes, networks=networks, examples=examples, epochs=config.epochs, batch_size=config.batch_size
+        )
+        total += each * (cells * arms)
+    return total
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

@@ -1,17 +1,21 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from analyses.framework.settings import (
     BatchSize,
     DataName,
     Epochs,
     Examples,
-    HiddenLayers,
+    LearningRateGrid,
+    Names,
     NegativeSlope,
+    Positive,
+    SeedCount,
     UnitsPerLayer,
 )
+from elutheory.output.domains import Real, Several, Whole
 
 LOSSES = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05)
 """Training losses in nats to which updates are counted."""
@@ -30,24 +34,31 @@ class Config:
 
     data: DataName = "digits"
     examples: Examples = 0
-    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
+    activations: Names = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
     """Registry names; the claims about the gap are about elu and relu."""
     negative_slope: NegativeSlope = 0.1
-    doses: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0)
+    doses: Annotated[tuple[float, ...], Several(Real(-1e3, 1e3))] = (-1.0, -0.5, 0.0, 0.5, 1.0)
     """Multiples of the mean activation that are taken off; 0 must be one of them."""
-    layers: HiddenLayers = 8
+    layers: Annotated[int, Whole(2, 1000)] = 8
     units: UnitsPerLayer = 128
     epochs: Epochs = 25
     batch_size: BatchSize = 64
-    learning_rates: tuple[float, ...] = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+    learning_rates: LearningRateGrid = (
+        0.005,
+        0.01,
+        0.02,
+        0.04,
+        0.08,
+        0.16,
+    )
     """The first grid of every activation and dose, by factors of two."""
-    widenings: int = 4
+    widenings: Annotated[int, Whole(0, 100)] = 4
     """How many further rates, by factors of two, are tried while the best one is at an end of the grid."""
-    fixed_rate: float = 0.01
+    fixed_rate: Positive = 0.01
     """The rate at which all are compared too: the paper's."""
-    tuning_seeds: int = 4
+    tuning_seeds: SeedCount = 4
     """Networks per rate, for tuning alone."""
-    seeds: int = 12
+    seeds: SeedCount = 12
     """Networks that are compared, fresh ones."""
 
 

@@ -10,8 +10,8 @@ whether the network obeys it from its initial weights on is another question. Ea
 """
 
 from analyses.experiments.fisher_spectrum.figure import draw
-from analyses.experiments.fisher_spectrum.measurement import cells, measure, measure_cell
+from analyses.experiments.fisher_spectrum.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.fisher_spectrum.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.fisher_spectrum.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

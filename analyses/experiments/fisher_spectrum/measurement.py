@@ -39,14 +39,17 @@ from analyses.experiments.fisher_spectrum.settings import (
     Config,
 )
 from analyses.experiments.fisher_spectrum.step_size_limit import descend, function_of, linearised_model, network_model
-from analyses.framework.settings import check_activations, check_at_least, named_activation
+from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.training import Training, fabric_on, train
+from analyses.networks.training_cost import classifier_shape, fisher_cost, parameters, training_cost
 from elutheory.errors import InputError
 from elutheory.fisher import unit_fisher
 from elutheory.fisher.unit_fisher_matrix import RANK_THRESHOLD
 from elutheory.gram import fisher_top_eigenvalue
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 
 _FIRST_SEED = 1000  # smaller ones were used while sizes were chosen
 
@@ -61,11 +64,7 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Activations and groups of seeds. Raises InputError where nothing would be measured."""
-    check_at_least(config, units=1, epochs=1, batch_size=1, seeds=1, seeds_at_once=1)
-    if config.layers < 2:
-        raise InputError(f"layers is {config.layers}; units above the first hidden layer need 2 or more.")
-    if config.examples < 2 or config.learning_rate <= 0:
-        raise InputError("examples are 2 or more, the learning rate is positive.")
+    check_domains(config)
     check_activations(config.activations, config.negative_slope)
     end = _FIRST_SEED + config.seeds
     groups = [
@@ -73,6 +72,20 @@ def cells(config: Config) -> list[Cell]:
         for start in range(_FIRST_SEED, end, config.seeds_at_once)
     ]
     return [Cell(name, seeds) for name in config.activations for seeds in groups]
+
+
+def cost(config: Config) -> Cost:
+    """Of training, and of ten spectra a network: matrices of examples × classes, and of every unit."""
+    examples, sizes = classifier_shape(config.data, 0, [config.units] * config.layers)
+    at_once = min(config.seeds, config.seeds_at_once)
+    trained = training_cost(
+        sizes, networks=at_once, examples=examples, epochs=config.epochs, batch_size=config.batch_size, itemsize=8
+    )
+    outputs = float(config.examples * sizes[-1])
+    spectrum = Cost(25 * outputs**3 + 4 * outputs**2 * sum(sizes), 20, 8 * outputs * (6 * outputs + parameters(sizes)))
+    descent = Cost(600.0 * parameters(sizes) * config.examples, 400)
+    each = spectrum * 10 + fisher_cost(sizes[1:], config.examples) * 6 + descent * 4
+    return (trained * (2 * config.seeds / at_once) + each * config.seeds) * len(config.activations)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

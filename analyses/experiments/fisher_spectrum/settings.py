@@ -1,9 +1,20 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from analyses.framework.settings import DataName, HiddenLayers, NegativeSlope, Seeds, UnitsPerLayer
+from analyses.framework.settings import (
+    BatchSize,
+    DataName,
+    Epochs,
+    Names,
+    NegativeSlope,
+    Positive,
+    SeedCount,
+    Seeds,
+    UnitsPerLayer,
+)
+from elutheory.output.domains import Whole
 
 
 @dataclass(frozen=True)
@@ -11,21 +22,21 @@ class Config:
     """Classifiers of `layers` hidden layers of `units`, trained by SGD on data standardised feature by feature."""
 
     data: DataName = "digits"
-    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
+    activations: Names = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
     """Registry names; the claims compare elu with relu and leaky_relu."""
     negative_slope: NegativeSlope = 0.1
-    layers: HiddenLayers = 3
+    layers: Annotated[int, Whole(2, 1000)] = 3
     units: UnitsPerLayer = 64
-    examples: int = 128
+    examples: Annotated[int, Whole(2, 10**5)] = 128
     """N, the training inputs over which Fisher matrices are taken and gradient descent runs."""
-    epochs: int = 5
+    epochs: Epochs = 5
     """Of training on all training examples, before and after which is measured."""
-    learning_rate: float = 0.05
+    learning_rate: Positive = 0.05
     """Of that training, the same for all."""
-    batch_size: int = 64
+    batch_size: BatchSize = 64
     """Examples an update of that training."""
     seeds: Seeds = 12
-    seeds_at_once: int = 4
+    seeds_at_once: SeedCount = 4
     """Of those, how many are one cell of the sweep."""
 
 

@@ -10,8 +10,8 @@ activations are those at initialisation over one batch of the data's images, enl
 """
 
 from analyses.experiments.footprint.figure import draw
-from analyses.experiments.footprint.measurement import cells, measure, measure_cell
+from analyses.experiments.footprint.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.footprint.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.footprint.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

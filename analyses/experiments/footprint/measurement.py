@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 import pandas
@@ -16,11 +15,16 @@ from analyses.experiments.footprint.operation_counts import PARTS, Work, network
 from analyses.experiments.footprint.settings import COLUMNS, Config
 from analyses.experiments.footprint.timing import interleaved_seconds, layer_seconds, step_seconds, torch_threads
 from analyses.experiments.footprint.torch_counts import torch_counts
-from analyses.framework.settings import check_at_least, check_each_once
 from analyses.framework.sweep import Sweep
 from elutheory.errors import InputError
+from elutheory.numerics.cost import SECONDS_PER_UPDATE, Cost
+from elutheory.output.domains import check_domains
 
 _RATE = 1e-6  # so small that all steps time the network as it was initialised
+
+
+_FULLY_CONNECTED, _CONVOLUTIONAL = (1.5e6, 3e4), (1.5e9, 5e7)
+"""Floating-point operations of a training step, and bytes it keeps, an example, rounded up."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,25 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """One. Raises InputError on unknown networks and on sizes that are too small."""
-    check_each_once(config, "networks")
+    check_domains(config)
     for name in config.networks:
         if name not in ARCHITECTURES:
             raise InputError(f"there is no network {name}; there are {', '.join(ARCHITECTURES)}.")
-    for name in ("batch_size", "convolutional_batch_size", "measured"):
-        if getattr(config, name) < 2:
-            raise InputError(f"{name} is {getattr(config, name)}; batch normalisation needs 2 or more.")
-    check_at_least(config, repetitions=1, seeds=1, threads=1)
-    if not 0 <= config.shortest < inf:
-        raise InputError(f"shortest is {config.shortest}; a number of seconds, 0 or more, is needed.")
     return [Cell(config.networks)]
+
+
+def cost(config: Config) -> Cost:
+    """Of timing every part of every variant, and of a pass for each seed."""
+    total = Cost()
+    for name in config.networks:
+        convolutional = name in ARCHITECTURES and ARCHITECTURES[name].convolutional
+        size = config.convolutional_batch_size if convolutional else config.batch_size
+        operations, held = _CONVOLUTIONAL if convolutional else _FULLY_CONNECTED
+        shortest = Cost(updates=config.shortest * 20 / SECONDS_PER_UPDATE)
+        timed = Cost(3.0 * operations * size, 5, held * size) + shortest
+        seeds = Cost(operations * config.measured, 5, held * config.measured) * config.seeds
+        total += (timed * (config.repetitions + 2) + seeds) * len(VARIANTS)
+    return total
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

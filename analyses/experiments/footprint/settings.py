@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from math import log
-from typing import Any
+from typing import Annotated, Any
 
 from analyses.experiments.footprint.networks import VARIANTS
-from analyses.framework.settings import DataName
+from analyses.framework.settings import DataName, Names, SeedCount
+from elutheory.output.domains import Real, Whole
 from elutheory.output.figures import label_of
 
 
@@ -14,21 +15,21 @@ class Config:
     """What is measured of each network, without and with batch normalisation."""
 
     data: DataName = "digits"
-    networks: tuple[str, ...] = ("fully_connected", "convolutional")
+    networks: Names = ("fully_connected", "convolutional")
     """fully_connected (E2), convolutional (E4)."""
-    batch_size: int = 64
+    batch_size: Annotated[int, Whole(2, 10**6)] = 64
     """Examples a step of the fully connected network."""
-    convolutional_batch_size: int = 100
+    convolutional_batch_size: Annotated[int, Whole(2, 10**6)] = 100
     """Examples a step of the convolutional one."""
-    repetitions: int = 20
+    repetitions: Annotated[int, Whole(1, 10**6)] = 20
     """Turns in which every variant is timed."""
-    shortest: float = 0.02
+    shortest: Annotated[float, Real(0.0, 3600.0)] = 0.02
     """Least seconds of a turn, by more steps in a row."""
-    measured: int = 100
+    measured: Annotated[int, Whole(2, 10**6)] = 100
     """Examples over which mean activations are taken, one batch."""
-    seeds: int = 20
+    seeds: SeedCount = 20
     """Sets of initial weights for the mean activations."""
-    threads: int = 1
+    threads: Annotated[int, Whole(1, 1024)] = 1
     """Of torch, on the CPU."""
 
 

@@ -7,8 +7,8 @@ the Gram–Charlier series, which take the net input's measured skewness and exc
 """
 
 from analyses.experiments.gaussian_closure.figure import draw
-from analyses.experiments.gaussian_closure.measurement import cells, measure, measure_cell
+from analyses.experiments.gaussian_closure.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.gaussian_closure.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.gaussian_closure.verdicts import summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "draw", "measure", "measure_cell", "summary"]

@@ -14,7 +14,9 @@ from analyses.experiments.gaussian_closure.closure import compare, measure_units
 from analyses.experiments.gaussian_closure.settings import COLUMNS, Config
 from analyses.framework.settings import named_activation
 from analyses.framework.sweep import Sweep
+from analyses.networks.training_cost import classifier_shape, training_cost
 from elutheory.bias_shift.digits import classifier
+from elutheory.numerics.cost import Cost
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,17 @@ def cells(config: Config) -> list[Cell]:
     for name in config.activations:
         named_activation(name, config.negative_slope)
     return [Cell(name, seed) for name in config.activations for seed in range(config.seeds)]
+
+
+def cost(config: Config) -> Cost:
+    """Of training one network at a time, and of the closure's expectations at each recorded epoch."""
+    examples, sizes = classifier_shape(config.data, 0, [config.units] * config.layers)
+    trained = training_cost(sizes, networks=1, examples=examples, epochs=config.epochs, batch_size=config.batch_size)
+    held = 64.0 * config.units * max(config.examples, config.units)
+    closure = (
+        Cost(2e3 * config.units**2 + 40.0 * config.units * config.examples * config.units, 20, held) * config.layers
+    )
+    return (trained + closure * len(recorded_epochs(config.epochs))) * (len(config.activations) * config.seeds)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

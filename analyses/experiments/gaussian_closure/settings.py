@@ -1,12 +1,17 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
-
-from analyses.framework.settings import HiddenLayers, NegativeSlope, check_at_least
-from elutheory.errors import InputError
+from analyses.framework.settings import (
+    BatchSize,
+    HiddenLayers,
+    Names,
+    NegativeSlope,
+    Positive,
+    SeedCount,
+)
+from elutheory.output.domains import Whole, check_domains
 
 
 @dataclass(frozen=True)
@@ -15,29 +20,25 @@ class Config:
 
     data: str = "digits"
     """digits, or the path of a data set."""
-    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "tanh", "shifted_relu")
+    activations: Names = ("elu", "relu", "leaky_relu", "tanh", "shifted_relu")
     """Registry names."""
     negative_slope: NegativeSlope = 0.1
     layers: HiddenLayers = 8
-    units: int = 128
+    units: Annotated[int, Whole(2, 10**5)] = 128
     """Units of a hidden layer."""
-    epochs: int = 20
+    epochs: Annotated[int, Whole(0, 10**6)] = 20
     """Passes over the training data."""
-    learning_rate: float = 0.01
+    learning_rate: Positive = 0.01
     """Of stochastic gradient descent."""
-    batch_size: int = 64
+    batch_size: BatchSize = 64
     """Examples a step."""
-    examples: int = 1000
+    examples: Annotated[int, Whole(1, 10**7)] = 1000
     """Training examples to measure on, the same at every epoch."""
-    seeds: int = 3
+    seeds: SeedCount = 3
     """Sets of initial weights and batch orders, the same for every activation."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, layers=1, units=2, epochs=0, batch_size=1, examples=1, seeds=1)
-        if not self.activations:
-            raise InputError("activations is empty; name at least one.")
-        if not 0 < self.learning_rate < np.inf:
-            raise InputError(f"learning_rate is {self.learning_rate}; a finite number above zero is needed.")
+        check_domains(self)
 
 
 PRESETS = {"quick": Config(epochs=8), "paper": Config(epochs=300, seeds=5)}

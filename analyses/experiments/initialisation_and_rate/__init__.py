@@ -8,8 +8,8 @@ compared. Beside what is measured stands what the kernel at initialisation predi
 """
 
 from analyses.experiments.initialisation_and_rate.figure import draw
-from analyses.experiments.initialisation_and_rate.measurement import cells, measure, measure_cell
+from analyses.experiments.initialisation_and_rate.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.initialisation_and_rate.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.initialisation_and_rate.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

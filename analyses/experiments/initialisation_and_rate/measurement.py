@@ -10,13 +10,16 @@ from torch import nn
 from analyses.data.datasets import Dataset
 from analyses.experiments.initialisation_and_rate.settings import ARMS, COLUMNS, DECIDING, OUTCOME, Config
 from analyses.framework.rates import Comparison, check_grid, updates_to
-from analyses.framework.settings import check_at_least, check_each_once, named_activation
+from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.classifiers import classification_data, classifier_sizes
 from analyses.networks.training import Training, fabric_on, train
+from analyses.networks.training_cost import classifier_shape, prediction_cost, training_cost
 from elutheory.dynamics import predict_training, training_kernel
 from elutheory.errors import InputError
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 from elutheory.propagation import Initialisation, initialisation
 
 
@@ -43,10 +46,9 @@ COMPARISON = Comparison(
 
 def cells(config: Config) -> list[Cell]:
     """The networks that tune on the first grid. Raises InputError where nothing would be measured or compared."""
-    check_at_least(config, layers=1, units=1, epochs=1, batch_size=1, widenings=0, tuning_seeds=1, seeds=1, draws=1)
-    check_at_least(config, examples=0)
-    check_each_once(config, "activations", "initialisations", "learning_rates")
-    check_grid(config.learning_rates, config.fixed_rate)
+    check_domains(config)
+    check_activations(config.activations, config.negative_slope)
+    check_grid(config.learning_rates)
     pairs = [(name, kind) for name in config.activations for kind in config.initialisations]
     arms = [arm for arm in pairs if start_of(config, *arm) is not None]
     return COMPARISON.tuning_cells(config, arms)
@@ -60,6 +62,21 @@ def start_of(config: Config, name: str, kind: str) -> Initialisation | None:
         if kind != "critical":
             raise
         return None
+
+
+def cost(config: Config) -> Cost:
+    """Of the networks that tune, on the first grid and wider ones, and of those that are compared at two rates."""
+    examples, sizes = classifier_shape(config.data, config.examples, [config.units] * config.layers)
+    arms = len(config.activations) * len(config.initialisations)
+    total = Cost()
+    for cells, networks in ((len(config.learning_rates) + config.widenings, config.tuning_seeds), (2, config.seeds)):
+        each = training_cost(
+            sizes, networks=networks, examples=examples, epochs=config.epochs, batch_size=config.batch_size
+        )
+        total += each * (cells * arms)
+    steps = config.epochs * -(-examples // min(config.batch_size, examples))
+    predicted = prediction_cost(examples, config.layers, sizes[-1], steps, config.draws, config.batch_size)
+    return total + predicted * (2 * arms)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

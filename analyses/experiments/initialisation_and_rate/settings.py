@@ -1,7 +1,7 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from analyses.framework.settings import (
     BatchSize,
@@ -9,9 +9,14 @@ from analyses.framework.settings import (
     Epochs,
     Examples,
     HiddenLayers,
+    LearningRateGrid,
+    Names,
     NegativeSlope,
+    Positive,
+    SeedCount,
     UnitsPerLayer,
 )
+from elutheory.output.domains import Whole
 
 DECIDING = 0.1
 """Training loss in nats to which updates are counted."""
@@ -26,26 +31,33 @@ class Config:
 
     data: DataName = "digits"
     examples: Examples = 0
-    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "tanh")
+    activations: Names = ("elu", "relu", "leaky_relu", "tanh")
     """Registry names; the claims are about elu and relu."""
     negative_slope: NegativeSlope = 0.1
-    initialisations: tuple[str, ...] = ("he", "variance_preserving", "critical")
+    initialisations: Names = ("he", "variance_preserving", "critical")
     """As `elutheory.initialisation` knows them; one that an activation has not is left out there."""
     layers: HiddenLayers = 8
     units: UnitsPerLayer = 128
     epochs: Epochs = 25
     batch_size: BatchSize = 64
-    learning_rates: tuple[float, ...] = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+    learning_rates: LearningRateGrid = (
+        0.005,
+        0.01,
+        0.02,
+        0.04,
+        0.08,
+        0.16,
+    )
     """The first grid of every activation and initialisation, by factors of two."""
-    widenings: int = 4
+    widenings: Annotated[int, Whole(0, 100)] = 4
     """How many further rates, by factors of two, are tried while the best one is at an end of the grid."""
-    fixed_rate: float = 0.01
+    fixed_rate: Positive = 0.01
     """The paper's rate, at which all are compared too."""
-    tuning_seeds: int = 4
+    tuning_seeds: SeedCount = 4
     """Networks per rate, for tuning alone."""
-    seeds: int = 12
+    seeds: SeedCount = 12
     """Networks that are compared, fresh ones."""
-    draws: int = 4
+    draws: Annotated[int, Whole(1, 10**4)] = 4
     """Initial functions of the prediction."""
 
 

@@ -7,8 +7,8 @@ and overlap, with the band of the networks' width (P6): nothing is fitted. (b) T
 """
 
 from analyses.experiments.learning_behaviour.figure import draw
-from analyses.experiments.learning_behaviour.measurement import cells, measure, measure_cell
+from analyses.experiments.learning_behaviour.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.learning_behaviour.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.learning_behaviour.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

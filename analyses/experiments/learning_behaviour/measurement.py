@@ -10,12 +10,15 @@ from torch import Tensor, nn
 
 from analyses.experiments.learning_behaviour.prediction import initial_median
 from analyses.experiments.learning_behaviour.settings import COLUMNS, OF_THE_PAPER, Config
-from analyses.framework.settings import check_at_least, named_activation
+from analyses.framework.settings import named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import hidden_activations
 from analyses.networks.classifiers import classification_data, train_classifiers
 from analyses.networks.training import fabric_on
+from analyses.networks.training_cost import classifier_shape, training_cost
 from elutheory.errors import InputError
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,26 @@ class Cell:
 def cells(config: Config) -> list[Cell]:
     """One cell per activation. Raises InputError on repeated ones, ones not of the paper, and sizes below 1."""
     chosen = config.activations
-    if not chosen or len(set(chosen)) < len(chosen) or not OF_THE_PAPER.issuperset(chosen):
+    check_domains(config)
+    if not OF_THE_PAPER.issuperset(chosen):
         known = ", ".join(sorted(OF_THE_PAPER))
-        raise InputError(f"activations are {', '.join(chosen) or 'none'}; give some of {known}, each once.")
-    check_at_least(config, layers=1, units=1, epochs=1, measured=1, seeds=1)
-    for name in config.activations:
-        named_activation(name, config.negative_slope)
+        raise InputError(f"activations are {', '.join(chosen)}; give some of {known}, each once.")
     return [Cell(name) for name in config.activations]
+
+
+def cost(config: Config) -> Cost:
+    """Of training, with validation and measured examples after every epoch."""
+    examples, sizes = classifier_shape(config.data, config.examples, [config.units] * config.layers)
+    evaluated = examples / 5 + min(config.measured, examples)
+    each = training_cost(
+        sizes,
+        networks=config.seeds,
+        examples=examples,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        evaluated=evaluated,
+    )
+    return each * len(config.activations)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

@@ -1,7 +1,7 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from analyses.framework.settings import (
     BatchSize,
@@ -9,10 +9,13 @@ from analyses.framework.settings import (
     Epochs,
     Examples,
     HiddenLayers,
+    Names,
     NegativeSlope,
+    Positive,
     Seeds,
     UnitsPerLayer,
 )
+from elutheory.output.domains import Whole
 
 
 @dataclass(frozen=True)
@@ -20,17 +23,17 @@ class Config:
     """Networks of `layers` hidden layers of `units`, trained on data standardised by one mean and one deviation."""
 
     data: DataName = "digits"
-    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu")
+    activations: Names = ("elu", "relu", "leaky_relu")
     """Registry names; the paper's, which are the claims', and shifted_relu."""
     negative_slope: NegativeSlope = 0.1
     layers: HiddenLayers = 8
     units: UnitsPerLayer = 128
     epochs: Epochs = 30
-    learning_rate: float = 0.01
+    learning_rate: Positive = 0.01
     """Of plain stochastic gradient descent."""
     batch_size: BatchSize = 64
     examples: Examples = 0
-    measured: int = 1000
+    measured: Annotated[int, Whole(1, 10**7)] = 1000
     """Training examples over which the unit means are taken, the same after every epoch; at most all."""
     seeds: Seeds = 12
 

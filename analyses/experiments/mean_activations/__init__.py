@@ -7,8 +7,8 @@ Networks of one seed have the same standard normal weights whatever the activati
 """
 
 from analyses.experiments.mean_activations.figure import draw
-from analyses.experiments.mean_activations.measurement import cells, measure, measure_cell
+from analyses.experiments.mean_activations.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.mean_activations.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.mean_activations.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

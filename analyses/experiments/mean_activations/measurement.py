@@ -1,6 +1,6 @@
 """Random networks layer by layer, measured, with what theory predicts for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ import torch
 from analyses.data import datasets
 from analyses.experiments.mean_activations.prediction import from_gram_matrix, from_two_numbers
 from analyses.experiments.mean_activations.settings import COLUMNS, ArchitectureName, Config, InitialisationName
-from analyses.framework.settings import check_at_least, named_activation
+from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.random import STATISTICS, Architecture, Start, measure_networks
-from elutheory.errors import InputError
+from analyses.networks.training_cost import shape_of
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 from elutheory.propagation import initialisation
 
 
@@ -28,19 +30,29 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Every width, architecture and initialisation. Raises InputError where there is nothing to measure."""
-    check_at_least(config, depth=1, examples=2, seeds=1)
-    if min(config.widths, default=0) < 1 or not (
-        config.activations and config.initialisations and config.architectures
-    ):
-        raise InputError("widths of 1 or more, activations, initialisations and architectures are needed, one of each.")
-    if not (0 < config.damping < np.inf and config.memory > 0):
-        raise InputError(f"damping is {config.damping:g} and memory {config.memory:g}; numbers above 0 are needed.")
+    check_domains(config)
+    check_activations(config.activations, config.negative_slope)
     return [
         Cell(name, architecture, width)
         for width in config.widths
         for architecture in config.architectures
         for name in config.initialisations
     ]
+
+
+def cost(config: Config) -> Cost:
+    """Of networks forward and backward with the spectra of their Gram matrices, and of the predictions."""
+    shape, count, functions = shape_of(config.data), float(config.examples), len(config.activations)
+    total = Cost()
+    for width in config.widths:
+        layer = 12 * count * width**2 + 10 * count**2 * width + 60 * count**3
+        drawn = 20.0 * max(width, shape.features) * width
+        networks = Cost(config.seeds * config.depth * (functions * layer + drawn), config.depth * functions)
+        of_a_seed = 4.0 * functions * config.depth * count * width + 8.0 * width**2 + 40 * count * (width + count)
+        bytes_at_once = min(config.seeds * of_a_seed, config.memory * 1e9)
+        predicted = Cost(2e3 * count**2 * config.depth, 4 * config.depth, 50 * count**2) * functions
+        total += replace(networks, bytes=bytes_at_once) + predicted
+    return total * (len(config.architectures) * len(config.initialisations))
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

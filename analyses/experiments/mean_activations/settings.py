@@ -1,30 +1,44 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
+from analyses.framework.settings import DataName, Names, NegativeSlope, Positive, SeedCount
+from elutheory.output.domains import OneOf, Real, Several, Whole
 from elutheory.output.figures import label_of
 
 ArchitectureName = Literal["plain", "batch_norm", "residual", "batch_norm_residual"]
 InitialisationName = Literal["he", "lecun", "variance_preserving", "critical"]
+Architectures = Annotated[tuple[ArchitectureName, ...], Several(OneOf(*get_args(ArchitectureName)))]
+Initialisations = Annotated[tuple[InitialisationName, ...], Several(OneOf(*get_args(InitialisationName)))]
 
 
 @dataclass(frozen=True)
 class Config:
     """Networks of `depth` hidden layers on `examples` training inputs, each feature standardised."""
 
-    data: str = "digits"
-    activations: tuple[str, ...] = ("relu", "leaky_relu", "elu", "tanh")
-    negative_slope: float = 0.1  # of leaky_relu
-    reference: str = "relu"  # whose distance from zero the others' are compared with
-    initialisations: tuple[InitialisationName, ...] = ("he", "lecun", "critical")
-    architectures: tuple[ArchitectureName, ...] = ("plain",)
-    widths: tuple[int, ...] = (256,)
-    depth: int = 30
-    examples: int = 128
-    seeds: int = 8
-    damping: float = 0.01  # of B5, relative to the mean second moment of a unit
-    memory: float = 4.0  # gigabytes for networks computed together
+    data: DataName = "digits"
+    activations: Names = ("relu", "leaky_relu", "elu", "tanh")
+    """Registry names."""
+    negative_slope: NegativeSlope = 0.1
+    reference: str = "relu"
+    """The activation whose distance from zero the others' are compared with."""
+    initialisations: Initialisations = ("he", "lecun", "critical")
+    """Of all networks."""
+    architectures: Architectures = ("plain",)
+    """Of all networks."""
+    widths: Annotated[tuple[int, ...], Several(Whole(1, 10**5))] = (256,)
+    """Units of every hidden layer."""
+    depth: Annotated[int, Whole(1, 1000)] = 30
+    """Hidden layers."""
+    examples: Annotated[int, Whole(2, 10**5)] = 128
+    """Training inputs, the classes in their shares."""
+    seeds: SeedCount = 8
+    """Networks of each kind."""
+    damping: Positive = 0.01
+    """λ of B5, as a multiple of the mean second moment of a unit."""
+    memory: Annotated[float, Real(1e-3, 1e6)] = 4.0
+    """Gigabytes for networks that are computed together."""
 
 
 PRESETS = {

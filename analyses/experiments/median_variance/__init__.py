@@ -7,8 +7,8 @@ median of an activation that does not fall is the activation of the median net i
 """
 
 from analyses.experiments.median_variance.figure import draw
-from analyses.experiments.median_variance.measurement import cells, measure, measure_cell
+from analyses.experiments.median_variance.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.median_variance.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.median_variance.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

@@ -1,7 +1,7 @@
 """Networks in training: every unit's median after each epoch, and how it moves over the epochs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses.experiments.median_variance.settings import COLUMNS, QUANTILES, Config
-from analyses.framework.settings import check_at_least
 from analyses.framework.sweep import Sweep
 from analyses.networks.classifiers import classification_data, train_classifiers
 from analyses.networks.training import fabric_on
+from analyses.networks.training_cost import classifier_shape, training_cost
 from elutheory.activations import activation
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,26 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """ELU and ReLU. Raises InputError on sizes that are too small."""
-    check_at_least(config, layers=1, units=1, epochs=3, seeds=1)
+    check_domains(config)
     return [Cell("elu"), Cell("relu")]
+
+
+def cost(config: Config) -> Cost:
+    """Of training, and of the exact medians of all units over the training examples after every epoch."""
+    examples, sizes = classifier_shape(config.data, config.examples, [config.units] * config.layers)
+    trained = training_cost(
+        sizes,
+        networks=config.seeds,
+        examples=examples,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        evaluated=examples,
+    )
+    values = float(examples * config.units * config.layers)
+    medians = Cost(200 * values, config.layers, 40 * values / config.layers) * (config.seeds * config.epochs)
+    kept = 80.0 * config.seeds * config.epochs * config.layers * config.units
+    total = (trained + medians) * 2
+    return replace(total, bytes=total.bytes + kept)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

@@ -1,9 +1,10 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from analyses.framework.settings import BatchSize, DataName, HiddenLayers, Seeds, UnitsPerLayer
+from analyses.framework.settings import BatchSize, DataName, Examples, HiddenLayers, Positive, Seeds, UnitsPerLayer
+from elutheory.output.domains import Whole
 
 
 @dataclass(frozen=True)
@@ -13,12 +14,12 @@ class Config:
     data: DataName = "digits"
     layers: HiddenLayers = 5
     units: UnitsPerLayer = 256
-    epochs: int = 12
+    epochs: Annotated[int, Whole(3, 10**6)] = 12
     """Passes over the training examples, 3 or more."""
-    learning_rate: float = 0.01
+    learning_rate: Positive = 0.01
     """Of plain stochastic gradient descent."""
     batch_size: BatchSize = 64
-    examples: int = 0
+    examples: Examples = 0
     """Training examples, classes in their shares; 0: all. The medians are over all that are trained on."""
     seeds: Seeds = 10
 

@@ -9,8 +9,8 @@ width the kernel moves and fluctuates (T6): the error is shown over L/n and over
 """
 
 from analyses.experiments.predicted_speed.figure import draw
-from analyses.experiments.predicted_speed.measurement import cells, measure, measure_cell
+from analyses.experiments.predicted_speed.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.predicted_speed.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.predicted_speed.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

@@ -11,13 +11,16 @@ from torch import nn
 
 from analyses.data.datasets import Dataset
 from analyses.experiments.predicted_speed.settings import COLUMNS, LOSSES, REFERENCE_WIDTH, RULES, Config
-from analyses.framework.settings import check_at_least, check_each_once, named_activation
+from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.classifiers import classification_data
 from analyses.networks.training import Training, fabric_on, train
+from analyses.networks.training_cost import classifier_shape, parameters, prediction_cost, training_cost
 from elutheory.dynamics import predict_training, training_kernel
 from elutheory.errors import InputError
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 from elutheory.propagation import initialisation
 
 _FIRST_SEED = 4000  # others were used while sizes were chosen
@@ -40,12 +43,8 @@ def cells(config: Config) -> list[Cell]:
 
     Raises InputError where nothing would be measured.
     """
-    check_at_least(config, examples=2, longest=1, draws=1, seeds=1)
-    check_each_once(config, "activations", "depths", "widths", "initialisations", "batch_sizes")
-    if min(config.depths) < 1 or min(config.widths) < 1 or min(config.batch_sizes) < 0:
-        raise InputError("depths and widths are 1 or more, batch sizes 0 (all examples) or more.")
-    if not (config.fixed_rate > 0 and config.largest_work > 0):
-        raise InputError("fixed_rate and largest_work are positive.")
+    check_domains(config)
+    check_activations(config.activations, config.negative_slope)
     grid: Any = product(
         config.activations, config.depths, config.widths, config.initialisations, config.batch_sizes, RULES
     )
@@ -61,6 +60,22 @@ def largest_work(config: Config, cell: Cell, features: int, classes: int) -> flo
     """Floating-point operations of a network's longest training: forward, and backward twice as many."""
     weights = sum(left * right for left, right in pairwise((features, *[cell.width] * cell.depth, classes)))
     return 6.0 * weights * (cell.batch_size or config.examples) * config.longest
+
+
+def cost(config: Config) -> Cost:
+    """Of every setting that is not of too much work: the kernel, its prediction, and the networks trained."""
+    total = Cost()
+    for depth, width, batch_size in product(config.depths, config.widths, config.batch_sizes):
+        examples, sizes = classifier_shape(config.data, config.examples, [width] * depth)
+        batch = min(batch_size or examples, examples)
+        if 6.0 * parameters(sizes) * batch * config.longest > 1.1 * config.largest_work:
+            continue
+        epochs = config.longest / -(-examples // batch)
+        trained = training_cost(
+            sizes, networks=config.seeds, examples=examples, epochs=epochs, batch_size=batch, evaluated=examples
+        )
+        total += trained + prediction_cost(examples, depth, sizes[-1], config.longest, config.draws, batch)
+    return total * (len(config.activations) * len(config.initialisations) * len(RULES))
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

@@ -1,9 +1,10 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from analyses.framework.settings import DataName, Examples, NegativeSlope
+from analyses.framework.settings import DataName, Names, NegativeSlope, Positive, SeedCount
+from elutheory.output.domains import Real, Several, Whole
 
 LOSSES = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
 """Training losses in nats to which updates are counted."""
@@ -17,29 +18,29 @@ class Config:
     """Classifiers on data standardised by one mean and deviation: inputs of second moment 1."""
 
     data: DataName = "digits"
-    examples: Examples = 192
-    activations: tuple[str, ...] = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
+    examples: Annotated[int, Whole(2, 10**5)] = 192
+    activations: Names = ("elu", "relu", "leaky_relu", "shifted_relu", "tanh")
     """Registry names; one claim is about the ratio of elu and relu."""
     negative_slope: NegativeSlope = 0.1
-    depths: tuple[int, ...] = (2, 4, 8, 16)
+    depths: Annotated[tuple[int, ...], Several(Whole(1, 1000))] = (2, 4, 8, 16)
     """Numbers of hidden layers."""
-    widths: tuple[int, ...] = (128, 512, 2048)
+    widths: Annotated[tuple[int, ...], Several(Whole(1, 10**5))] = (128, 512, 2048)
     """Units of each hidden layer."""
-    initialisations: tuple[str, ...] = ("he", "variance_preserving", "critical")
+    initialisations: Names = ("he", "variance_preserving", "critical")
     """As `elutheory.initialisation` knows them; an activation that has none of that name is left out there."""
-    batch_sizes: tuple[int, ...] = (0, 64)
+    batch_sizes: Annotated[tuple[int, ...], Several(Whole(0, 10**7))] = (0, 64)
     """Examples per update; 0: all."""
-    fixed_rate: float = 0.002
+    fixed_rate: Positive = 0.002
     """Learning rate of 512 units, the same for every activation, depth and initialisation; inversely proportional to
     the width, as the kernel is proportional to it. The other rate is 2/λ_1 of each kernel, the largest stable one."""
-    longest: int = 600
+    longest: Annotated[int, Whole(1, 10**6)] = 600
     """Updates that are predicted; a network is measured for twice the updates predicted to the lowest loss, at most
     this many."""
-    draws: int = 8
+    draws: Annotated[int, Whole(1, 10**4)] = 8
     """Initial functions of the prediction, of which medians are taken."""
-    largest_work: float = 1.5e12
+    largest_work: Annotated[float, Real(1.0, 1e18)] = 1.5e12
     """Floating-point operations of one network's training beyond which a setting is left out."""
-    seeds: int = 2
+    seeds: SeedCount = 2
     """Networks per setting."""
 
 

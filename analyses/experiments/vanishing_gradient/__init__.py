@@ -12,8 +12,8 @@ Glorot's variance 2/(fan_in + fan_out) is LeCun's where layers have one width.
 """
 
 from analyses.experiments.vanishing_gradient.figure import draw
-from analyses.experiments.vanishing_gradient.measurement import cells, measure, measure_cell
+from analyses.experiments.vanishing_gradient.measurement import cells, cost, measure, measure_cell
 from analyses.experiments.vanishing_gradient.settings import COLUMNS, PRESETS, Config
 from analyses.experiments.vanishing_gradient.verdicts import decisions, summary
 
-__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "decisions", "draw", "measure", "measure_cell", "summary"]
+__all__ = ["COLUMNS", "PRESETS", "Config", "cells", "cost", "decisions", "draw", "measure", "measure_cell", "summary"]

@@ -1,6 +1,6 @@
 """Gradients of deep random networks layer by layer, with what theory predicts for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 
 import numpy as np
@@ -11,14 +11,14 @@ from analyses.experiments.vanishing_gradient.finite_width import log_gradient
 from analyses.experiments.vanishing_gradient.float32 import lost_after
 from analyses.experiments.vanishing_gradient.gradients import random_gradients
 from analyses.experiments.vanishing_gradient.settings import COLUMNS, Config
-from analyses.framework.settings import check_at_least, check_each_once, named_activation
+from analyses.framework.settings import named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.random import Start
 from elutheory.errors import InputError
+from elutheory.numerics.cost import Cost
+from elutheory.output.domains import check_domains
 from elutheory.propagation import initialisation, propagate
 from elutheory.propagation.initialisations import INITIALISATIONS
-
-_SMALLEST_WIDTH, _LARGEST_DEPTH = 32, 250
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,7 @@ class Cell:
 
 def cells(config: Config) -> list[Cell]:
     """Every initialisation. Raises InputError where there is nothing to measure, or no float32 network to."""
-    check_each_once(config, "activations", "initialisations")
-    if not 2 <= config.depth <= _LARGEST_DEPTH:
-        raise InputError(
-            f"depth is {config.depth}; 2 to {_LARGEST_DEPTH} is needed: in deeper ReLU networks of LeCun's variance "
-            "the activations themselves leave float32."
-        )
-    if config.width < _SMALLEST_WIDTH:
-        raise InputError(
-            f"width is {config.width}; {_SMALLEST_WIDTH} or more is needed: in narrower networks every unit may be off."
-        )
-    check_at_least(config, seeds=1)
+    check_domains(config)
     for name in config.initialisations:
         starts, refused = starts_of(config, name)
         if not starts:
@@ -60,6 +50,15 @@ def starts_of(config: Config, name: str) -> tuple[dict[str, Start], dict[str, st
         except InputError as refusal:
             refused[activation] = str(refusal)
     return starts, refused
+
+
+def cost(config: Config) -> Cost:
+    """Of products of matrices with one input each, whose numbers are drawn anew forward and backward."""
+    layers = float(config.seeds * config.depth * len(config.activations))
+    networks = Cost(100 * layers * config.width**2, config.depth * len(config.activations))
+    held = 8.0 * config.seeds * config.depth * config.width * len(config.activations) + 64.0 * config.width**2
+    theory = Cost(1e7, 1) * (config.depth * len(config.activations))
+    return (replace(networks, bytes=held) + theory) * len(config.initialisations)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

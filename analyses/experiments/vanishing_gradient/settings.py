@@ -1,11 +1,16 @@
 """The configuration, its presets, and the columns of the table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from analyses.experiments.vanishing_gradient.float32 import LOSSES
-from analyses.framework.settings import HiddenLayers, NegativeSlope
+from analyses.framework.settings import Names, NegativeSlope, SeedCount
+from elutheory.output.domains import Whole
 from elutheory.propagation.initialisations import INITIALISATIONS
+
+SMALLEST_WIDTH, LARGEST_DEPTH = 32, 250
+"""In narrower networks every unit may be off; in deeper ReLU networks of LeCun's variance the activations themselves
+leave float32."""
 
 
 @dataclass(frozen=True)
@@ -14,15 +19,15 @@ class Config:
 
     data: str = "digits"
     """digits, or the path of other data."""
-    activations: tuple[str, ...] = ("logistic", "tanh", "relu", "leaky_relu", "elu", "selu")
+    activations: Names = ("logistic", "tanh", "relu", "leaky_relu", "elu", "selu")
     """Registry names."""
     negative_slope: NegativeSlope = 0.1
-    initialisations: tuple[str, ...] = INITIALISATIONS
+    initialisations: Names = INITIALISATIONS
     """Names, for elutheory.initialisation; critical is not defined for every activation."""
-    width: int = 256
+    width: Annotated[int, Whole(SMALLEST_WIDTH, 10**5)] = 256
     """Units of every hidden layer."""
-    depth: HiddenLayers = 200
-    seeds: int = 200
+    depth: Annotated[int, Whole(2, LARGEST_DEPTH)] = 200
+    seeds: SeedCount = 200
     """Networks of each kind, each with an input of its own; one seed's have the same standard normal numbers."""
 
 

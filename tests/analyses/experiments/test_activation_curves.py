@@ -69,7 +69,7 @@ def test_figure_repeats_and_summary_names_every_range(table: pandas.DataFrame) -
         (Config(largest=0.0), "largest is 0.0"),
         (Config(largest=float("nan")), "largest is nan"),
         (Config(points=1), "points is 1"),
-        (Config(alpha=-1.0), "alpha must be"),
+        (Config(alpha=-1.0), "alpha is -1.0; a finite number"),
     ],
 )
 def test_bad_options(config: Config, message: str) -> None:

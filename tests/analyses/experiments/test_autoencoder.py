@@ -196,9 +196,9 @@ def test_a_table_of_diverged_runs_alone_is_drawn() -> None:
         ({"activations": ("elo",)}, "unknown activation"),
         ({"epochs": 0}, "epochs is 0"),
         ({"seeds": 0}, "seeds is 0"),
-        ({"encoder": ()}, "the encoder has no layer"),
-        ({"encoder": (5, 0)}, "each 1 or larger"),
-        ({"learning_rates": ()}, "need one value at least"),
+        ({"encoder": ()}, "encoder are none"),
+        ({"encoder": (5, 0)}, "encoder holds 0; give 1 or more"),
+        ({"learning_rates": ()}, "learning_rates are none"),
     ],
 )
 def test_bad_configurations(options: dict[str, Any], message: str) -> None:

@@ -217,7 +217,7 @@ def test_a_network_that_does_not_get_there_counts_as_all_its_updates() -> None:
         ({"activations": ()}, "give each once"),
         ({"activations": ("elu", "elu")}, "give each once"),
         ({"activations": ("elu", "nelu")}, "nelu"),
-        ({"learning_rates": (0.1, 0.2)}, r"^learning_rates are 0\.1, 0\.2; three or more"),
+        ({"learning_rates": (0.1, 0.2)}, r"^learning_rates are 0\.1, 0\.2; give each once, and 3 at least"),
         ({"natural_learning_rates": (0.1, 0.2, 0.5)}, r"natural_learning_rates are .* each must be twice"),
         ({"damping": 0.0}, r"damping is 0\.0"),
     ],

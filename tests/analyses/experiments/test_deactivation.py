@@ -372,8 +372,8 @@ def test_cells_are_both_parts_of_every_activation() -> None:
         ({"negative_slopes": (-0.1,)}, "negative_slope must be"),
         ({"seeds": 0}, "seeds is 0; give 1 or more"),
         ({"draws": 1}, "draws is 1; give 2 or more"),
-        ({"step": 0.0}, "step is 0.0; a positive number"),
-        ({"stds": (0.1, -1.0)}, "stds and injected are positive"),
+        ({"step": 0.0}, "step is 0.0; a finite number ≥ 0.001"),
+        ({"stds": (0.1, -1.0)}, "stds holds -1.0; a finite number"),
         ({"channel_noise": 0.001}, "channel_noise is 0.001; a hundredth"),
     ],
 )

@@ -204,12 +204,12 @@ def test_scale_of_errors_is_logarithmic_only_where_they_differ_widely() -> None:
     [
         ({"activations": ()}, "activations are none"),
         ({"depths": (2, 2)}, "depths are 2, 2; give each once"),
-        ({"depths": (0, 2)}, "a depth is 0"),
+        ({"depths": (0, 2)}, "depths holds 0; give 1 or more"),
         ({"activations": ("elo",)}, "unknown activation"),
         ({"units": 0}, "units is 0"),
         ({"tuning_seeds": 0}, "tuning_seeds is 0"),
         ({"seeds": 0}, "seeds is 0"),
-        ({"learning_rates": ()}, "need one value at least"),
+        ({"learning_rates": ()}, "learning_rates are none"),
     ],
 )
 def test_bad_configurations(options: dict[str, Any], message: str) -> None:

@@ -108,10 +108,10 @@ def test_a_network_that_does_not_get_there_counts_as_all_its_updates() -> None:
     ("options", "message"),
     [
         ({"doses": (1.0, 2.0)}, "0 among them"),
-        ({"doses": (0.0, float("inf"))}, "finite numbers"),
-        ({"learning_rates": (0.1, 0.2)}, "three or more"),
+        ({"doses": (0.0, float("inf"))}, "doses holds inf; a finite number"),
+        ({"learning_rates": (0.1, 0.2)}, "give each once, and 3 at least"),
         ({"learning_rates": (0.1, 0.2, 0.5)}, "each must be twice"),
-        ({"fixed_rate": 0.0}, "positive"),
+        ({"fixed_rate": 0.0}, "fixed_rate is 0.0; a finite number"),
         ({"layers": 1}, "layers is 1; give 2 or more"),
         ({"activations": ("elu", "nelu")}, "nelu"),
         ({"doses": (0.0, 0.0)}, "give each once"),

@@ -423,8 +423,8 @@ def test_claims_are_about_what_was_run() -> None:
     [
         ({"layers": 1}, "layers is 1"),
         ({"units": 0}, "units is 0"),
-        ({"examples": 1}, "examples are 2 or more"),
-        ({"learning_rate": 0.0}, "the learning rate is positive"),
+        ({"examples": 1}, "examples is 1; give 2 or more"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; a finite number"),
         ({"activations": ()}, "activations are none"),
         ({"activations": ("elu", "elu")}, "give each once"),
         ({"activations": ("elo",)}, "unknown activation"),

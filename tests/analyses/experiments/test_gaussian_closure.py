@@ -258,8 +258,8 @@ def test_figure_and_summary_come_from_saved_records(table: pandas.DataFrame, tmp
     [
         ({"seeds": 0}, "seeds is 0; give 1 or more"),
         ({"epochs": -1}, "epochs is -1; give 0 or more"),
-        ({"learning_rate": float("nan")}, "learning_rate is nan; a finite number above zero is needed"),
-        ({"activations": ()}, "activations is empty; name at least one"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan; a finite number"),
+        ({"activations": ()}, "activations are none"),
         ({"activations": ("eluu",)}, "unknown activation 'eluu'"),
         ({"examples": 10_000}, "examples is 10000; 1 to"),
     ],

@@ -231,10 +231,10 @@ def test_ticks_of_losses_over_many_decades_are_powers_of_ten(elu: float, first_d
         ({"seeds": 0}, "seeds is 0"),
         ({"layers": 0}, "layers is 0"),
         ({"measured": 0}, "measured is 0"),
-        ({"activations": ()}, "activations are none; give some of"),
-        ({"activations": ("elu", "elu")}, "activations are elu, elu; give some of"),
+        ({"activations": ()}, "activations are none; give each once"),
+        ({"activations": ("elu", "elu")}, "activations are elu, elu; give each once"),
         ({"activations": ("elu", "tanh")}, "activations are elu, tanh; give some of elu, leaky_relu,"),
-        ({"negative_slope": -1.0}, "negative_slope must be"),
+        ({"negative_slope": -1.0}, "negative_slope is -1.0; a finite number ≥ 0"),
     ],
 )
 def test_bad_options(options: dict[str, object], message: str) -> None:

@@ -230,9 +230,9 @@ def test_refusals() -> None:
         ({"seeds": 0}, "seeds is 0; give 1 or more."),
         ({"depth": -1}, "depth is -1; give 1 or more."),
         ({"examples": 1}, "examples is 1; give 2 or more."),
-        ({"widths": (64, 0)}, "widths of 1 or more, "),
-        ({"activations": ()}, "widths of 1 or more, activations, "),
-        ({"damping": float("nan")}, "damping is nan and memory 4; numbers above 0 are needed."),
+        ({"widths": (64, 0)}, "widths holds 0; give 1 or more."),
+        ({"activations": ()}, "activations are none"),
+        ({"damping": float("nan")}, "damping is nan; a finite number"),
     ],
 )
 def test_nothing_to_measure_is_refused(change: dict[str, Any], message: str) -> None:

@@ -139,8 +139,8 @@ def test_what_is_not_reached_counts_as_all_updates() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"depths": (0,)}, "depths and widths are 1 or more"),
-        ({"fixed_rate": -1.0}, "positive"),
+        ({"depths": (0,)}, "depths holds 0; give 1 or more"),
+        ({"fixed_rate": -1.0}, "fixed_rate is -1.0; a finite number"),
         ({"initialisations": ("their own",)}, "unknown initialisation"),
         ({"activations": ("elu", "elu")}, "give each once"),
         ({"seeds": 0}, "seeds is 0"),

@@ -330,7 +330,7 @@ def test_claims_are_about_what_was_measured() -> None:
         ({"initialisations": ()}, "initialisations are none"),
         ({"activations": ("logistic",), "initialisations": ("critical",)}, "logistic is not critical"),
         ({"depth": 1}, "depth is 1"),
-        ({"depth": 251}, "leave float32"),
+        ({"depth": 251}, "depth is 251; give 250 or less"),
         ({"width": 31}, "width is 31"),
         ({"seeds": 0}, "seeds is 0"),
     ],

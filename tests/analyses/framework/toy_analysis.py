@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from analyses.framework.sweep import Sweep
 from elutheory.errors import InputError
+from elutheory.numerics.cost import Cost
 from elutheory.output.figures import style
 
 
@@ -38,6 +39,10 @@ def cells(config: Config) -> list[Cell]:
     if config.numbers < 1:
         raise InputError(f"numbers is {config.numbers}; give 1 or more.")
     return [Cell(x) for x in range(config.numbers)]
+
+
+def cost(config: Config) -> Cost:
+    return Cost(updates=config.numbers)
 
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
