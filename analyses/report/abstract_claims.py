@@ -61,7 +61,7 @@ class AbstractClaim:
 _RECTIFIERS = {"relu": "against ReLU", "leaky_relu": "against leaky ReLU"}
 _SHAPES = {"E2": "fully connected", "E4": "convolutional"}
 _PAPER_SLOPE = 0.1
-_POINTS = {"factor": 100.0}
+_PER_CENT = 100.0
 _DEVIATION = Quantity(
     "powers of ten nearer the closed form than rounding asks for", "powers of ten farther from it than rounding allows"
 )
@@ -142,7 +142,7 @@ CLAIMS = (
             "bias_shift_in_training",
             {"mean_share": ""},
             "the means' share of the activations' second moment, along training, ELU against ReLU",
-            Quantity("percentage points less of it", "percentage points more of it", **_POINTS),
+            Quantity("percentage points less of it", "percentage points more of it", factor=_PER_CENT),
         ),
         (
             Others("learning_behaviour", ("distance: *",)),
@@ -245,7 +245,7 @@ CLAIMS = (
                 "as it is: incoming": Quantity(
                     "percentage points fewer than half of the units",
                     "percentage points more than half of the units",
-                    **_POINTS,
+                    factor=_PER_CENT,
                 )
             },
         ),
@@ -260,7 +260,7 @@ CLAIMS = (
             {_DEEP_NOISE: ""},
             "change of the logits by noise at an off unit, the tenth of the lowest net inputs, over that at an on "
             f"unit, ELU against leaky ReLU of slope {_PAPER_SLOPE:g}",
-            Quantity("percentage points less of it", "percentage points more of it", **_POINTS),
+            Quantity("percentage points less of it", "percentage points more of it", factor=_PER_CENT),
         ),
         (Others("deactivation", _of_slopes("off noise", "off to on noise", "deep noise", without=(_DEEP_NOISE,))),),
     ),
@@ -272,7 +272,7 @@ CLAIMS = (
             "deactivation",
             {"saturation": ""},
             "change of the logits by noise at an ELU that is off, relative to one that is on",
-            Quantity("percent less than of one that is on", "percent more than of one that is on", **_POINTS),
+            Quantity("percent less than of one that is on", "percent more than of one that is on", factor=_PER_CENT),
         ),
         (Others("deactivation", _of_slopes("off variation", "off information", "deep information")),),
     ),
@@ -297,7 +297,7 @@ CLAIMS = (
             {_INTERFERENCE: ""},
             "share of the next layer's variance that comes from variation within off states, ELU against leaky ReLU of "
             f"slope {_PAPER_SLOPE:g}",
-            Quantity("percentage points less of it", "percentage points more of it", **_POINTS),
+            Quantity("percentage points less of it", "percentage points more of it", factor=_PER_CENT),
         ),
         (Others("deactivation", ("interference: relu", *_of_slopes("interference", without=(_INTERFERENCE,)))),),
     ),

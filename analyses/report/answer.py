@@ -254,21 +254,17 @@ def _words(kind: str) -> str:
 
 
 def draw(found: Answer) -> Figure:
-    """(a) Measured over predicted updates; (b) updates at tuned rates over the mean share; what is missing is named."""
+    """Measured over predicted updates; updates at tuned rates over the mean share: a panel for each that is there."""
+    titles = {
+        "predicted_speed": "updates to a loss: predicted at\ninitialisation, nothing fitted",
+        "dose_response": "the mean alone moved: updates\nby what it takes of the second moment",
+    }
+    there = [name for name in titles if name in found.tables]
     with style():
-        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
-        panels: Any = figure.subplots(1, 2)
-        for panel, name, title in (
-            (panels[0], "predicted_speed", "(a) updates to a loss: predicted at\ninitialisation, nothing fitted"),
-            (panels[1], "dose_response", "(b) the mean alone moved: updates\nby what it takes of the second moment"),
-        ):
-            panel.set_title(title)
-            if name not in found.tables:
-                words = f"not measured:\npython -m analyses {name}"
-                panel.text(0.5, 0.5, words, ha="center", va="center", transform=panel.transAxes)
-                panel.set_xticks([])
-                panel.set_yticks([])
-                continue
+        figure = Figure(figsize=(3.6 * max(len(there), 1) + 0.4, 3.6), layout="constrained")
+        panels: Any = figure.subplots(1, max(len(there), 1), squeeze=False)[0]
+        for letter, panel, name in zip("ab", panels, there, strict=False):
+            panel.set_title(f"({letter}) {titles[name]}" if len(there) > 1 else titles[name])
             panel.set_yscale("log")
             if name == "predicted_speed":
                 draw_predictions(panel, of_prediction.compared(found.tables[name]))
@@ -288,5 +284,7 @@ def draw(found: Answer) -> Figure:
             handles, labels = panel.get_legend_handles_labels()
             shown |= dict(zip(labels, handles, strict=True))
         if shown:
-            figure.legend(shown.values(), shown, loc="outside lower center", ncols=len(shown), frameon=False)
+            figure.legend(
+                shown.values(), shown, loc="outside lower center", ncols=min(len(shown), 3 * len(panels)), frameon=False
+            )
     return figure

@@ -12,7 +12,7 @@ from analyses.report.ledger import ledger
 from analyses.report.ledger_text import ledger_markdown
 from elutheory.errors import InputError
 
-_DRAWN = "Measured over predicted updates, a colour per activation; updates over the mean share of what layers receive"
+_DRAWN = "Updates to a training loss over the mean share of what layers receive; measured over predicted updates"
 
 
 def with_tables(text: str, figures: Path, benchmarks: Path) -> str:

@@ -63,7 +63,7 @@ class LayerPredictions:
 
     def to_json(self) -> str:
         """The table as rows; NaN is null."""
-        rows = json.loads(self.table.to_json(orient="records", double_precision=15))
+        rows = json.loads(str(self.table.to_json(orient="records", double_precision=15)))
         return json.dumps({"format": _FORMAT, "examples": self.examples, "table": rows}, indent=1)
 
     def save(self, path: Path | str) -> None:

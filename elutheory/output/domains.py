@@ -190,8 +190,9 @@ def check_domains(options: Any, *, command_line: bool = False) -> None:
             if complaint is not None:
                 held = ", ".join(map(str, value)) if isinstance(value, tuple) else value
                 raise InputError(f"{shown} are {held or 'none'}; {complaint}")
-            for element in value if domain.of is not None else ():
-                if (complaint := domain.of.complaint(element)) is not None:
+            of_each = domain.of
+            for element in value if of_each is not None else ():
+                if of_each is not None and (complaint := of_each.complaint(element)) is not None:
                     raise InputError(f"{shown} holds {element}; {complaint}")
         elif complaint is not None:
             raise InputError(f"{shown} is {value}; {complaint}")

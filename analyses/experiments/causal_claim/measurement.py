@@ -115,7 +115,9 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     rows: list[dict[str, Any]] = []
     for seed, curve in trained.table.groupby("seed", sort=False):
         losses = curve["train_loss"].to_numpy(float)[1:]  # of the one batch of each epoch, before its update
-        row = {f"updates_to_{loss:g}": place_of(losses, np.arange(len(losses)), loss) for loss in LOSSES}
+        row: dict[str, Any] = {
+            f"updates_to_{loss:g}": place_of(losses, np.arange(len(losses)), loss) for loss in LOSSES
+        }
         row |= {"seed": seed, "last_loss": losses[-1], "diverged_update": curve["diverged_update"].iloc[0]}
         if (cell.role, cell.method) == ("tuned", SGD):
             row |= closeness(sizes, function, int(row["seed"]), data.train, config.damping)

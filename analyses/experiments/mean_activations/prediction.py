@@ -5,6 +5,7 @@ Two predictions. `from_two_numbers`: the data's mean second moment and mean over
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas
@@ -70,14 +71,15 @@ def from_gram_matrix(
         start.initialisation.bias_variance,
         architecture.width,
     )
-    return layer_statistics_table(
+    table: Any = layer_statistics_table(
         [hidden] * architecture.depth,
         gram,
         features,
         damping,
         batch_norm=architecture.batch_norm,
         residual=architecture.residual,
-    )[list(STATISTICS)]
+    )
+    return table[list(STATISTICS)]
 
 
 def _never_falls(f: Activation) -> bool:

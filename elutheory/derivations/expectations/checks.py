@@ -60,7 +60,7 @@ def not_zero(difference: Any, claim: str, at: sympy.Expr | None = None) -> Check
     A CheckError with the `claim`, which is then refuted, if it is another number than 0 at mu = `at` (3/7), sigma = 5/7
     and parameters of 9/7; else an UndecidedCheckError.
     """
-    values = dict.fromkeys(difference.free_symbols, sympy.Rational(9, 7))
+    values: dict[Any, Any] = dict.fromkeys(difference.free_symbols, sympy.Rational(9, 7))
     values |= {mu: sympy.Rational(3, 7) if at is None else at, sigma: sympy.Rational(5, 7)}
     try:
         terms = [term.subs(values) for term in sympy.Add.make_args(difference)]
