@@ -185,7 +185,8 @@ def run_on(model: nn.Module, inputs: Any) -> Any:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"the model fails on {_described(inputs)}: {first_sentence(error)}.") from error
+        kind, said = type(error).__name__, first_sentence(error)
+        raise InputError(f"the model fails on {_described(inputs)}: {kind}{f': {said}' * (said != kind)}.") from error
 
 
 def first_sentence(error: Exception) -> str:

@@ -95,7 +95,14 @@ class Real(Domain):
             is_instance=lambda value: isinstance(value, numbers.Real) and not isinstance(value, bool),
             str_from_instance=lambda value: [str(value)],
         )
-        self._set(least=least, most=most, above=above, below=below, words=" and ".join(bounds) or f"≤ {most:g} in size")
+        self._set(
+            least=least,
+            most=most,
+            above=above,
+            below=below,
+            words=" and ".join([*bounds, *([f"≤ {LARGEST:g}"] if bounds and most == LARGEST and below > most else [])])
+            or f"≤ {most:g} in size",
+        )
 
     least: float
     most: float
@@ -187,13 +194,13 @@ def check_domains(options: Any, *, command_line: bool = False) -> None:
         shown = f"--{name.replace('_', '-')}" if command_line else name
         complaint = domain.complaint(value)
         if isinstance(domain, Several):
+            of_each = domain.of
+            for element in value if of_each is not None and isinstance(value, tuple) else ():
+                if of_each is not None and (of_element := of_each.complaint(element)) is not None:
+                    raise InputError(f"{shown} holds {element}; {of_element}")
             if complaint is not None:
                 held = ", ".join(map(str, value)) if isinstance(value, tuple) else value
                 raise InputError(f"{shown} are {held or 'none'}; {complaint}")
-            of_each = domain.of
-            for element in value if of_each is not None else ():
-                if of_each is not None and (complaint := of_each.complaint(element)) is not None:
-                    raise InputError(f"{shown} holds {element}; {complaint}")
         elif complaint is not None:
             raise InputError(f"{shown} is {value}; {complaint}")
 

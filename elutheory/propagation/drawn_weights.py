@@ -34,7 +34,7 @@ def initialise(
       `variance_preserving` and `critical`. None: read off the model, a sequence of `Linear` layers with an activation
       function behind each but the last; the last then has σ_w² = 1 and no biases;
     - `second_moment`: that of the net inputs, kept from layer to layer;
-    - `seed`: None: torch's own random numbers.
+    - `seed`: the same on every device; None: torch's own random numbers.
 
     Layers of other kinds, as normalisations, stay as they are. Raises InputError for an unknown name, a model without
     such layers, parametrised or uninitialised ones, and an activation that has no such initialisation.
@@ -57,8 +57,7 @@ def initialise(
         if isinstance(module.weight, nn.parameter.UninitializedParameter):
             raise InputError(f"layer {path!r} has no values yet; run the model once first.")
     drawn = {path: _variances(name, path, model, activation, second_moment) for path in layers}
-    device = next(iter(layers.values())).weight.device
-    generator = None if seed is None else torch.Generator(device).manual_seed(seed)
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
     for path, module in layers.items():
         _draw(module, name, drawn[path], generator)
     return model
@@ -79,18 +78,19 @@ def _variances(name: str, path: str, model: nn.Module, activation: Any, second_m
 
 
 def _draw(module: Any, name: str, found: Initialisation | None, generator: torch.Generator | None) -> None:
+    """On the CPU, so that a seed gives the same numbers on every device."""
     fan_in = module.weight[0].numel()
-    if found is not None:
-        module.weight.normal_(0.0, math.sqrt(found.weight_variance / fan_in), generator=generator)
-        if module.bias is not None:
-            module.bias.normal_(0.0, math.sqrt(found.bias_variance), generator=generator)
-        return
-    if name == "xavier":
-        nn.init.xavier_uniform_(module.weight, generator=generator)
-        if module.bias is not None:
-            module.bias.zero_()
-        return
-    bound = 1 / math.sqrt(fan_in)
-    for parameter in (module.weight, module.bias):
-        if parameter is not None:
-            parameter.uniform_(-bound, bound, generator=generator)
+    fan_out = module.weight.numel() // module.weight.shape[1]
+    for parameter, is_bias in ((module.weight, False), (module.bias, True)):
+        if parameter is None:
+            continue
+        values = torch.zeros(parameter.shape, dtype=parameter.dtype)
+        if found is not None:
+            variance = found.bias_variance if is_bias else found.weight_variance / fan_in
+            values.normal_(0.0, math.sqrt(variance), generator=generator)
+        elif name == "torch":
+            values.uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
+        elif not is_bias:
+            bound = math.sqrt(6 / (fan_in + fan_out))
+            values.uniform_(-bound, bound, generator=generator)
+        parameter.copy_(values)

@@ -158,7 +158,7 @@ def test_output_is_written_whole_and_replaces_the_old_file(capsys: pytest.Captur
     [
         (("--activation", "elo"), r"unknown activation 'elo'; did you mean 'elu'\? known are identity, relu, .*\."),
         (("--activation",), r"--activation are none; give some, and one at least\."),
-        (("--alpha", "-1"), r"--alpha is -1\.0; a finite number ≥ 1e-15 is needed\."),
+        (("--alpha", "-1"), r"--alpha is -1\.0; a finite number ≥ 1e-15 and ≤ 1e\+15 is needed\."),
         (("--alpha", "nan"), r"--alpha is nan; a finite number .*\."),
         (("--alpha", "2", "--activation", "relu"), r"--alpha is given, but relu takes none; .*\."),
         (("--hidden", "0"), r"--hidden holds 0; give 1 or more\."),

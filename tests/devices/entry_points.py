@@ -539,6 +539,19 @@ class Shifted(nn.Module):
         return torch.maximum(inputs, self.floor.expand_as(inputs))
 
 
+@entry_point("predict_layers", "LayerPredictions")
+def layer_predictions(place: Place) -> Results:
+    table = et.predict_layers("elu", place.normal(30, 9), 3, 2.0, 0.0, width=16).table
+    return {f"{layer} {column}": value for layer, row in table.iterrows() for column, value in row.items()}
+
+
+@entry_point("initialise")
+def drawn_weights(place: Place) -> Results:
+    """Where and in which dtype: the numbers drawn are other ones in each."""
+    model = et.initialise(place.perceptron(), "he", seed=3)
+    return {name: torch.zeros_like(values) for name, values in model.state_dict().items()}
+
+
 @entry_point("diagnose", "Diagnosis")
 def diagnoses(place: Place) -> Results:
     found: Results = {}

@@ -105,7 +105,7 @@ def test_a_model_itself_and_data_without_targets(capsys: pytest.CaptureFixture[s
         ("their_models:THREE", "their_models:THREE is a int; a function that returns the model is needed."),
         ("their_models:number", "their_models:number() returns a int; a torch.nn.Module is needed."),
         ("their_models:failing", "their_models:failing() fails: KeyError: 'no weights'."),
-        ("their_models:model", "the model fails on inputs of shape (64,), torch.float32: RuntimeError"),
+        ("their_models:model", "the model fails on inputs (1, 64) of torch.float32: RuntimeError: mat1 and mat2"),
     ],
 )
 def test_wrong_factories(capsys: pytest.CaptureFixture[str], factory: str, sentence: str) -> None:

@@ -149,7 +149,7 @@ def test_the_legend_fits_beside_long_labels() -> None:
         (("--initialisation", "xavier"), r".*xavier.*\."),
         (("--initialisation", "he", "--weight-variance", "2"), r"give either --initialisation or .*, not both\."),
         (("--bias-variance", "2"), r"--bias-variance needs --weight-variance beside it\."),
-        (("--weight-variance", "-2"), r"--weight-variance is -2\.0; a finite number ≥ 1e-15 is needed\."),
+        (("--weight-variance", "-2"), r"--weight-variance is -2\.0; a finite number ≥ 1e-15 and ≤ 1e\+15 is needed\."),
         (("--overlap", "2"), r"overlap must be at most second_moment = 1 in size, not 2\."),
         (("--second-moment", "nan"), r"--second-moment is nan; a finite number .*\."),
         (("--width", "0"), r"--width is 0; give 1 or more\."),

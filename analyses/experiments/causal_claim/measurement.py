@@ -76,16 +76,20 @@ def cells(config: Config) -> list[Cell]:
 
 
 def cost(config: Config) -> Cost:
-    """Of all networks on all examples at once; of four methods an update takes Fisher matrices too."""
+    """Of all networks on all examples at once; of two methods an update takes Fisher matrices too.
+
+    A network that gets to the deciding loss stops there: half of the updates are counted.
+    """
     examples, sizes = classifier_shape(config.data, config.examples, [config.units] * config.layers)
     sizes = (min(config.features or sizes[0], sizes[0]), *sizes[1:])
     rates = len(config.learning_rates) + config.widenings
     networks = len(config.activations) * (rates * config.tuning_seeds + config.seeds)
-    each = training_cost(sizes, networks=1, examples=examples, epochs=config.updates, batch_size=examples, itemsize=8)
-    natural = fisher_cost((*sizes, 1), examples) * config.updates
+    taken = -(-config.updates // 2)
+    each = training_cost(sizes, networks=1, examples=examples, epochs=taken, batch_size=examples, itemsize=8)
+    natural = fisher_cost((*sizes, 1), examples) * taken
     closest = fisher_cost(sizes, examples) * (2 * len(config.activations) * config.seeds)
     at_once = each.bytes * max(config.tuning_seeds, config.seeds) + natural.bytes
-    return replace(each * (len(METHODS) * networks) + natural * (4 * networks) + closest, bytes=at_once)
+    return replace(each * (len(METHODS) * networks) + natural * (2 * networks) + closest, bytes=at_once)
 
 
 def measure(config: Config, sweep: Sweep = Sweep()) -> pandas.DataFrame:  # noqa: B008

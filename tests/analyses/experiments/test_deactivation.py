@@ -369,7 +369,7 @@ def test_cells_are_both_parts_of_every_activation() -> None:
         ({"activations": ()}, "activations are none; give each once"),
         ({"activations": ("elu", "gelu")}, "activations hold gelu; give some of elu,"),
         ({"negative_slopes": (0.1, 0.1)}, "negative_slopes are 0.1, 0.1; give each once"),
-        ({"negative_slopes": (-0.1,)}, "negative_slope must be"),
+        ({"negative_slopes": (-0.1,)}, "negative_slopes holds -0.1"),
         ({"seeds": 0}, "seeds is 0; give 1 or more"),
         ({"draws": 1}, "draws is 1; give 2 or more"),
         ({"step": 0.0}, "step is 0.0; a finite number ≥ 0.001"),

@@ -16,7 +16,11 @@ from elutheory.numerics.cost import HOUR, Cost, check_cost, duration
 from tests.analyses.framework import toy_analysis as toy
 
 FIGURES = Path(__file__).parents[3] / "figures"
-SHAPES = {"digits": DataShape(1248, 64, 10), "fashion-mnist": DataShape(50_000, 784, 10)}
+SHAPES = {
+    "digits": DataShape(1248, 64, 10),
+    "fashion-mnist": DataShape(50_000, 784, 10),
+    "mnist": DataShape(50_000, 784, 10),
+}
 
 
 def recorded() -> list[Path]:
