@@ -681,7 +681,7 @@ def masks_of_layers(
     for name, capture in captures.items():
         of_calls = [mask_of_positions(masks, capture.positions(call)) for call in range(len(capture.nets))]
         unknown = next((why for why in of_calls if isinstance(why, str)), None)
-        if capture.words() is not None and any(isinstance(mask, Tensor) for mask in of_calls):
+        if capture.words() is not None and any(isinstance(mask, Tensor) and not bool(mask.all()) for mask in of_calls):
             refused[name] = (
                 f"layer {name!r} is an embedding of masked positions, whose words would count as words of the data; "
                 "give mask=False, or sequences without padding."

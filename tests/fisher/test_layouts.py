@@ -214,8 +214,12 @@ def test_padding_reaches_no_statistic_diagnosis_or_optimizer() -> None:
     close(found.units("blocks.layers.0.activation").variance, plain.variance)
     tables = [et.diagnose(model, sequences(padding), kind="exact") for padding in (0, 9)]
     assert {table.gradient_labels for table in tables} == {"targets"}  # those in the batch
-    numbers = [table.table.select_dtypes("number").to_numpy() for table in tables]
+    assert tables[0].table["layer"].tolist() == ["embedding", *tables[1].table["layer"]]
+    numbers = [table.table.query("layer != 'embedding'").select_dtypes("number").to_numpy() for table in tables]
     torch.testing.assert_close(torch.tensor(numbers[1]), torch.tensor(numbers[0]), rtol=1e-6, atol=1e-8, equal_nan=True)
+    assert "embedding.weight" in tables[1].uncovered
+    with pytest.raises(InputError, match="'embedding' is an embedding of masked positions"):
+        et.unit_fisher(model, sequences(9), "embedding")
     states = []
     for padding in (0, 9):
         copy = Tagger().to(D)
