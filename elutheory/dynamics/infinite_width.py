@@ -107,7 +107,7 @@ class TrainingKernel(InputKernel):
             parts.append(own)
         return tuple(arguments.returned(part) for part in parts)
 
-    def centred(self, over: Any = None, *, dose: Any = 1.0, inputs: bool = True) -> "TrainingKernel":
+    def centred(self, over: Any = None, *, dose: Any = 1.0, inputs: Any = True) -> "TrainingKernel":
         """T5: the kernel with the activations of every layer, and the inputs, centred: the origin at their mean.
 
         ⟨a − c m, a' − c m⟩ = ⟨a, a'⟩ − c (g + g') + c² ḡ stands in place of ⟨a, a'⟩, m the mean activations, g an
