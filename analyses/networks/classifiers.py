@@ -37,15 +37,16 @@ def train_classifiers(
     evaluated: Sequence[Literal["train", "validation", "test"]],
     measure: Measure | None = None,
     checkpoint: Path | None = None,
+    first_seed: int = 0,
 ) -> Trained:
-    """Networks of `classifier_sizes`, of the seeds 0 … `config.seeds` − 1; `train` says what comes back.
+    """Networks of `classifier_sizes`, of `config.seeds` seeds from `first_seed` on; `train` says what comes back.
 
     From `config` come also `epochs`, `learning_rate` and `batch_size`.
     """
     sizes = classifier_sizes(config, data)
     training = Training(
         epochs=config.epochs,
-        seeds=tuple(range(config.seeds)),
+        seeds=tuple(range(first_seed, first_seed + config.seeds)),
         learning_rates=(config.learning_rate,),
         batch_size=config.batch_size,
         evaluated=tuple(evaluated),

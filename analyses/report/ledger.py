@@ -167,13 +167,19 @@ def _others(claim: AbstractClaim, found: Mapping[str, _Record]) -> tuple[Test, .
 
 def _of_others(others: Others, record: _Record) -> list[Test]:
     changed: dict[str, Any] = {"verdict": NOT_TRAINED, "case": others.untrained} if others.untrained else {}
-    return [_test(others.record, decision, **changed) for decision in _named(others.record, others.tests, record)]
+    there = [pattern for pattern in others.later if _matching(pattern, record)]
+    named = _named(others.record, (*others.tests, *there), record)
+    return [_test(others.record, decision, **changed) for decision in named]
+
+
+def _matching(pattern: str, record: _Record) -> list[Decision]:
+    return [found for found in record.decisions if fnmatchcase(found.claim.identifier, pattern)]
 
 
 def _named(name: str, patterns: Sequence[str], record: _Record) -> list[Decision]:
     named = []
     for pattern in patterns:
-        matching = [found for found in record.decisions if fnmatchcase(found.claim.identifier, pattern)]
+        matching = _matching(pattern, record)
         if not matching:
             raise InputError(f'the record {name} has no test "{pattern}"; measure it again with its preset.')
         named += matching
@@ -207,12 +213,12 @@ def _verdict(tests: Sequence[Test]) -> tuple[Verdict, str]:
         for words, outcomes in (
             ("holds", ("holds",)),
             ("does not hold", ("does not hold",)),
-            ("not decided", ("undecided", "cannot be decided")),
+            ("not decided", ("undecided", "cannot be decided", NOT_TRAINED)),
         )
     }
     if len(cases["holds"]) == len(tests):
         return "replicated", ""
-    open_ones = [test for test in tests if test.verdict in ("undecided", "cannot be decided")]
+    open_ones = [test for test in tests if test.verdict not in ("holds", "does not hold")]
     if cases["holds"]:
         parts = [f"{'; '.join(cases['holds'])}"]
         parts += [f"not {case}" for case in cases["does not hold"]]
@@ -226,6 +232,8 @@ def _verdict(tests: Sequence[Test]) -> tuple[Verdict, str]:
 
 def _what_it_takes(test: Test) -> str:
     of_case = f"{test.case}: " if test.case else ""
+    if test.verdict == NOT_TRAINED:
+        return f"{of_case}its networks have not learned"
     needed = pairs_needed(test.sample_size, test.effect, test.low, test.high)
     if needed is None or needed > _LARGEST_NUMBER:
         return f"{of_case}the effect is too near 0 for any number of networks that can be trained"

@@ -1,20 +1,27 @@
-"""Networks in training: losses and median unit means after each epoch."""
+"""Networks in training: losses, errors and unit means after each epoch, layer by layer after some."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from analyses.experiments.learning_behaviour.prediction import initial_median
-from analyses.experiments.learning_behaviour.settings import COLUMNS, OF_THE_PAPER, Config
+from analyses.data.datasets import Dataset
+from analyses.experiments.learning_behaviour.layers import LAYER_STATISTICS, statistics_of
+from analyses.experiments.learning_behaviour.prediction import initial_median, initial_shares
+from analyses.experiments.learning_behaviour.settings import (
+    COLUMNS,
+    FIRST_SEED,
+    OF_THE_PAPER,
+    SHOWN_EPOCHS,
+    Config,
+)
 from analyses.framework.settings import named_activation
 from analyses.framework.sweep import Sweep
-from analyses.networks.architectures import hidden_activations
 from analyses.networks.classifiers import classification_data, train_classifiers
-from analyses.networks.training import fabric_on
+from analyses.networks.training import Trained, fabric_on
 from analyses.networks.training_cost import classifier_shape, training_cost
 from elutheory.errors import InputError
 from elutheory.numerics.cost import Cost
@@ -39,9 +46,9 @@ def cells(config: Config) -> list[Cell]:
 
 
 def cost(config: Config) -> Cost:
-    """Of training, with validation and measured examples after every epoch."""
+    """Of training, with validation, test and measured examples after every epoch."""
     examples, sizes = classifier_shape(config.data, config.examples, [config.units] * config.layers)
-    evaluated = examples / 5 + min(config.measured, examples)
+    evaluated = 2 * examples / 5 + min(config.measured, examples)
     each = training_cost(
         sizes,
         networks=config.seeds,
@@ -70,23 +77,48 @@ def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | Non
         function,
         data,
         fabric=fabric,
-        evaluated=["validation"],
-        measure=lambda networks: {"unit_mean_median": networks.map(median_unit_mean, on_device)},
+        evaluated=["validation", "test"],
+        measure=lambda networks: statistics_of(networks, function, on_device),
         checkpoint=checkpoint,
+        first_seed=FIRST_SEED,
     )
-    table = trained.table.rename(columns={"train_loss": "training_loss", "diverged_update": "diverged"})
-    prediction = initial_median(function, config.layers, config.units, *input_moments(measured))
+    loss, error = chance(data)
+    networks = trained.table.rename(columns={"train_loss": "training_loss", "diverged_update": "diverged"})
+    networks = networks.assign(layer=0, test_error=1 - networks["test_accuracy"], chance_loss=loss, chance_error=error)
+    start = config.layers, config.units, *input_moments(measured)
+    prediction = initial_median(function, *start)
     predicted = {"predicted": prediction.value, "predicted_low": prediction.low, "predicted_high": prediction.high}
     for name, value in predicted.items():
-        table[name] = np.where(table["epoch"] == 0, value, np.nan)
+        networks[name] = np.where(networks["epoch"] == 0, value, np.nan)
+    layers = _layer_rows(trained, config, initial_shares(function, *start))
     described = {"activation": cell.activation, "data": data.name, "examples": len(data.train)}
-    settings = {name: getattr(config, name) for name in ("layers", "units", "batch_size", "negative_slope")}
-    return table.assign(**described, **settings).reindex(columns=list(COLUMNS))
+    settings = {name: getattr(config, name) for name in ("layers", "units", "learning_rate", "batch_size")}
+    table = pandas.concat([networks.reindex(columns=list(COLUMNS)), layers], ignore_index=True)
+    return table.assign(**described, **settings, negative_slope=config.negative_slope).reindex(columns=list(COLUMNS))
 
 
-def median_unit_mean(network: nn.Sequential, inputs: Tensor) -> Tensor:
-    """Median over all hidden units (the lower middle one) of the unit's mean activation over `inputs` (N, features)."""
-    return torch.cat([activations.mean(0) for activations in hidden_activations(network, inputs)]).median()
+def chance(data: Dataset) -> tuple[float, float]:
+    """The least loss of an output that does not depend on the input, on the training examples, and the test error of
+    the class that is most frequent among them."""
+    counts = np.bincount(data.train.targets.numpy(), minlength=data.classes)
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum()), float((data.test.targets.numpy() != counts.argmax()).mean())
+
+
+def _layer_rows(trained: Trained, config: Config, predicted: Any) -> pandas.DataFrame:
+    """One row per network, hidden layer and epoch of SHOWN_EPOCHS; `predicted`: share and band of each layer."""
+    values = trained.measured["layers"].numpy()  # (epochs + 1, networks, layers, LAYER_STATISTICS)
+    epochs = sorted({epoch for epoch in SHOWN_EPOCHS if epoch < len(values)} | {len(values) - 1})
+    shown = values[epochs]
+    index = pandas.MultiIndex.from_product(
+        [epochs, range(FIRST_SEED, FIRST_SEED + config.seeds), range(1, config.layers + 1)],
+        names=["epoch", "seed", "layer"],
+    )
+    rows = pandas.DataFrame(shown.reshape(-1, shown.shape[-1]), index, list(LAYER_STATISTICS)).reset_index()
+    bands = pandas.DataFrame(predicted, columns=["predicted", "predicted_low", "predicted_high"])
+    bands["layer"], bands["epoch"] = np.arange(1, config.layers + 1), 0
+    diverged = trained.table.groupby("seed")["diverged_update"].first()
+    return rows.merge(bands, how="left", on=["layer", "epoch"]).assign(diverged=rows["seed"].map(diverged).to_numpy())
 
 
 def input_moments(inputs: Tensor) -> tuple[float, float]:

@@ -1,4 +1,5 @@
-"""P2 and P6 for the paper's figure 2a: the median of all hidden units' mean activations before training, layers pooled.
+"""P2 and P6 for the paper's figure 2a: the median of all hidden units' mean activations before training, layers pooled;
+and the means' share of each layer's second moment (P2b).
 
 Given the layers below, unit i of layer l has over the data the mean net input √c_l Y_i, Y_i ~ N(0, 1), the variance
 v_l, and the mean activation M(√c_l Y_i, v_l), M = E f (M3). In the next layer v = σ_w² mean Var f, c = σ_w² mean M²,
@@ -47,14 +48,31 @@ def initial_median(
     strata = ndtri((np.arange(_STRATA) + 0.5) / _STRATA)
     spread, within = (np.sqrt(table[name].to_numpy(float))[:, None] for name in ("c", "variance_over_data"))
     means = gaussian_moments(activation, spread * strata, within).mean
-    medians = np.median(
-        drawn_unit_means(activation, layers, units, second_moment, overlap, weight_variance, networks), axis=(1, 2)
-    )
+    drawn, _ = drawn_layers(activation, layers, units, second_moment, overlap, weight_variance, networks)
+    medians = np.median(drawn, axis=(1, 2))
     low, high = np.quantile(medians, (0.025, 0.975))
     return InitialMedian(float(np.median(means)), float(low), float(high))
 
 
-def drawn_unit_means(
+def initial_shares(
+    activation: Activation,
+    layers: int,
+    units: int,
+    second_moment: float,
+    overlap: float,
+    *,
+    weight_variance: float = 2.0,
+    networks: int = 1000,
+) -> Float[np.ndarray, "layers 3"]:
+    """The means' share of each layer's second moment before training: in the limit of infinite width, then the band of
+    95 % of the networks of this width; the arguments are those of `initial_median`."""
+    table = propagate(activation, layers, weight_variance, 0.0, second_moment, overlap).table
+    _, drawn = drawn_layers(activation, layers, units, second_moment, overlap, weight_variance, networks)
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    return np.stack([table["mean_share"].to_numpy(float), low, high], axis=1)
+
+
+def drawn_layers(
     activation: Activation,
     layers: int,
     units: int,
@@ -62,15 +80,16 @@ def drawn_unit_means(
     overlap: float,
     weight_variance: float,
     networks: int,
-) -> Float[np.ndarray, "networks layers units"]:
-    """Unit means of networks of finite width, by the recursion above; the generator's seed is 0."""
+) -> tuple[Float[np.ndarray, "networks layers units"], Float[np.ndarray, "networks layers"]]:
+    """Unit means of networks of finite width, by the recursion above, and the means' shares; generator of seed 0."""
     generator = np.random.default_rng(0)
     v = np.full((networks, 1), weight_variance * (second_moment - overlap))
     c = np.full((networks, 1), weight_variance * overlap)
-    found = []
+    found, shares = [], []
     for _ in range(layers):
         moments = gaussian_moments(activation, np.sqrt(c) * generator.standard_normal((networks, units)), np.sqrt(v))
+        within, between = moments.variance.mean(1, keepdims=True), (moments.mean**2).mean(1, keepdims=True)
         found.append(moments.mean)
-        v = weight_variance * moments.variance.mean(1, keepdims=True)
-        c = weight_variance * (moments.mean**2).mean(1, keepdims=True)
-    return np.stack(found, axis=1)
+        shares.append((between / (within + between))[:, 0])
+        v, c = weight_variance * within, weight_variance * between
+    return np.stack(found, axis=1), np.stack(shares, axis=1)

@@ -1,15 +1,25 @@
 """Exact signed-rank tests against scipy and against enumeration of all signs; verdicts on both sides of every limit."""
 
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import PermutationMethod, rankdata, wilcoxon
+from scipy.stats import PermutationMethod, rankdata, ttest_1samp, wilcoxon
 
-from analyses.framework.claims import Claim, decide, hodges_lehmann, paired_differences, signed_rank_p
+from analyses.framework.claims import (
+    Claim,
+    decide,
+    hodges_lehmann,
+    paired_differences,
+    signed_rank_p,
+    student_p,
+    without_learning,
+)
 from elutheory.errors import InputError
 
 DIFFERENCES = np.array([0.952, -0.147, 1.022, 0.43, 0.62, 0.59, 0.49, -0.08, 0.01])
@@ -165,3 +175,51 @@ def test_bad_input() -> None:
         claim(level=5.0)
     with pytest.raises(InputError, match="a number > 0"):
         claim(margin=0.0)
+
+
+# --- the t test -----------------------------------------------------------------------------------------------------
+
+
+def t_claims(count: int = 1) -> list[Claim]:
+    return [Claim(f"c{number}", "It is less.", "A − B", "its size", "less", 0.05, test="t") for number in range(count)]
+
+
+@pytest.mark.parametrize("claims", [1, 20])
+@pytest.mark.parametrize("differences", [[-0.3, -0.25, -0.35, -0.31, -0.28], [0.1, -0.2, 0.3], [2.0, 1.0]])
+def test_t_test_is_scipys_corrected_alike_in_p_and_interval(differences: list[float], claims: int) -> None:
+    known: Any = ttest_1samp(differences, 0.0)
+    interval = known.confidence_interval(1 - 0.05 / claims)
+    found = decide(t_claims(claims), {f"c{number}": differences for number in range(claims)})[0]
+    assert found.effect == pytest.approx(np.mean(differences))
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.p == pytest.approx(known.pvalue)
+    assert found.adjusted_p == pytest.approx(min(1.0, claims * known.pvalue))
+    decided = (found.low > 0) or (found.high < 0)
+    assert found.verdict == (("holds" if found.effect < 0 else "does not hold") if decided else "undecided")
+
+
+def test_t_test_decides_with_five_pairs_what_ranks_cannot() -> None:
+    differences = [-0.3, -0.25, -0.35, -0.31, -0.28]
+    assert decide(t_claims(), {"c0": differences})[0].verdict == "holds"
+    ranked = replace(t_claims()[0], test="signed rank")
+    assert decide([ranked], {"c0": differences})[0].verdict == "cannot be decided"
+
+
+def test_t_test_of_equal_and_of_single_differences() -> None:
+    """Without spread p is that of equal signs; a single difference says nothing about its error."""
+    assert student_p([0.0] * 5) == 1.0
+    assert student_p([0.5] * 5) == 2 / 32
+    one = decide(t_claims(), {"c0": [-1.0]})[0]
+    assert (one.verdict, one.p, one.low, one.high) == ("cannot be decided", 1.0, -np.inf, np.inf)
+
+
+def test_t_test_refuses_infinite_differences() -> None:
+    with pytest.raises(InputError, match="c0: a t test needs finite differences; say what a diverged run counts as"):
+        decide(t_claims(), {"c0": [1.0, np.inf]})
+
+
+def test_networks_that_have_not_learned_keep_their_numbers() -> None:
+    found = decide(t_claims(), {"c0": [-1.0, -1.1, -0.9]})[0]
+    lazy = without_learning(found)
+    assert (lazy.verdict, lazy.effect, lazy.p) == ("not trained", found.effect, found.p)
+    assert str(lazy).startswith("not trained: It is less.")
