@@ -230,6 +230,7 @@ class _Layer:
 
     def _pair(self, state: _State) -> _Pair:
         single = single_moments(self._f, state.q)
+        single.refuse_overflow(self._f, state.q)
         if state.v == 0:
             pair = PairMoments(single.variance, 0.0, single.slope_second_moment)
         else:

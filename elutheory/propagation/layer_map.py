@@ -44,6 +44,14 @@ class SingleMoments:
     variance: float
     slope_second_moment: float
 
+    def refuse_overflow(self, activation: "Activation", q: float) -> None:
+        """Raise InputError where one of the moments leaves the range of float64."""
+        if not all(map(math.isfinite, (self.second_moment, self.variance, self.slope_second_moment))):
+            raise InputError(
+                f"the moments of {activation} at net inputs of variance {q:.3g} are too large for float64; scale the "
+                "function or the variances down."
+            )
+
 
 @dataclass(frozen=True)
 class PairMoments:
@@ -90,10 +98,13 @@ def _logarithmic_slope(activation: "Activation", q: float, name: str) -> float:
 def pair_moments(activation: "Activation", q: float, v: float, c: float) -> PairMoments:
     """The pair's moments at variance q > 0, covariance c = q − v; both v and c are given, each accurate by itself.
 
-    Raises InputError for a discontinuous f (Price's theorem fails), and where the integrals do not converge.
+    Raises InputError for a discontinuous f (Price's theorem fails), where moments leave the range of float64, and where
+    the integrals do not converge.
     """
     refuse_discontinuous(activation)
-    variance = single_moments(activation, q).variance
+    single = single_moments(activation, q)
+    single.refuse_overflow(activation, q)
+    variance = single.variance
     root = math.sqrt(v), math.sqrt(max(q + c, 0.0))  # of c = −q rounding may leave less
     angle, complement = 2.0 * math.atan2(*root), math.atan2(c, root[0] * root[1])
 

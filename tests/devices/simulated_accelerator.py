@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -97,7 +98,7 @@ class SimulatedAccelerator(TorchDispatchMode):
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = list(_tensors([*args, *kwargs.values()]))
-        inside = any(_is_inside(tensor) for tensor in tensors)
+        inside = any(map(_is_inside, tensors))
         asked = kwargs.get("device")
         result_inside = inside if asked is None else torch.device(asked).type == NAME
         if operation is aten.copy_.default:
@@ -114,12 +115,21 @@ class SimulatedAccelerator(TorchDispatchMode):
         result = operation(*_values_of(args), **own)
         if not result_inside:
             return result
+        if _makes_new_tensors(operation):
+            return _on_device(result)
         return return_and_correct_aliasing(operation, args, kwargs, _on_device(result))
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; torch's guard against it costs as much as the operation."""
+        return False
 
     def _check_operands(self, operation: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> None:
         if operation in _INDEXING:
             tensors = [args[0], *([args[2]] if len(args) > 2 else [])]
         outside = [tensor for tensor in tensors if not _is_inside(tensor)]
+        if not outside and operation not in _INDEXING:
+            return
         scalars = torch.Tag.pointwise in operation.tags or operation in _INDEXING
         if outside and not (scalars and all(tensor.ndim == 0 for tensor in outside)):
             shapes = ", ".join(f"{tuple(tensor.shape)} on {tensor.device}" for tensor in tensors)
@@ -157,6 +167,12 @@ def _on_device(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_on_device(part) for part in value)
     return SimulatedTensor(value) if isinstance(value, Tensor) else value
+
+
+@cache
+def _makes_new_tensors(operation: Any) -> bool:
+    """No result of the operation shares its memory with an argument."""
+    return all(value.alias_info is None for value in (*operation._schema.arguments, *operation._schema.returns))
 
 
 def _waits(operation: Any, args: Any, result_inside: bool) -> bool:

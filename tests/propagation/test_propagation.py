@@ -165,6 +165,10 @@ def test_vanishing_and_exploding_networks() -> None:
     assert vanished["gradient_variance"][0] == 2.0 ** (-7 * 69)
     with pytest.raises(InputError, match=r"q = .* at layer \d+ is too large for float64; lower weight_variance\."):
         propagate("relu", 100, 2.0**12)
+    for text in ("x*1e300", "1e200*x**2", "1e160*tanh(x)"):  # the moments of one layer
+        for depth, overlap in ((1, 1.0), (2, 0.3)):
+            with pytest.raises(InputError, match=r"the moments of .* (too large for float64|beyond double precision)"):
+                propagate(Activation.from_text(text), depth, 1.0, overlap=overlap)
 
 
 # --- batch normalisation and residual branches ------------------------------------------------------------------------

@@ -360,8 +360,10 @@ def _expectation_integral(integrand: Callable[[Node], Any], function: Activation
 
 @cache
 def _variance_integral(function: Activation, point: Point) -> tuple[Any, Any]:
+    """Its size is at least what the rounding of f − E f leaves of a constant f, whose variance is exactly 0."""
     mean = quadrature(function, point, INTEGRANDS["mean"])
-    return quadrature_and_size(function, point, lambda at: (at.value - mean) ** 2)
+    variance, size = quadrature_and_size(function, point, lambda at: (at.value - mean) ** 2)
+    return variance, max(size, quadrature(function, point, INTEGRANDS["second_moment"]) * mpmath.mpf(10) ** -DIGITS)
 
 
 def _points(function: Activation, constants: Mapping[sympy.Symbol, Any]) -> tuple[Point, ...]:

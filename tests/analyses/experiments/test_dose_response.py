@@ -1,7 +1,6 @@
 """The dose-response analysis at a toy size: the cells it measures, claims by hand, record to figure."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,9 @@ import pytest
 from analyses.experiments import dose_response as analysis
 from analyses.experiments.dose_response.settings import ARMS, COLUMNS, OUTCOME
 from analyses.experiments.dose_response.verdicts import claims, outcomes, share_closed, slopes
-from analyses.framework import records
 from analyses.framework.rates import best_rate, rate_beyond, tuning_scores
 from elutheory.errors import InputError
+from tests.analyses.experiments.saved_records import saved_and_drawn
 
 SMALL = analysis.Config(
     activations=("elu", "relu"),
@@ -122,10 +121,6 @@ def test_refusals(options: dict[str, Any], message: str) -> None:
         analysis.cells(replace(SMALL, **options))
 
 
-def test_record_gives_the_same_figure_and_summary(table: pandas.DataFrame, tmp_path: Path) -> None:
-    saved = records.save(tmp_path, table, analysis.draw, {"analysis": "dose_response"})
-    first = (tmp_path / "figure.svg").read_bytes()
-    again = records.redraw(tmp_path, analysis.draw, analysis="dose_response")
-    assert (tmp_path / "figure.svg").read_bytes() == first
-    assert analysis.summary(again) == analysis.summary(saved)
+def test_record_gives_the_same_figure_and_summary(table: pandas.DataFrame) -> None:
+    again = saved_and_drawn(table, analysis.draw)
     assert "cannot be decided with 2 seeds" in analysis.summary(again)

@@ -1,7 +1,6 @@
 """The full Fisher matrix by both routes against plain autograd, the wide kernel, descents, verdicts and the figure."""
 
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,12 +25,12 @@ from analyses.experiments.fisher_spectrum.full_fisher import (
     wide_tangent_kernel,
 )
 from analyses.experiments.fisher_spectrum.step_size_limit import descend, function_of, linearised_model, network_model
-from analyses.framework import records
 from analyses.networks.architectures import fully_connected, initialise
 from elutheory.activations import activation
 from elutheory.errors import InputError
 from elutheory.fisher import unit_fisher
 from elutheory.gram import fisher_top_eigenvalue, tangent_kernel
+from tests.analyses.experiments.saved_records import saved_and_drawn
 
 SMALL = analysis.Config(
     activations=("elu", "relu"), layers=2, units=6, examples=13, epochs=1, batch_size=250, seeds=2, seeds_at_once=2
@@ -315,12 +314,8 @@ def test_after_training_it_is_the_trained_network(table: pandas.DataFrame) -> No
     assert (abs(top[1] / top[0] - 1) > 1e-4).all()
 
 
-def test_record_gives_the_same_figure_and_summary(table: pandas.DataFrame, tmp_path: Path) -> None:
-    saved = records.save(tmp_path, table, analysis.draw, {"analysis": "fisher_spectrum"})
-    first = (tmp_path / "figure.svg").read_bytes()
-    again = records.redraw(tmp_path, analysis.draw, analysis="fisher_spectrum")
-    assert (tmp_path / "figure.svg").read_bytes() == first
-    assert analysis.summary(again) == analysis.summary(saved)
+def test_record_gives_the_same_figure_and_summary(table: pandas.DataFrame) -> None:
+    again = saved_and_drawn(table, analysis.draw)
     assert analysis.summary(again).count("cannot be decided with 2 seeds") == len(verdicts.claims(("elu", "relu")))
 
 

@@ -1,6 +1,5 @@
 """The accuracy analysis at a small size: what it measures, that it draws from records alone, and its errors."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,8 @@ import pytest
 
 from analyses.__main__ import main
 from analyses.experiments import moment_accuracy
-from analyses.framework import records
 from analyses.framework.sweep import Sweep
-from elutheory.output.figures import figure_bytes
+from tests.analyses.experiments.saved_records import saved_and_drawn
 
 SMALL = moment_accuracy.Config(means=9, stds=5)
 
@@ -43,14 +41,8 @@ def test_values_below_the_normal_doubles_are_left_out(table: pandas.DataFrame) -
     assert (left_out["mean"] < 0).all()
 
 
-def test_figure_is_drawn_from_saved_records_and_repeats_byte_for_byte(tmp_path: Path) -> None:
-    command = ["moment_accuracy", "--means", "9", "--stds", "5", "--output", str(tmp_path)]
-    assert main(command) == 0
-    first = (tmp_path / "figure.svg").read_bytes()
-    assert figure_bytes(moment_accuracy.draw(records.load(tmp_path)), "svg") == first
-    assert json.loads((tmp_path / "provenance.json").read_text())["config"] == {"alpha": 1.0, "means": 9, "stds": 5}
-    assert main([*command, "--redraw"]) == 0
-    assert (tmp_path / "figure.svg").read_bytes() == first
+def test_figure_is_drawn_from_saved_records_and_repeats_byte_for_byte(table: pandas.DataFrame) -> None:
+    saved_and_drawn(table, moment_accuracy.draw)
 
 
 def test_both_moments_side_by_side_give_the_same_table(table: pandas.DataFrame) -> None:

@@ -9,9 +9,9 @@ import torch
 
 from analyses.__main__ import main
 from analyses.experiments import natural_gradient_descent as analysis
-from analyses.framework import records
 from elutheory.activations import activation_names
-from elutheory.output.figures import figure_bytes, look_of, looks_of
+from elutheory.output.figures import look_of, looks_of
+from tests.analyses.experiments.saved_records import saved_and_drawn
 
 SMALL = analysis.Config(examples=100, seeds=1, steps=40, learning_rates=(0.0316, 0.1, 0.316))
 
@@ -84,14 +84,8 @@ def test_tuning_and_counting_by_hand() -> None:
     assert np.isnan(reached.loc[("SGD, momentum 0.9", "unit natural gradient"), "steps"])
 
 
-def test_figure_is_drawn_from_saved_records_and_repeats_byte_for_byte(table: pandas.DataFrame, tmp_path: Path) -> None:
-    provenance = {"analysis": "natural_gradient_descent"}
-    saved = records.save(tmp_path, table, analysis.draw, provenance)
-    pandas.testing.assert_frame_equal(saved, table, rtol=1e-6)
-    first = (tmp_path / "figure.svg").read_bytes()
-    assert figure_bytes(analysis.draw(records.load(tmp_path)), "svg") == first
-    assert main(["natural_gradient_descent", "--redraw", "--output", str(tmp_path)]) == 0
-    assert (tmp_path / "figure.svg").read_bytes() == first
+def test_figure_is_drawn_from_saved_records_and_repeats_byte_for_byte(table: pandas.DataFrame) -> None:
+    pandas.testing.assert_frame_equal(saved_and_drawn(table, analysis.draw), table, rtol=1e-6)
 
 
 def test_methods_have_colours_that_no_activation_has(table: pandas.DataFrame) -> None:

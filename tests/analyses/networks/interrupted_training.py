@@ -1,7 +1,7 @@
-"""Kills a training by SIGKILL and resumes it; arguments: the kind, a folder, how many kills.
+"""Kills trainings of both kinds by SIGKILL and resumes them; arguments: a folder, how many kills of each.
 
 Every attempt is a forked process. Half of them kill themselves, at a random update, or in the middle of writing the
-checkpoint; half are killed by their parent after a random time. Prints how many of the attempts had been killed.
+checkpoint; half are killed by their parent after a random time. Prints how many of each kind's had been killed.
 """
 
 import json
@@ -10,7 +10,9 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,9 @@ from analyses.networks.architectures import fully_connected, hidden_activations
 from analyses.networks.stacked import Networks, SeparateNetworks, StackedNetworks
 from analyses.networks.training import Training, fabric_on, train
 from elutheory.fisher import UnitNaturalGradient
+
+EPOCHS = 3
+Run = Callable[[Path | None], Any]
 
 
 class Data:
@@ -39,7 +44,7 @@ def measure(networks: Networks) -> dict[str, Tensor]:
 
 def stacked(checkpoint: Path | None):
     """Momentum, batch normalisation and a network that diverges."""
-    training = Training(epochs=5, seeds=(0, 1), learning_rates=(0.05, 1e25), batch_size=8, momentum=0.9)
+    training = Training(epochs=EPOCHS, seeds=(0, 1), learning_rates=(0.05, 1e25), batch_size=8, momentum=0.9)
     return train(
         lambda: fully_connected((12, 9, 7, 4), "elu", batch_norm=True),
         Data(),
@@ -55,7 +60,7 @@ def separate(checkpoint: Path | None):
     return train(
         lambda: nn.Sequential(nn.Linear(12, 9), nn.ELU(), nn.Dropout(0.5), nn.Linear(9, 4)),
         Data(),
-        Training(epochs=5, batch_size=8),
+        Training(epochs=EPOCHS, batch_size=8),
         make_optimizer=lambda network, rate: UnitNaturalGradient(network, rate, seed=3, momentum=0.5),
         checkpoint=checkpoint,
         checkpoint_seconds=0.0,
@@ -89,10 +94,15 @@ def result(trained) -> dict[str, str | list[str]]:
     return {"table": table, "state": [bytes(checkpoints.bytes_of(held)).hex() for held in tensors.values()], **measured}
 
 
-def main(kind: str, folder: Path, wanted: int) -> None:
+def main(folder: Path, wanted: int) -> None:
     torch.set_num_threads(1)
-    run, checkpoint = {"stacked": stacked, "separate": separate}[kind], folder / "state.safetensors"
     fabric_on()  # imported once, before forking
+    for kind, run in (("stacked", stacked), ("separate", separate)):
+        print(kind, kills_of(run, folder / f"{kind}.safetensors", wanted))
+
+
+def kills_of(run: Run, checkpoint: Path, wanted: int) -> int:
+    """How many attempts had been killed by the time there were enough; what remains must be what nobody killed."""
     chosen, kills, attempts = random.Random(7), 0, 0
     while kills < wanted and attempts < 3 * wanted:
         attempts += 1
@@ -114,7 +124,7 @@ def main(kind: str, folder: Path, wanted: int) -> None:
         kills += killed
     resumed = result(run(checkpoint))
     assert resumed == result(run(None))
-    print(kills)
+    return kills
 
 
 def finished(checkpoint: Path) -> bool:
@@ -122,8 +132,8 @@ def finished(checkpoint: Path) -> bool:
 
     with safe_open(checkpoint, framework="pt") as file:
         state = json.loads(file.metadata()["state"])
-    return dict(state["pairs"])["epoch"] == 5
+    return dict(state["pairs"])["epoch"] == EPOCHS
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
