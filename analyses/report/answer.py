@@ -33,17 +33,29 @@ _MISSED = 0.15
 
 @dataclass(frozen=True)
 class Answer:
-    """`sentences` in order; `missing`: the records that are not there; `tables` by the name of the record."""
+    """`short`: the answer in at most five sentences; `sentences`: all that the records say, in order.
 
+    `missing`: the records that are not there; `tables` by the name of the record.
+    """
+
+    short: tuple[str, ...]
     sentences: tuple[str, ...]
     missing: tuple[str, ...]
     tables: dict[str, Any]
 
     @property
     def text(self) -> str:
-        """The paragraph, and what is not measured."""
-        missing = [f"Not measured: {name} (python -m analyses {name})." for name in self.missing]
-        return " ".join([*self.sentences, *missing])
+        """The whole paragraph, and what is not measured."""
+        return " ".join([*self.sentences, *self._unmeasured])
+
+    @property
+    def short_text(self) -> str:
+        """The five sentences, and what is not measured."""
+        return " ".join([*self.short, *self._unmeasured])
+
+    @property
+    def _unmeasured(self) -> list[str]:
+        return [f"Not measured: {name} (python -m analyses {name})." for name in self.missing]
 
     @property
     def has_figure(self) -> bool:
@@ -64,12 +76,120 @@ def answer(figures: Path) -> Answer:
         "dose_response": _what_the_mean_does,
         "causal_claim": _what_the_natural_gradient_does,
     }
+    in_short = {
+        "initialisation_and_rate": _how_much_in_short,
+        "dose_response": _the_mean_in_short,
+        "causal_claim": _the_natural_gradient_in_short,
+        "predicted_speed": _prediction_in_short,
+    }
     sentences = [sentence for name in RECORDS if name in tables for sentence in said[name](tables[name])]
     sentences += _what_is_not_predicted(tables)
-    return Answer(tuple(sentences), tuple(name for name in RECORDS if name not in tables), tables)
+    short = [sentence for name, say in in_short.items() if name in tables for sentence in say(tables[name])]
+    return Answer(tuple(short), tuple(sentences), tuple(name for name in RECORDS if name not in tables), tables)
 
 
-# --- sentences ------------------------------------------------------------------------------------------------------
+# --- in short -------------------------------------------------------------------------------------------------------
+
+
+def _how_much_in_short(table: Any) -> list[str]:
+    """Does it learn faster, by how much, from where to where, how sure."""
+    leads, row = of_start.leads(table), table.iloc[0]
+    if "paper" not in leads or "he tuned" not in leads:
+        return []
+    rate = table[table["role"] == "fixed"]["learning_rate"].iloc[0]
+    updates = {
+        (role, name): np.exp(of_start.outcomes(table, role)[name, "he"].mean())
+        for role in ("fixed", "tuned")
+        for name in ("elu", "relu")
+    }
+    agreeing = {name: int((leads[name] < 0).sum()) for name in ("paper", "he tuned")}
+    verdict = next(one.verdict for one in of_start.decisions(table) if one.claim.identifier == "he tuned")
+    beginning = {"holds": "ELU networks learn faster", "does not hold": "ELU networks do not learn faster"}
+    return [
+        f"{beginning.get(verdict, 'Whether ELU networks learn faster is not decided')}: on {_data(row)}, initialised "
+        f"as in the paper, they get from chance to a training loss of {starts.DECIDING:g} nats in "
+        f"{updates['tuned', 'elu']:,.0f} updates where ReLU networks need {updates['tuned', 'relu']:,.0f}, each at the "
+        f"learning rate that is best for it ({_share(leads['he tuned'])} of the updates; fewer in "
+        f"{agreeing['he tuned']} of {len(leads['he tuned'])} networks), and in {updates['fixed', 'elu']:,.0f} where "
+        f"those need {updates['fixed', 'relu']:,.0f} at the paper's rate of {rate:g} ({_share(leads['paper'])}; "
+        f"{agreeing['paper']} of {len(leads['paper'])})."
+    ]
+
+
+def _the_mean_in_short(table: Any) -> list[str]:
+    """Why: what of it is the mean's, and by what it acts."""
+    closed, decided = of_dose.share_closed(table), of_dose.decisions(table)
+    found = []
+    if closed is not None:
+        share, low, high = closed
+        found.append(
+            "Why: taking the mean activation off what a ReLU network's layers receive, its function unchanged, closes "
+            f"{share:.0%} of its gap behind ELU [{low:.0%}, {high:.0%}]"
+        )
+        with_mean = [one for one in decided if one.claim.identifier == "lead without small mean"]
+        if with_mean:
+            found[0] += (
+                f", and ELU with its own mean doubled needs {np.exp(with_mean[0].effect):.0%} of ReLU's updates "
+                f"[{np.exp(with_mean[0].low):.0%}, {np.exp(with_mean[0].high):.0%}]"
+            )
+        found[0] += "."
+    rate = table[table["role"] == "fixed"]["learning_rate"].iloc[0]
+    found.append(
+        f"A small mean helps by allowing larger steps: at the one rate {rate:g} moving the mean changes the updates by "
+        f"at most {_largest(table, 'fixed'):.0%}, at tuned rates by up to {_largest(table, 'tuned'):.0%}."
+    )
+    return found
+
+
+def _the_natural_gradient_in_short(table: Any) -> list[str]:
+    """Not why: the paper's reason."""
+    decided = of_cause.decisions(table)
+    verdict = next(one.verdict for one in decided if one.claim is of_cause.DECISIVE[1])
+    means = of_cause.mean_outcomes(table)
+    term, natural = (
+        _change(hodges_lehmann((means[method] - means[of_cause.CENTRED]).to_numpy(), _LEVEL)[0])
+        for method in (of_cause.TERM, of_cause.NATURAL)
+    )
+    words = {"holds": "is borne out", "does not hold": "is refuted"}.get(verdict, "is not decided")
+    return [
+        f"The paper's reason, that small means bring the gradient closer to the unit natural gradient, {words}: adding "
+        f"that gradient's bias-shift term alone takes {term} updates than centring does, the whole of it {natural}."
+    ]
+
+
+def _prediction_in_short(table: Any) -> list[str]:
+    """How much of it theory tells beforehand."""
+    rows = of_prediction.compared(table)
+    settings = len(rows[list(of_prediction.SETTING)].drop_duplicates())
+    widths = np.exp(rows.groupby("width")["ratio"].apply(lambda values: values.abs().median()))
+    ends = f"{widths.iloc[-1]:.2f} at width {widths.index[-1]}"
+    if len(widths) > 1:
+        ends += f" to {widths.iloc[0]:.2f} at width {widths.index[0]}"
+    return [
+        "The tangent kernel at initialisation tells the speed before training with nothing fitted: over "
+        f"{settings} settings, at rates up to the kernel's largest stable one, the rank correlation of predicted and measured "
+        f"updates is {of_prediction.rank_correlation(rows):.2f}, and they differ by a factor of {ends} (medians)."
+    ]
+
+
+def _data(row: Any) -> str:
+    """Data and networks in words."""
+    name = {"mnist": "MNIST", "cifar10": "CIFAR-10"}.get(row["data"], row["data"])
+    return f"{name} ({row['examples']:,} examples, {row['layers']} hidden layers of {row['units']})"
+
+
+def _largest(table: Any, role: str) -> float:
+    """The largest share by which the updates of one activation change per dose."""
+    return max(abs(float(np.expm1(effect))) for effect in _slopes(table, role).values())
+
+
+def _slopes(table: Any, role: str) -> dict[str, float]:
+    """By activation, the change of ln updates per dose of the mean taken off."""
+    outcomes = of_dose.outcomes(table, role)
+    return {name: hodges_lehmann(of_dose.slopes(outcomes[name]), _LEVEL)[0] for name in table["activation"].unique()}
+
+
+# --- at length ------------------------------------------------------------------------------------------------------
 
 
 def _how_much(table: Any) -> list[str]:
@@ -81,10 +201,9 @@ def _how_much(table: Any) -> list[str]:
     elu, relu = (np.exp(fixed[name, "he"].mean()) for name in ("elu", "relu"))
     rate = table[table["role"] == "fixed"]["learning_rate"].iloc[0]
     found = [
-        f"On {row['data']} ({row['examples']:,} examples, {row['layers']} hidden layers of {row['units']}), "
-        f"initialised as the paper does and all at its one learning rate {rate:g}, ELU networks get from chance to a "
-        f"training loss of {starts.DECIDING:g} nats in {elu:,.0f} updates, ReLU networks in {relu:,.0f}: ELU needs "
-        f"{_share(leads['paper'])} of the updates {_sure(of_start.decisions(table), 'paper')}."
+        f"On {_data(row)}, initialised as the paper does and all at its one learning rate {rate:g}, ELU networks get "
+        f"from chance to a training loss of {starts.DECIDING:g} nats in {elu:,.0f} updates, ReLU networks in {relu:,.0f}: "
+        f"ELU needs {_share(leads['paper'])} of the updates {_sure(of_start.decisions(table), 'paper')}."
     ]
     if "own" in leads:
         own = of_start.own_initialisations(table)
@@ -120,15 +239,9 @@ def _how_well_predicted(table: Any) -> list[str]:
 def _what_the_mean_does(table: Any) -> list[str]:
     """Why: the mean alone, moved."""
     decided, row = of_dose.decisions(table), table.iloc[0]
-    changes = []
-    for name in table["activation"].unique():
-        effect, _, _ = hodges_lehmann(of_dose.slopes(of_dose.outcomes(table, "tuned")[name]), _LEVEL)
-        changes.append(f"{label_of(name)} {100 * np.expm1(effect):+.0f} %")
+    changes = [f"{label_of(name)} {100 * np.expm1(effect):+.0f} %" for name, effect in _slopes(table, "tuned").items()]
     rate = table[table["role"] == "fixed"]["learning_rate"].iloc[0]
-    largest = max(
-        abs(np.expm1(hodges_lehmann(of_dose.slopes(of_dose.outcomes(table, "fixed")[name]), _LEVEL)[0]))
-        for name in table["activation"].unique()
-    )
+    largest = _largest(table, "fixed")
     lead = [one for one in decided if one.claim.identifier == "gap"]
     found = []
     if lead:
@@ -136,10 +249,9 @@ def _what_the_mean_does(table: Any) -> list[str]:
         elu, relu = (np.exp(tuned[name, 0.0].mean()) for name in ("elu", "relu"))
         share, low, high = (np.exp(value) for value in (lead[0].effect, lead[0].low, lead[0].high))
         found.append(
-            f"On {row['data']} ({row['examples']:,} examples, {row['layers']} hidden layers of {row['units']}), each "
-            f"at its own tuned learning rate, ELU networks get from chance to a training loss of {of_dose.DECIDING:g} "
-            f"nats in {elu:,.0f} updates, ReLU networks in {relu:,.0f}: ELU needs {share:.0%} of the updates "
-            f"[{low:.0%}, {high:.0%}] {_sure(decided, 'gap')}."
+            f"On {_data(row)}, each at its own tuned learning rate, ELU networks get from chance to a training loss of "
+            f"{of_dose.DECIDING:g} nats in {elu:,.0f} updates, ReLU networks in {relu:,.0f}: "
+            f"ELU needs {share:.0%} of the updates [{low:.0%}, {high:.0%}] {_sure(decided, 'gap')}."
         )
     found.append(
         "Why: where the mean activation alone is taken off what the layers receive, and the function stays the same, "

@@ -90,7 +90,8 @@ def report_page(figures: Path) -> str:
     proofs = _proofs()
     page = environment.get_template("page.html.jinja").render(
         style=(here / "page.css").read_text(encoding="utf-8"),
-        answer=answered.text,
+        answer=answered.short_text,
+        answer_at_length=answered.text,
         answer_figure=inline_svg(
             figure_bytes(draw(answered), "svg"), "figure-answer", "Why ELUs learn fast: predicted and measured"
         )

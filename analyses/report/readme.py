@@ -28,7 +28,7 @@ def with_tables(text: str, figures: Path, benchmarks: Path) -> str:
 def _answer(figures: Path) -> str:
     """The paragraph, below its figure where there is something to draw."""
     found = answer(figures)
-    return "\n\n".join([*([f"![{_DRAWN}](figures/answer/figure.png)"] if found.has_figure else []), found.text])
+    return "\n\n".join([*([f"![{_DRAWN}](figures/answer/figure.png)"] if found.has_figure else []), found.short_text])
 
 
 def _replaced(text: str, name: str, block: Callable[[], str]) -> str:

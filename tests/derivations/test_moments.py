@@ -40,10 +40,8 @@ OUTSIDE = ("tanh", "logistic", "softplus", "silu", "gelu_tanh", "quick_gelu", "m
 
 @cache
 def custom() -> Activation:
-    """Polynomial and exponential pieces, f and f' with jumps, an irrational breakpoint."""
-    expression = sympy.Piecewise(
-        (x**2 - x, x > sympy.sqrt(2)), (sympy.sinh(x / 3) + x, x > -1), (Q(1, 2) - sympy.exp(2 * x), True)
-    )
+    """A polynomial and an exponential piece, f and f' with a jump, an irrational breakpoint."""
+    expression = sympy.Piecewise((x**2 - x, x > sympy.sqrt(2)), (Q(1, 2) - sympy.exp(2 * x), True))
     return Activation.from_expression(expression, x, name="jumping")
 
 

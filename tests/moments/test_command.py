@@ -105,10 +105,9 @@ def test_every_format(capsys: pytest.CaptureFixture[str], format: str) -> None:
             xml.dom.minidom.parseString(formula)  # noqa: S318 (our own output)
 
 
-@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
-def test_figure_is_written_whole_and_repeats(capsys: pytest.CaptureFixture[str], tmp_path: Path, kind: str) -> None:
-    target = tmp_path / f"moments.{kind}"
-    arguments = ("elu", "--mean=-3:3:13", "--std", "0.5", "1", "--figure", str(target))
+def test_figure_is_written_whole_and_repeats(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    target = tmp_path / "moments.svg"
+    arguments = ("elu", "--mean=-3:3:5", "--std", "1", "--figure", str(target))
     assert run(capsys, *arguments)[0] == 0
     first = target.read_bytes()
     assert run(capsys, *arguments)[0] == 0

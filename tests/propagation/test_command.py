@@ -99,7 +99,10 @@ def test_csv_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert sorted(os.listdir()) == ["all.csv", "propagation.svg"]
 
 
-@pytest.mark.parametrize(("kind", "start"), [("svg", b"<?xml"), ("pdf", PDF), ("png", PNG)])
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [("svg", b"<?xml"), *(pytest.param(*kind, marks=pytest.mark.exhaustive) for kind in (("pdf", PDF), ("png", PNG)))],
+)
 def test_figures_repeat_byte_for_byte(capsys: pytest.CaptureFixture[str], kind: str, start: bytes) -> None:
     contents = []
     for name in ("first", "second"):

@@ -9,6 +9,9 @@ from analyses.experiments.predicted_speed.settings import setting_of
 from analyses.experiments.predicted_speed.verdicts import compared, elu_to_relu
 from elutheory.output.figures import look_of, plain_ticks, style
 
+_LATE = 0.3
+"""Nats; below, the second panel's points are open: there networks leave what the kernel at the start predicts."""
+
 
 def draw(table: Any) -> Figure:
     """(a) measured over predicted updates, on the diagonal if T2 is right; (b) ELU's share of ReLU's; (c) over L/n."""
@@ -33,19 +36,26 @@ def draw(table: Any) -> Figure:
         draw_predictions(panels[0], rows)
         ratios = elu_to_relu(rows)
         if len(ratios):
-            predicted, measured = np.exp(ratios["predicted"]), np.exp(ratios["measured"])
-            panels[1].scatter(predicted, measured, color=look_of("elu").colour, s=6, alpha=0.5, linewidth=0)
-            _draw_diagonal(panels[1], predicted, measured)
+            late = ratios["loss"] < _LATE
+            colour = look_of("elu").colour
+            for chosen, filled, words in ((~late, colour, "early"), (late, "none", "late")):
+                predicted, measured = np.exp(ratios.loc[chosen, "predicted"]), np.exp(ratios.loc[chosen, "measured"])
+                label = f"{words}: loss {'below' if words == 'late' else 'of at least'} {_LATE:g}"
+                shown: Any = {"facecolor": filled, "edgecolor": colour, "linewidth": 0.5, "label": label}
+                panels[1].scatter(predicted, measured, s=7, alpha=0.7, **shown)
+            panels[1].legend(frameon=False, fontsize=7, loc="lower right", handletextpad=0, borderaxespad=0)
+            _draw_diagonal(panels[1], np.exp(ratios["predicted"]), np.exp(ratios["measured"]))
         panels[2].axhline(1.0, color="0.7", linewidth=0.6, zorder=0)
         for panel in panels:
             panel.set_xscale("log")
-            panel.set_yscale("log")
             plain_ticks(panel.xaxis)
+        for panel in panels[:2]:
+            panel.set_yscale("log")
             plain_ticks(panel.yaxis)
         labels = (
             ("(a) updates to a loss", "predicted", "measured"),
             ("(b) ELU's updates / ReLU's", "predicted", "measured"),
-            ("(c) medians, quartiles", "depth/width", "measured/predicted"),
+            ("(c) medians, quartiles", "depth/width", "measured / predicted updates"),
         )
         for panel, (title, across, up) in zip(panels, labels, strict=True):
             panel.set_title(title)

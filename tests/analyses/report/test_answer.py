@@ -80,6 +80,24 @@ def test_numbers_are_those_of_the_tables(figures: Path) -> None:
     assert "Not measured" not in text
 
 
+def test_the_short_answer_has_five_sentences_of_the_same_numbers(figures: Path) -> None:
+    found = answer(figures)
+    assert len(found.short) == 5
+    for words in (
+        "ELU networks learn faster: on ",
+        "in 100 updates where ReLU networks need 200, each at the learning rate that is best for it (50% [",
+        "and in 100 where those need 400 at the paper's rate of",
+        "closes 57% of its gap behind ELU [",
+        "ELU with its own mean doubled needs 50% of ReLU's updates [",
+        "moving the mean changes the updates by at most",
+        "at tuned rates by up to 33%",
+        "is refuted: adding that gradient's bias-shift term alone takes",
+        "the rank correlation of predicted and measured updates is",
+    ):
+        assert words in found.short_text
+    assert all(sentence.endswith(".") and len(sentence) < 600 for sentence in found.short)
+
+
 @pytest.mark.parametrize("there", [(), ("dose_response",), ("predicted_speed", "causal_claim")])
 def test_what_is_missing_is_named_and_nothing_else_is_said(
     figures: Path, tmp_path: Path, there: tuple[str, ...]
