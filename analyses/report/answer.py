@@ -167,8 +167,8 @@ def _prediction_in_short(table: Any) -> list[str]:
         ends += f" to {widths.iloc[0]:.2f} at width {widths.index[0]}"
     return [
         "The tangent kernel at initialisation tells the speed before training with nothing fitted: over "
-        f"{settings} settings, at rates up to the kernel's largest stable one, the rank correlation of predicted and measured "
-        f"updates is {of_prediction.rank_correlation(rows):.2f}, and they differ by a factor of {ends} (medians)."
+        f"{settings} settings, at rates up to the kernel's largest stable one, the rank correlation of predicted and "
+        f"measured updates is {of_prediction.rank_correlation(rows):.2f}; they differ by a factor of {ends} (medians)."
     ]
 
 
@@ -202,8 +202,8 @@ def _how_much(table: Any) -> list[str]:
     rate = table[table["role"] == "fixed"]["learning_rate"].iloc[0]
     found = [
         f"On {_data(row)}, initialised as the paper does and all at its one learning rate {rate:g}, ELU networks get "
-        f"from chance to a training loss of {starts.DECIDING:g} nats in {elu:,.0f} updates, ReLU networks in {relu:,.0f}: "
-        f"ELU needs {_share(leads['paper'])} of the updates {_sure(of_start.decisions(table), 'paper')}."
+        f"from chance to a training loss of {starts.DECIDING:g} nats in {elu:,.0f} updates, ReLU networks in "
+        f"{relu:,.0f}: ELU needs {_share(leads['paper'])} of the updates {_sure(of_start.decisions(table), 'paper')}."
     ]
     if "own" in leads:
         own = of_start.own_initialisations(table)
