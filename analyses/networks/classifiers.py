@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from analyses.data import datasets
 from analyses.data.datasets import Dataset
 from analyses.networks.architectures import fully_connected
@@ -13,6 +15,9 @@ from elutheory.activations import Activation
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
+BEATEN = 0.5
+"""A network has learned once its training loss is below this much of the loss of a constant output (`chance`)."""
+
 
 def classification_data(name: str, examples: int) -> Dataset:
     """The data set, standardised by one mean and one standard deviation of all its values, inputs (N, features).
@@ -21,6 +26,14 @@ def classification_data(name: str, examples: int) -> Dataset:
     """
     data = datasets.load(name).standardised("dataset").flattened()
     return data.subset(examples) if examples else data
+
+
+def chance(data: Dataset) -> tuple[float, float]:
+    """The least loss of an output that does not depend on the input, on the training examples, and the test error of
+    the class that is most frequent among them."""
+    counts = np.bincount(data.train.targets.numpy(), minlength=data.classes)
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum()), float((data.test.targets.numpy() != counts.argmax()).mean())
 
 
 def classifier_sizes(config: Any, data: Dataset) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from analyses.networks.stacked import Networks
 from elutheory.activations import Activation
@@ -22,7 +22,7 @@ LAYER_STATISTICS = (
 Σ (E a)²/Σ E a², and median and share again from every unit's mean and variance of the net input, taken for Gaussian."""
 
 
-def unit_moments(network: nn.Sequential, inputs: Float[Tensor, "examples features"]) -> dict[str, Tensor]:
+def unit_moments(network: Any, inputs: Float[Tensor, "examples features"]) -> dict[str, Tensor]:
     """Of every hidden unit over `inputs`: mean and second moment of the activation, mean and variance of the net input.
 
     Each (layers, units). `network`: Linear, activation, …, Linear, with hidden layers of one width.

@@ -8,7 +8,6 @@ import numpy as np
 import pandas
 from torch import Tensor
 
-from analyses.data.datasets import Dataset
 from analyses.experiments.learning_behaviour.layers import LAYER_STATISTICS, statistics_of
 from analyses.experiments.learning_behaviour.prediction import initial_median, initial_shares
 from analyses.experiments.learning_behaviour.settings import (
@@ -20,7 +19,7 @@ from analyses.experiments.learning_behaviour.settings import (
 )
 from analyses.framework.settings import named_activation
 from analyses.framework.sweep import Sweep
-from analyses.networks.classifiers import classification_data, train_classifiers
+from analyses.networks.classifiers import chance, classification_data, train_classifiers
 from analyses.networks.training import Trained, fabric_on
 from analyses.networks.training_cost import classifier_shape, training_cost
 from elutheory.errors import InputError
@@ -97,14 +96,6 @@ def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | Non
     return table.assign(**described, **settings, negative_slope=config.negative_slope).reindex(columns=list(COLUMNS))
 
 
-def chance(data: Dataset) -> tuple[float, float]:
-    """The least loss of an output that does not depend on the input, on the training examples, and the test error of
-    the class that is most frequent among them."""
-    counts = np.bincount(data.train.targets.numpy(), minlength=data.classes)
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum()), float((data.test.targets.numpy() != counts.argmax()).mean())
-
-
 def _layer_rows(trained: Trained, config: Config, predicted: Any) -> pandas.DataFrame:
     """One row per network, hidden layer and epoch of SHOWN_EPOCHS; `predicted`: share and band of each layer."""
     values = trained.measured["layers"].numpy()  # (epochs + 1, networks, layers, LAYER_STATISTICS)
@@ -117,7 +108,7 @@ def _layer_rows(trained: Trained, config: Config, predicted: Any) -> pandas.Data
     rows = pandas.DataFrame(shown.reshape(-1, shown.shape[-1]), index, list(LAYER_STATISTICS)).reset_index()
     bands = pandas.DataFrame(predicted, columns=["predicted", "predicted_low", "predicted_high"])
     bands["layer"], bands["epoch"] = np.arange(1, config.layers + 1), 0
-    diverged = trained.table.groupby("seed")["diverged_update"].first()
+    diverged: Any = trained.table.groupby("seed")["diverged_update"].first()
     return rows.merge(bands, how="left", on=["layer", "epoch"]).assign(diverged=rows["seed"].map(diverged).to_numpy())
 
 

@@ -14,11 +14,10 @@ import torch
 from analyses.experiments.learning_behaviour.settings import LOSSES, setting_of, whole_networks
 from analyses.framework.claims import Claim, Decision, decide, paired_differences, without_learning
 from analyses.framework.rates import place_of
+from analyses.networks.classifiers import BEATEN
 from elutheory.output.figures import label_of
 
 LEVEL = 0.05
-BEATEN = 0.5
-"""A network has learned once its training loss is below this much of the loss of a constant output."""
 PAIR = ("relu", "leaky_relu")
 """The two that ELU stands beside in the paper's figure 2."""
 RIVALS = (*PAIR, "shifted_relu")

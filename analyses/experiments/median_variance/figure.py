@@ -1,18 +1,20 @@
 """The figure, from the table alone."""
 
+import textwrap
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from analyses.experiments.median_variance.settings import QUANTILES, setting_of
+from analyses.experiments.median_variance.verdicts import finding
 from elutheory.output.figures import look_of, style
 
 _PANELS = {
-    "variance": "(a) variance of the median activation",
-    "change_variance": "(b) variance of its changes",
-    "relative_variance": "(c) as (a), relative to the variance over examples",
-    "relative_net_variance": "(d) as (c), of the median net input",
+    "relative_variance": "(a) median activation, relative to its scale",
+    "relative_net_variance": "(b) median net input, relative to its scale",
+    "variance": "(c) median activation, in its own scale",
+    "change_variance": "(d) its changes, in its own scale",
 }
 
 
@@ -27,15 +29,16 @@ def draw(table: Any) -> Figure:
                 _draw_boxes(panel, name, shown[shown["activation"] == name], side)
             panel.set_yscale("symlog", linthresh=_smallest(shown), linscale=0.4)
             panel.set_ylim(bottom=0)
-            panel.set_title(title)
+            panel.set_title(title, loc="left")
         for panel in panels[1]:
             panel.set_xlabel("hidden layer")
             panel.set_xticks(range(1, int(table["layer"].max()) + 1))
-        panels[0, 0].set_ylabel("variance over epochs")
-        panels[1, 0].set_ylabel("over epochs / over examples")
-        panels[1, 1].legend(frameon=False, loc="lower right")
+        panels[0, 0].set_ylabel("variance over epochs /\nvariance over examples")
+        panels[1, 0].set_ylabel("variance over epochs")
+        figure.legend(*panels[1, 1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         key = "units of a layer, averaged over seeds: 5 %, quartiles, median, 95 %; symbols: their mean"
-        figure.suptitle(f"{setting_of(table)}\n{key}", fontsize=8)
+        said = (finding(table), setting_of(table), key)
+        figure.suptitle("\n".join(textwrap.fill(line, 110) for line in said), fontsize=8)
     return figure
 
 

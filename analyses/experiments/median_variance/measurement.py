@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.experiments.median_variance.settings import COLUMNS, QUANTILES, Config
+from analyses.experiments.median_variance.settings import COLUMNS, FIRST_SEED, QUANTILES, Config
 from analyses.framework.sweep import Sweep
-from analyses.networks.classifiers import classification_data, train_classifiers
+from analyses.networks.classifiers import chance, classification_data, train_classifiers
 from analyses.networks.training import fabric_on
 from analyses.networks.training_cost import classifier_shape, training_cost
 from elutheory.activations import activation
@@ -71,16 +71,20 @@ def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | Non
         evaluated=["validation"],
         measure=lambda networks: _stacked([unit_statistics(networks.network(i), inputs) for i in range(len(networks))]),
         checkpoint=checkpoint,
+        first_seed=FIRST_SEED,
     )
     after_epochs = {name: values[1:].double().numpy() for name, values in trained.measured.items()}
-    diverged = trained.table.groupby("seed")["diverged_update"].first()
+    last = trained.table[trained.table["epoch"] == config.epochs].set_index("seed")
     rows = []
     for network in range(config.seeds):
         for layer in range(config.layers):
             found = movement({name: values[:, network, layer] for name, values in after_epochs.items()})
-            place = {"seed": network, "layer": layer + 1, "diverged": diverged[network]}
+            seed = FIRST_SEED + network
+            of_run = {"training_loss": last["train_loss"][seed], "diverged": last["diverged_update"][seed]}
+            place = {"seed": seed, "layer": layer + 1, **of_run}
             rows += [{**place, "quantity": name, **_over_units(values)} for name, values in found.items()]
     described = {"activation": cell.activation, "data": data.name, "examples": len(data.train)}
+    described["chance_loss"] = chance(data)[0]
     settings = {name: getattr(config, name) for name in ("epochs", "units", "learning_rate", "batch_size")}
     return pandas.DataFrame(rows).assign(**described, **settings).reindex(columns=list(COLUMNS))
 

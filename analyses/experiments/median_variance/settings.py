@@ -24,7 +24,9 @@ class Config:
     seeds: Seeds = 10
 
 
-PRESETS = {"quick": Config(), "paper": Config(epochs=200, seeds=5)}
+PRESETS = {"quick": Config(seeds=5), "paper": Config(epochs=200, seeds=5)}
+FIRST_SEED = 5000
+"""Seeds below it were used on other data before the claims were stated."""
 
 COLUMNS = {
     "activation": "the networks' activation function, a registry name",
@@ -34,6 +36,8 @@ COLUMNS = {
     "mean": "over units",
     **{f"q{percent:02d}": f"{percent} % quantile over units" for percent in (5, 25, 50, 75, 95)},
     "still": "share of units whose quantity is exactly 0",
+    "training_loss": "mean cross-entropy of the last epoch's batches (nats)",
+    "chance_loss": "entropy of the training examples' classes: the least loss of a constant output (nats)",
     "diverged": "updates after which the loss had diverged: the run has no numbers; nan: never",
     "data": "name of the data set",
     "examples": "training examples",

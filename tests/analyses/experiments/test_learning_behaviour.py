@@ -14,7 +14,6 @@ from analyses.experiments.learning_behaviour.figure import draw
 from analyses.experiments.learning_behaviour.measurement import (
     Cell,
     cells,
-    chance,
     input_moments,
     measure_cell,
 )
@@ -37,6 +36,7 @@ from analyses.experiments.learning_behaviour.verdicts import (
     summary,
 )
 from analyses.networks.architectures import fully_connected, hidden_activations, initialise
+from analyses.networks.classifiers import chance
 from analyses.networks.training import batch_order
 from elutheory.activations import activation
 from elutheory.errors import InputError
