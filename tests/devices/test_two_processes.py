@@ -3,6 +3,7 @@
 Both are reduced by one pair of processes, whose start is what these tests cost.
 """
 
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from tests.devices.two_processes import inputs, network, reduce_in_process, scor
 def reduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with what both processes wrote."""
     folder = tmp_path_factory.mktemp("reduced")
-    torch.multiprocessing.spawn(reduce_in_process, (str(folder),), nprocs=2)
+    multiprocessing.set_forkserver_preload([reduce_in_process.__module__])  # imported once, not twice
+    torch.multiprocessing.start_processes(reduce_in_process, (str(folder),), nprocs=2, start_method="forkserver")
     return folder
 
 
