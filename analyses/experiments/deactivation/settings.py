@@ -57,7 +57,7 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(step=1.0, samples=20_000, replicates=20, layers=3, units=32, epochs=20, measured=100, draws=5),
+    "quick": Config(step=1.0, samples=20_000, replicates=20, layers=3, units=32, epochs=6, measured=100, draws=5),
     "paper": Config(),
 }
 

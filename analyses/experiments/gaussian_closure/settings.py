@@ -41,7 +41,7 @@ class Config:
         check_domains(self)
 
 
-PRESETS = {"quick": Config(epochs=8), "paper": Config(epochs=300, seeds=5)}
+PRESETS = {"quick": Config(epochs=4), "paper": Config(epochs=300, seeds=5)}
 
 COLUMNS = {
     "activation": "the network's activation function",
