@@ -162,7 +162,7 @@ def benchmark(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]
     ]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTEST_ADDOPTS": "", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [*command, *options], capture_output=True, text=True, check=False, cwd=CHECKOUT, env=environment, timeout=120
+        [*command, *options], capture_output=True, text=True, check=False, cwd=CHECKOUT, env=environment, timeout=600
     )
 
 

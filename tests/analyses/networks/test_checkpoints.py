@@ -141,6 +141,6 @@ def test_kills_leave_no_trace(kills: int, tmp_path: Path) -> None:
     """Records and final state are those of the uninterrupted training, byte for byte."""
     command = [sys.executable, "-W", "error", "-m", "tests.analyses.networks.interrupted_training"]
     command += [str(tmp_path), str(kills)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=480)
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"stacked {kills}\nseparate {kills}\n"
