@@ -1,5 +1,5 @@
-"""Learning rates by the outcome they are judged by: updates to a training loss, over a grid of factors of two that is
-widened until the best rate lies inside."""
+"""Learning rates by the outcome they are judged by, such as updates to a training loss, over a grid of factors of two
+that is widened until the best rate lies inside."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ import pandas
 from analyses.framework.sweep import Sweep
 from elutheory.errors import InputError
 
-Score = tuple[int, float, float]
-"""Networks that did not get to the deciding loss; mean ln of the updates to it, all of them where not reached; loss of
-the last epoch, mean, inf where diverged. The lowest is the best."""
+Score = tuple[float, ...]
+"""Of updates: networks that did not get to the deciding loss; mean ln of the updates to it, all of them where not
+reached; loss of the last epoch, mean, inf where diverged. The lowest is the best."""
 Arm = tuple[Any, ...]
 """What has a learning rate of its own."""
 
@@ -88,6 +88,7 @@ class Comparison:
     - `make(role, arm, rate, seeds)`: the cell of an arm at a rate; the role is tuning, tuned or fixed;
     - `first_seed` of the networks compared, `first_tuning_seed` of those that tune;
     - `roles` of the networks compared: tuned, fixed or both;
+    - `scores` of a table, by arm and rate, the lowest being the best: None: `tuning_scores` of the column;
     - of the configuration: `learning_rates`, `widenings`, `tuning_seeds`, `seeds`, and `fixed_rate` for the role fixed.
     """
 
@@ -97,6 +98,7 @@ class Comparison:
     first_seed: int
     first_tuning_seed: int
     roles: tuple[str, ...] = ("tuned", "fixed")
+    scores: Callable[[Any], dict[Arm, dict[float, Score]]] | None = None
 
     def tuning_cells(self, config: Any, arms: Sequence[Arm], rates: Sequence[float] | None = None) -> list[Any]:
         """Every arm at every rate of the first grid; None: the configuration's `learning_rates`."""
@@ -107,7 +109,7 @@ class Comparison:
         """The tables of the tuning cells, of those that wider grids add, then of the networks that are compared."""
         found = sweep.table(measure_cell, config, cells)
         for _ in range(config.widenings):
-            scores = tuning_scores(found, self.column, self.arms)
+            scores = self._scores(found)
             beyond = {arm: rate_beyond(of_arm) for arm, of_arm in scores.items()}
             wider = [self._tuning_cell(config, arm, rate) for arm, rate in beyond.items() if rate is not None]
             if not wider:
@@ -116,10 +118,13 @@ class Comparison:
         seeds = tuple(range(self.first_seed, self.first_seed + config.seeds))
         compared = [
             self.make(role, arm, best_rate(of_arm) if role == "tuned" else config.fixed_rate, seeds)
-            for arm, of_arm in tuning_scores(found, self.column, self.arms).items()
+            for arm, of_arm in self._scores(found).items()
             for role in self.roles
         ]
         return pandas.concat([found, sweep.table(measure_cell, config, compared)], ignore_index=True)
+
+    def _scores(self, table: Any) -> dict[Arm, dict[float, Score]]:
+        return tuning_scores(table, self.column, self.arms) if self.scores is None else self.scores(table)
 
     def _tuning_cell(self, config: Any, arm: Arm, rate: float) -> Any:
         seeds = tuple(range(self.first_tuning_seed, self.first_tuning_seed + config.tuning_seeds))

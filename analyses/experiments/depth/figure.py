@@ -1,67 +1,51 @@
 """The figure, from the table alone."""
 
-from collections.abc import Sequence
+import textwrap
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter, SymmetricalLogLocator
 
-from analyses.experiments.depth.settings import RIVALS, SHALLOW, of_use, setting_of
-from analyses.experiments.depth.verdicts import decisions, diverged_networks
-from analyses.framework.claims import Decision
-from elutheory.output.figures import label_of, look_of, number, style
+from analyses.experiments.depth.settings import DEEP, RIVALS, of_use, setting_of
+from analyses.experiments.depth.verdicts import LEVEL, decisions, diverged_networks, finding, gaps
+from analyses.framework.claims import hodges_lehmann
+from elutheory.output.figures import look_of, style
 
 
 def draw(table: Any) -> Figure:
-    """By depth: (a) the chosen learning rate, (b) the test error, (c) the gap; filled where its test decides."""
+    """By depth: (a) test errors, median and range over seeds; (b) ELU's leads, and pooled above DEEP layers."""
     names = table["activation"].unique().tolist()
     depths = sorted(table["depth"].unique().tolist())
-    grid = sorted(of_use(table, "tuning")["learning_rate"].unique())
     compared = of_use(table, "comparison")
-    spread = max(depths) / 70
+    spread = max(depths) / 60
     with style():
-        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-        panels: Any = figure.subplots(1, 3)
+        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+        panels: Any = figure.subplots(1, 2)
         for order, name in enumerate(names):
-            networks = compared[compared["activation"] == name]
             shift = spread * (order - (len(names) - 1) / 2)
-            _draw_rates(panels[0], name, networks, shift)
-            _draw_errors(panels[1], name, networks, shift)
-        opened = _draw_gaps(panels[2], decisions(table), spread)
-        panels[0].set_yscale("log")
-        panels[0].set_yticks(grid, [f"{rate:g}" for rate in grid])
-        panels[0].minorticks_off()
-        panels[0].set_ylim(grid[0] / 1.4, grid[-1] * 1.4)
-        lowest, highest = panels[1].dataLim.intervaly
-        if highest > 2 * lowest:
-            _scale_by_decades(panels[1], (1, 1.5, 2, 3, 5))
-        _scale_by_decades(panels[2], (1, 2, 5))
-        titles = ("(a) chosen learning rate", "(b) test error (%)", "(c) the other's error − ELU's (%)")
-        notes = ([], diverged_networks(compared), opened)
-        for panel, title, note in zip(panels, titles, notes, strict=True):
-            panel.set_title(title)
+            _draw_errors(panels[0], name, compared[compared["activation"] == name], shift)
+        lowest, highest = panels[0].dataLim.intervaly
+        if highest > 3 * lowest > 0:
+            panels[0].set_yscale("log")
+        for order, rival in enumerate(rival for rival in RIVALS if {"elu", rival} <= set(names)):
+            _draw_leads(panels[1], rival, gaps(table, rival), spread * (order - 0.5))
+        _draw_pooled(panels[1], table, max(depths))
+        panels[1].axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
+        titles = ("(a) test error", "(b) ELU's lead over the other")
+        for panel, title in zip(panels, titles, strict=True):
+            panel.set_title(title, loc="left")
             panel.set_xticks(depths)
-            panel.set_xlabel("\n".join(["hidden layers", *note]), fontsize=8)
+            panel.set_xlabel("hidden layers")
+        lost = diverged_networks(compared)
+        panels[0].set_xlabel("\n".join(["hidden layers", *lost]))
+        panels[0].set_ylabel("test examples misclassified (%)")
+        panels[1].set_ylabel("percentage points")
         figure.legend(
             *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names), frameon=False
         )
-        figure.suptitle(setting_of(table), fontsize=8)
+        said = (finding(table), *setting_of(table).split("\n"))
+        figure.suptitle("\n".join(textwrap.fill(line, 110) for line in said if line), fontsize=8)
     return figure
-
-
-def _scale_by_decades(panel: Any, ticks: Sequence[float]) -> None:
-    """Percentages on a logarithmic scale beyond ±1 %, a linear one within."""
-    panel.set_yscale("symlog", linthresh=1)
-    panel.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=ticks))
-    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-
-
-def _draw_rates(panel: Any, name: str, networks: Any, shift: float) -> None:
-    look = look_of(name)
-    rates = networks.groupby("depth")["learning_rate"].first()
-    shown: Any = {"color": look.colour, "linestyle": look.line, "marker": look.marker, "markersize": 4}
-    panel.plot(rates.index + shift, rates, label=look.label, linewidth=1, **shown)
 
 
 def _draw_errors(panel: Any, name: str, networks: Any, shift: float) -> None:
@@ -71,38 +55,30 @@ def _draw_errors(panel: Any, name: str, networks: Any, shift: float) -> None:
     middle = errors["median"]
     ranges = [middle - errors["min"], errors["max"] - middle]
     shown: Any = {"color": look.colour, "linestyle": look.line, "marker": look.marker, "markersize": 4}
-    panel.errorbar(errors.index + shift, middle, ranges, linewidth=1, **shown)
+    panel.errorbar(errors.index + shift, middle, ranges, linewidth=1, label=look.label, **shown)
 
 
-def _draw_gaps(panel: Any, verdicts: list[Decision], spread: float) -> list[str]:
-    """Hodges–Lehmann estimates and intervals, without end where seeds are too few or networks diverged.
+def _draw_leads(panel: Any, rival: str, gap: Any, shift: float) -> None:
+    """Hodges–Lehmann estimates with a 95 % interval for each depth alone; none where a network of a pair diverged."""
+    look = look_of(rival)
+    for depth in gap:
+        if not np.isfinite(gap[depth]).all():
+            continue
+        lead, low, high = hodges_lehmann(gap[depth], LEVEL)
+        if np.isfinite([low, high]).all():
+            panel.plot([depth + shift] * 2, [low, high], color=look.colour, linewidth=1)
+        panel.plot(depth + shift, lead, look.marker, color=look.colour, markersize=4)
 
-    Returns lines about how the gap opens.
-    """
-    leads = [decision for decision in verdicts if not decision.claim.identifier.startswith("opening")]
-    for decision in leads:
-        depth, _, rival = decision.claim.identifier.partition(": ")
-        look = look_of(rival)
-        face = look.colour if decision.verdict in ("holds", "does not hold") else "white"
-        place = int(depth) + spread * (RIVALS.index(rival) - 0.5)
-        low, high = np.clip([decision.low, decision.high], -200, 200)  # outside the panel
-        panel.plot([place, place], [low, high], color=look.colour, linewidth=1)
-        panel.plot(place, decision.effect, marker=look.marker, markersize=4, color=look.colour, markerfacecolor=face)
-    shown = [number for decision in leads for number in (decision.effect, decision.low, decision.high)]
-    shown = [number for number in shown if np.isfinite(number)]
-    panel.set_ylim(1.3 * min([-1, *shown]), 1.3 * max([1, *shown]))
-    panel.axhline(0.0, color="0.7", linewidth=0.6, zorder=0)
-    openings = [decision for decision in verdicts if decision not in leads]
-    if not openings:
-        return []
-    panel.axvline(SHALLOW + 0.5, color="0.7", linewidth=0.6, linestyle=":", zorder=0)
-    return [
-        "mean gap, right − left of line:",
-        *(
-            "{} {} [{}, {}]".format(
-                label_of(decision.claim.identifier.partition(": ")[2]),
-                *(number(value, "+.2g") for value in (decision.effect, decision.low, decision.high)),
-            )
-            for decision in openings
-        ),
-    ]
+
+def _draw_pooled(panel: Any, table: Any, last: int) -> None:
+    """The mean lead above DEEP hidden layers, a line with the band of its interval."""
+    for one in decisions(table):
+        name, _, rival = one.claim.identifier.partition(": ")
+        if name != f"above {DEEP}" or not np.isfinite(one.effect):
+            continue
+        look, reach = look_of(rival), [DEEP + 0.5, last + 0.5]
+        panel.plot(reach, [one.effect] * 2, color=look.colour, linestyle=look.line, linewidth=1.2)
+        if np.isfinite([one.low, one.high]).all():
+            panel.fill_between(reach, one.low, one.high, color=look.colour, alpha=0.15, linewidth=0)
+        panel.annotate(f"mean over {look.label}", (reach[1], one.effect), (2, 2), textcoords="offset points",
+                       fontsize=7, color=look.colour, ha="right", va="bottom")  # fmt: skip

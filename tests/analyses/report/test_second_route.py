@@ -55,11 +55,8 @@ def depth(identifier: str) -> Any:
         layers: (lambda found: 100 * (found[rival] - found["elu"]))(by_seed(of, "test_error"))
         for layers, of in rows.groupby("depth")
     }
-    if what != "opening":
-        return leads[int(what)]
-    return np.mean([lead for layers, lead in leads.items() if layers > 4], axis=0) - np.mean(
-        [lead for layers, lead in leads.items() if layers <= 4], axis=0
-    )
+    least = {"all": 0, "above 5": 5}[what]
+    return np.mean([lead for layers, lead in leads.items() if layers > least], axis=0)
 
 
 def vanishing_gradient(identifier: str) -> Any:
