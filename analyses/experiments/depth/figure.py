@@ -31,7 +31,7 @@ def draw(table: Any) -> Figure:
             _draw_leads(panels[1], rival, gaps(table, rival), spread * (order - 0.5))
         _draw_pooled(panels[1], table, max(depths))
         panels[1].axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
-        titles = ("(a) test error", "(b) ELU's lead over the other")
+        titles = ("(a) test error", f"(b) ELU's lead, and its mean above {DEEP} layers")
         for panel, title in zip(panels, titles, strict=True):
             panel.set_title(title, loc="left")
             panel.set_xticks(depths)
@@ -80,5 +80,6 @@ def _draw_pooled(panel: Any, table: Any, last: int) -> None:
         panel.plot(reach, [one.effect] * 2, color=look.colour, linestyle=look.line, linewidth=1.2)
         if np.isfinite([one.low, one.high]).all():
             panel.fill_between(reach, one.low, one.high, color=look.colour, alpha=0.15, linewidth=0)
-        panel.annotate(f"mean over {look.label}", (reach[1], one.effect), (2, 2), textcoords="offset points",
-                       fontsize=7, color=look.colour, ha="right", va="bottom")  # fmt: skip
+        panel.annotate(look.label, (reach[1], one.effect), (4, 0), textcoords="offset points", fontsize=8,
+                       color=look.colour, va="center")  # fmt: skip
+        panel.set_xlim(right=reach[1] * 1.3)
