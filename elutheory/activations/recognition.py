@@ -136,7 +136,8 @@ def activation_of_module(module: nn.Module) -> Activation:
 def flat_values(module: nn.Module) -> tuple[float, ...] | None:
     """What an activation module returns where its slope, as torch computes it, is 0; None if that is not known.
 
-    Saturated `Tanh` and `Sigmoid` count: their gradients are computed from outputs that round to their limits.
+    Of a PReLU with some slopes 0 it is known of these channels alone, so it is None. Saturated `Tanh` and `Sigmoid`
+    count: their gradients are computed from outputs that round to their limits.
     """
     known: dict[type[nn.Module], Callable[[Any], tuple[float, ...]]] = {
         nn.Tanh: lambda _: (-1.0, 1.0),
@@ -151,6 +152,9 @@ def flat_values(module: nn.Module) -> tuple[float, ...] | None:
         nn.LeakyReLU: lambda own: (0.0,) if own.negative_slope == 0 else (),
         **dict.fromkeys((nn.GELU, nn.Mish, nn.Softplus, nn.LogSigmoid, nn.Softsign, nn.Tanhshrink, nn.SiLU), _nowhere),
     }
+    if isinstance(module, nn.PReLU) and module.weight.numel() > 1:
+        zero = module.weight == 0
+        return None if zero.any() and not zero.all() else (0.0,) if zero.all() else ()
     if type(module) in known:
         return known[type(module)](module)
     function = recognised_activation(module) if is_activation(module) else None

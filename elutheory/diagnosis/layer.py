@@ -14,7 +14,7 @@ from elutheory.fisher.correction import bias_shift_correction
 from elutheory.fisher.factors import placed, with_bias
 from elutheory.fisher.scores import LayerScores
 from elutheory.fisher.unit_fisher_matrix import UnitFisher
-from elutheory.models.observers import ActivationRecord
+from elutheory.models.observers import ActivationRecord, SlopePerUnit
 from elutheory.models.running_moments import RunningMoments
 from elutheory.moments.floating_point import gaussian_moments
 
@@ -59,8 +59,9 @@ COLUMNS = {
     "measured_units": "units that all columns about F, q and the corrections are medians over, drawn among live ones",
     "dead_units": "units (of all) whose delta is zero at every input",
     "cut": "units measured of those asked for, where memory was not enough for all",
-    "activation": "activation module that receives the outputs, as they are or after normalisation or dropout",
-    "outgoing_mean": "mean over the units and the data of what that module returns",
+    "activation": "activation function, a module or a function, that receives the outputs, as they are or after "
+    "normalisation or dropout; the gated unit, as SwiGLU, that multiplies them",
+    "outgoing_mean": "mean over the units and the data of what that function returns",
     "outgoing_mean_gaussian": "what M3 predicts for it from the mean and variance of every unit's net input",
     "outgoing_mean_deviation": "root mean square over the units of measured minus predicted mean",
 }
@@ -197,8 +198,10 @@ class LayerSums:
         groups = sorted({unit // width for unit in self.chosen})
         self._points.append(points[:, groups].double())
 
-    def row(self, drawing: Drawing, record: ActivationRecord | None) -> dict[str, str | int | float | None]:
-        """The row; None where there is no such number."""
+    def row(
+        self, drawing: Drawing, record: ActivationRecord | None, gate: str | None = None
+    ) -> dict[str, str | int | float | None]:
+        """The row; None where there is no such number. `gate`: what the gated unit that its outputs enter is called."""
         mean, variance = self._incoming.mean, self._incoming.variance
         size, spread = _norm(mean), float(variance.sum().sqrt())
         second = size**2 + spread**2
@@ -220,7 +223,7 @@ class LayerSums:
             "measured_units": measured,
             "dead_units": int((~self._alive).sum()),
             "cut": f"{len(self.chosen)} of {self.asked} units" if len(self.chosen) < self.asked else "none",
-            **_outgoing(record),
+            **_outgoing(record, gate),
         }
 
     # --- the numbers of the units, of all examples or without a group of them ---------------------------------------
@@ -381,21 +384,24 @@ def _under_q(origin: Tensor, total: Tensor, first: Tensor, second: Tensor) -> di
     return {"mean_under_q": mean.mean(1), "mean_over_spread_under_q": mean.norm(dim=1) / spread}
 
 
-def _outgoing(record: ActivationRecord | None) -> dict[str, str | float | None]:
+def _outgoing(record: ActivationRecord | None, gate: str | None) -> dict[str, str | float | None]:
     names = ("activation", "outgoing_mean", "outgoing_mean_gaussian", "outgoing_mean_deviation")
     if record is None:
-        return dict.fromkeys(names)
+        return dict.fromkeys(names) | {"activation": gate}
     measured = record.outputs.mean
     predicted = gaussian_closure(record.function, record.nets)
     deviation = float((measured - predicted).square().mean().sqrt())
-    return dict(
-        zip(names, (str(record.function), float(measured.mean()), float(predicted.mean()), deviation), strict=True)
-    )
+    called = str(record.function) if gate is None else f"{record.function}, in {gate}"
+    return dict(zip(names, (called, float(measured.mean()), float(predicted.mean()), deviation), strict=True))
 
 
-def gaussian_closure(function: Activation, nets: RunningMoments) -> Float[Tensor, " units"]:
+def gaussian_closure(function: Activation | SlopePerUnit, nets: RunningMoments) -> Float[Tensor, " units"]:
     """E f(X) of every unit, X ~ N(mean, variance) of its net input (M3)."""
     mean, std = nets.mean.cpu().numpy(), nets.variance.sqrt().cpu().numpy()
+    if isinstance(function, SlopePerUnit):  # slope·x + (1 − slope)·relu(x)
+        rectified = torch.as_tensor(gaussian_moments("relu", mean, std).mean).to(nets.mean.device)
+        slopes = function.slopes.to(nets.mean.device)
+        return slopes * nets.mean + (1 - slopes) * rectified
     return torch.as_tensor(gaussian_moments(function, mean, std).mean).to(nets.mean.device)
 
 

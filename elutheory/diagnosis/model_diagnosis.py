@@ -145,7 +145,6 @@ def diagnose(
         raise InputError("kind 'empirical' takes the scores at the data's labels; give targets.")
     columns = columns if kind == "exact" else samples
     size, fisher_size = _batch_size(probe, 1), _batch_size(probe, columns)
-    modules = dict(model.named_modules())
     sums = {
         name: LayerSums(name, find_layer(model, name).kind, scores, seed + number)
         for number, (name, scores) in enumerate(probe.layers.items())
@@ -172,7 +171,7 @@ def diagnose(
 
     examples = 0
     held: list[tuple[Any, Any]] | None = []
-    with observing(model, {name: modules[name] for name in sums if name in modules}) as observer:
+    with observing(model, {name: find_layer(model, name) for name in sums}) as observer:
         for batch, batch_targets in _all(first_inputs, first_targets, stream):
             if (_labels(batch, batch_targets) is not None) != has_labels:
                 raise InputError("some batches have targets and some have none; give all of them targets, or none.")
@@ -195,7 +194,7 @@ def diagnose(
             add_fishers(held, examples)
     measured = min(examples, fisher_examples)
     drawing = Drawing(kind == "monte_carlo", not has_labels, measured / examples, damping)
-    rows = [layer_sums.row(drawing, observer.records.get(name)) for name, layer_sums in sums.items()]
+    rows = [one.row(drawing, observer.records.get(name), observer.gates.get(name)) for name, one in sums.items()]
     shares = training_kernel_shares(model, first_inputs, probe.outputs, output, batch_axis)
     return Diagnosis(
         table_of(rows),

@@ -10,7 +10,8 @@ Everything below reads a model through hooks that are always removed; the model 
 - `recurrence.py`: recurrent networks step by step, so that their products can be seen;
 - `captures.py`: what layers receive and return in one forward pass, in one layout: what scores are made of;
 - `unit_axes.py`: along which axis the units lie, followed from a layer through the functions that come after it;
-- `observers.py`: what activation modules receive and return while a model runs, and which layer feeds each of them;
+- `observers.py`: what activation functions receive and return while a model runs, and which layer feeds each of them;
+- `activation_calls.py`: activation functions that a model calls without a module, and what gated units are called;
 - `plain_networks.py`: sequences of layers and activation functions, as the theory has them;
 - `running_moments.py`: mean and variance of every unit over data that come in batches;
 - `batch_layout.py`: which axis counts examples or classes, which positions count, which of a model's outputs are meant;

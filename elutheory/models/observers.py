@@ -1,7 +1,11 @@
-"""What the activation modules of a running model receive and return, and which layer feeds each of them."""
+"""What the activation functions of a running model receive and return, and which layer feeds each of them.
+
+They may be modules or functions that a module calls; see `activation_calls.py` for which functions count.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -13,22 +17,34 @@ from torch.utils.hooks import RemovableHandle
 from elutheory.activations.activation_function import Activation
 from elutheory.activations.recognition import is_activation, recognised_activation
 from elutheory.errors import InputError
+from elutheory.models.activation_calls import (
+    gate_name,
+    is_activation_function,
+    key_of_call,
+    module_of_call,
+    name_of_function,
+)
 from elutheory.models.batch_layout import BatchLayout, mask_of_positions
 from elutheory.models.hooks import hooked
-from elutheory.models.layers import PASSED_THROUGH, unit_axis
+from elutheory.models.layers import PASSED_THROUGH, UnitWeights, unit_axis
 from elutheory.models.running_moments import RunningMoments
-from elutheory.models.unit_axes import Source, UnitAxes, layer_hooks
+from elutheory.models.unit_axes import Source, UnitAxes, layer_hooks, names_of_weights
 
 Of = Literal["output", "input"]
 
 
 class Call(NamedTuple):
-    """What one call of an observed module received (`of` "input", before the call) or returned ("output", after it).
+    """What one call of an activation function received (`of` "input", before the call) or returned ("output", after).
 
+    - `module`: the module that was called; of a function a module that does the same, which is no part of the model;
     - `values`: the first argument as it was received, or whatever was returned;
     - `source`: the layer that the argument comes from, and the axis of its units, in `values` if that is known, else in
       the argument; None: unknown;
-    - `direct`: whether the argument is that layer's output as it is, or only normalised or dropped out.
+    - `direct`: whether the argument is that layer's output as it is, or only normalised or dropped out;
+    - `function`: of a function its name, of a gated unit its name, as SwiGLU; of a module "";
+    - `caller`: the module that called the function;
+    - `number`: of calls of one function by one call of one module whose layer is not known, 1 for the first; else 1;
+    - `factors`: of a gated unit the layers whose values it multiplies.
     """
 
     module: nn.Module
@@ -36,25 +52,44 @@ class Call(NamedTuple):
     values: Any
     source: Source | None
     direct: bool
+    function: str = ""
+    caller: nn.Module | None = None
+    number: int = 1
+    factors: tuple[str, ...] = ()
 
 
 class Observer:
-    """Tells `receive` of every call of the observed modules, with the layer that feeds it.
+    """Tells `receive` of every call of the observed modules and activation functions, with the layer that feeds it.
 
     Which layer a tensor comes from, and where its units are, is followed through the functions between them
-    (`UnitAxes`), never told by the order of modules in the model. `layers`: those that can feed a module, by name.
-    Forward passes that a checkpointed model repeats in its backward pass are not told of.
+    (`UnitAxes`), never told by the order of modules in the model. `layers`: those that can feed a module, by name;
+    `weights`: the names of layers by their weights, so that functions with these weights feed too; `functions`: calls
+    of torch's functions that are activation functions, and gated units, are told too. Forward passes that a
+    checkpointed model repeats in its backward pass are not told of.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module], receive: Callable[[Call], None]) -> None:
+    def __init__(
+        self,
+        layers: Mapping[str, nn.Module],
+        receive: Callable[[Call], None],
+        weights: Mapping[int, str] | None = None,
+        functions: bool = False,
+    ) -> None:
         self._layers = layers
         self._receive = receive
-        self._axes = UnitAxes()
+        self._functions = functions
+        self._inputs = False
+        self._axes = UnitAxes(weights, self if functions else None)
         self._received: dict[nn.Module, list[tuple[Source | None, bool]]] = {}
         self._activations: dict[nn.Module, bool] = {}
+        self._names: dict[nn.Module, str] = {}
+        self._stand_ins: dict[tuple[Any, ...], nn.Module | None] = {}
+        self._called: Call | None = None
+        self._factors: list[tuple[Any, str, int | None, str]] = []
 
     def hooks(self, model: nn.Module, observed: Iterable[nn.Module], inputs: bool) -> Iterator[RemovableHandle]:
         """Registers them one by one; `inputs`: what the observed modules receive is told, too."""
+        self._inputs = inputs
         yield from self._axes.hooks(model)
         yield from layer_hooks(self._axes, self._layers)
         for module in observed:
@@ -63,33 +98,119 @@ class Observer:
                 yield module.register_forward_pre_hook(self._tell_input)
             yield module.register_forward_hook(self._after_observed)
 
+    # --------------------------------------------------------------------------------------------------------- modules
+
     def _before_observed(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         first = arguments[0] if arguments else None
         self._received.setdefault(module, []).append((self._axes.source(first), self._axes.is_direct(first)))
 
     def _tell_input(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         if arguments:
-            self._tell(module, "input", arguments[0], *self._received[module][-1])
+            self._tell(Call(module, "input", arguments[0], *self._received[module][-1]))
 
     def _after_observed(self, module: nn.Module, _arguments: tuple[Any, ...], output: Any) -> None:
         source, direct = self._received[module].pop()  # the last: it may be called to see which function it is
-        followed = self._axes.source(_first_tensor(output))
+        first = _first_tensor(output)
+        followed = self._axes.source(first)
         if followed is not None:
             source = Source(source.layer if source is not None else followed.layer, followed.axis)
         elif not self._is_activation(module):
             source = None
-        self._tell(module, "output", output, source, direct)
+        if self._functions and isinstance(first, Tensor) and self._is_activation(module):
+            self._axes.note_function(first, self._name(module))
+        self._tell(Call(module, "output", output, source, direct))
 
     def _is_activation(self, module: nn.Module) -> bool:
         if module not in self._activations:
-            self._activations[module] = is_activation(module)
+            with torch._C.DisableTorchFunction():
+                self._activations[module] = is_activation(module)
         return self._activations[module]
 
-    def _tell(self, module: nn.Module, of: Of, values: Any, source: Source | None, direct: bool) -> None:
+    def _name(self, module: nn.Module) -> str:
+        if module not in self._names:
+            with torch._C.DisableTorchFunction():
+                self._names[module] = name_of_function(module)
+        return self._names[module]
+
+    # ------------------------------------------------------------------------------------------------------- functions
+
+    def before(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Notes a call of an activation function; tells what it receives."""
+        self._called, self._factors = None, []
+        if name in ("mul", "imul", "rmul"):
+            self._factors = [self._factor(value) for value in args[:2]]
+            return
+        inputs = args[0] if args else kwargs.get("input")
+        if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
+            return
+        source = self._axes.source(inputs)
+        if not is_activation_function(name, source is not None and bool(source.layer)) or self._is_inside_activation():
+            return
+        caller, counts = self._axes.running[-1]
+        key = (caller, *key_of_call(name, args[1:], {key: kwargs[key] for key in kwargs if key != "input"}))
+        if key not in self._stand_ins:
+            with torch._C.DisableTorchFunction():
+                self._stand_ins[key] = module_of_call(name, args[1:], kwargs)
+        module = self._stand_ins[key]
+        if module is None:
+            return
+        if source is None or not source.layer:
+            counts[name] += 1
+        number = max(1, counts[name]) if source is None or not source.layer else 1
+        direct = self._axes.is_direct(inputs)
+        self._called = Call(module, "input", inputs, source, direct, name, caller, number)
+        if self._inputs:
+            self._tell(self._called)
+
+    def after(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Tells what the activation function returned, or of the gated unit that a product is."""
+        if not isinstance(result, Tensor):
+            return
+        if self._called is not None:
+            call, self._called = self._called, None
+            followed = self._axes.source(result)
+            self._axes.note_function(result, self._name(call.module))
+            source = call.source
+            if followed is not None:
+                source = Source(source.layer if source is not None else followed.layer, followed.axis)
+            factors = (source.layer,) if name == "glu" and source is not None else ()
+            self._tell(call._replace(of="output", values=result, source=source, factors=factors))
+        elif self._factors:
+            factors, self._factors = self._factors, []
+            self._tell_gate(factors, result)
+
+    def _factor(self, value: Any) -> tuple[Any, str, int | None, str]:
+        source = self._axes.source(value)
+        layer = "" if source is None else source.layer
+        shape = value.shape if isinstance(value, Tensor) else None
+        return shape, self._axes.function(value), self._axes.part(value), layer
+
+    def _tell_gate(self, factors: Sequence[tuple[Any, str, int | None, str]], result: Tensor) -> None:
+        """A product of an activation function's values, of those of other units (a gated unit) or of its own input."""
+        if len(factors) != 2 or any(shape != result.shape or part is None for shape, _, part, _ in factors):
+            return
+        functions = tuple(sorted(function for _, function, _, _ in factors if function))
+        if not functions or self._is_inside_activation():
+            return
+        own = factors[0][2] == factors[1][2]
+        name = f"x·{functions[0]}(x)" if own else gate_name(functions)
+        value = next((layer for _, function, _, layer in factors if not function), factors[0][3])
+        axis = self._axes.source(result)
+        source = None if axis is None else Source(value, axis.axis)
+        layers = tuple(layer for *_, layer in factors if layer)
+        stand_in = self._stand_ins.setdefault((name,), nn.Identity())
+        assert stand_in is not None  # noqa: S101
+        caller = self._axes.running[-1][0]
+        self._tell(Call(stand_in, "output", result, source, False, name, caller, 1, layers))
+
+    def _is_inside_activation(self) -> bool:
+        return not self._axes.running or any(self._is_activation(module) for module, _ in self._axes.running)
+
+    def _tell(self, call: Call) -> None:
         if torch._C._current_graph_task_id() != -1:
             return  # inside a backward pass: a checkpointed forward pass that is repeated there, and told of already
         with torch._C.DisableTorchFunction():
-            self._receive(Call(module, of, values, source, direct))
+            self._receive(call)
 
 
 def _first_tensor(values: Any) -> Any:
@@ -102,9 +223,9 @@ def _first_tensor(values: Any) -> Any:
 
 
 def observed_modules(model: nn.Module, layers: Sequence[str] | None) -> dict[str, nn.Module]:
-    """The modules to observe, by name: those named in `layers`, or, with None, all activation modules.
+    """The modules to observe, by name: those named in `layers`, or, with None, all activation modules, if any.
 
-    Raises InputError for unknown names, for no name, and if there is no activation module.
+    Raises InputError for unknown names, and for no name.
     """
     named = dict(model.named_modules())
     if layers is not None:
@@ -115,13 +236,7 @@ def observed_modules(model: nn.Module, layers: Sequence[str] | None) -> dict[str
         if not layers:
             raise InputError("layers is empty; name at least one module, or leave it out for all activations.")
         return {name: every[name] for name in layers}
-    found = {name: module for name, module in named.items() if is_activation(module)}
-    if not found:
-        raise InputError(
-            "the model has no activation module, and hooks do not see functions such as torch.relu; use modules such "
-            "as nn.ReLU() in their place, or name the modules whose outputs are wanted by layers=[...]."
-        )
-    return found
+    return {name: module for name, module in named.items() if is_activation(module)}
 
 
 def counted_points(
@@ -139,8 +254,24 @@ def counted_points(
     return by_unit.flatten(0, -2)
 
 
-Receiver = Callable[[str, Of, Tensor, Source], None]
-"""Called with the observed module's name, "output" or "input", the values, and the layer that feeds the module."""
+class Observed(NamedTuple):
+    """Where values were observed.
+
+    - `name`: of the module, or, of a function, of the module that calls it, with the function's, as `block.relu()`;
+    - `kind`: the module's class, or the function's name;
+    - `module`: the module, or one that does what the function does.
+    """
+
+    name: str
+    kind: str
+    module: nn.Module
+
+
+Receiver = Callable[[Observed, Of, Tensor, Source], None]
+"""Called with where the values are, "output" or "input", the values, and the layer that feeds the module."""
+
+LeftOut = Callable[[str, str], None]
+"""Called with the name of a function's call that cannot be observed, and the reason."""
 
 UnitAxis = int | Mapping[str, int] | None
 """Where the units lie: an axis for all modules that no layer tells it of, or one per module's name, layer or not."""
@@ -154,49 +285,70 @@ def observing_modules(
     inputs: bool,
     unit_axis: UnitAxis = None,
     layout: BatchLayout | None = None,
+    left_out: LeftOut | None = None,
 ) -> Iterator[None]:
     """Inside, `receive` is called for every call of an observed module; afterwards the model is as it was.
 
     Every module of the model whose outputs have units can feed them. `inputs`: what they receive is told, too.
-    `layout` says which positions count; where it has a mask, values are told as (points, units). Inside, raises
-    InputError for values that are no real numbers, and where the axis of the units is not known.
+    `layout` says which positions count; where it has a mask, values are told as (points, units). With `left_out` the
+    activation functions that modules call without a module are told of, too, or left out with a reason. Inside, raises
+    InputError for modules' values that are no real numbers, and where the axis of their units is not known.
     """
-    names = {module: name for name, module in observed.items()}
+    sites = {module: Observed(name, type(module).__name__, module) for name, module in observed.items()}
     layers = dict(model.named_modules())
-    _check_unit_axis(unit_axis, observed)
+    names = {module: name for name, module in layers.items()}
+    _check_unit_axis(unit_axis, observed, left_out is not None)
 
     def told(call: Call) -> None:
-        name = names[call.module]
-        values = _real_values(call, name)
-        if not values.numel():  # an empty batch has no points
+        if call.caller is None:
+            site = sites[call.module]
+        else:
+            number = f"#{call.number}" if call.number > 1 else ""
+            called = call.function if "(" in call.function else f"{call.function}()"
+            site = Observed(f"{names[call.caller]}.{called}{number}".lstrip("."), call.function, call.module)
+        try:
+            values = _real_values(call, site.name)
+            if not values.numel():  # an empty batch has no points
+                return
+            source = _fed_by(call, values, site.name, unit_axis)
+            if masks:
+                points = counted_points(values.detach(), source.axis, masks, layout.batch_axis if layout else 0)
+                if isinstance(points, str):
+                    raise InputError(
+                        f"the {call.of} of {_described(call, site)} {points}; give mask= (False: all of them count)."
+                    )
+                values, source = points, Source(source.layer, -1)
+        except InputError as refusal:
+            if call.caller is None or left_out is None or isinstance(unit_axis, int):
+                raise
+            left_out(site.name, str(refusal))
             return
-        source = _fed_by(call, values, name, unit_axis)
-        if masks:
-            points = counted_points(values.detach(), source.axis, masks, layout.batch_axis if layout else 0)
-            if isinstance(points, str):
-                raise InputError(f"the {call.of} of module {name!r} {points}; give mask= (False: all of them count).")
-            values, source = points, Source(source.layer, -1)
         if values.numel():
-            receive(name, call.of, values.detach(), source)
+            receive(site, call.of, values.detach(), source)
 
     def starts(_module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         if layout is not None:
             masks[:] = layout.masks(keywords or (arguments[0] if arguments else None))
 
     masks: list[Tensor] = []
+    observer = Observer(layers, told, names_of_weights(model), functions=left_out is not None)
     with (
         hooked(iter([model.register_forward_pre_hook(starts, with_kwargs=True)])),
-        hooked(Observer(layers, told).hooks(model, names, inputs)),
+        hooked(observer.hooks(model, sites, inputs)),
     ):
         yield
 
 
-def _check_unit_axis(given: UnitAxis, observed: Mapping[str, nn.Module]) -> None:
+def _described(call: Call, site: Observed) -> str:
+    return f"module {site.name!r}" if call.caller is None else f"function {site.name!r}"
+
+
+def _check_unit_axis(given: UnitAxis, observed: Mapping[str, nn.Module], functions: bool) -> None:
     axes = given if isinstance(given, Mapping) else {} if given is None else {"": given}
     for name, axis in axes.items():
         if isinstance(axis, bool) or not isinstance(axis, int):
             raise InputError(f"unit_axis is {given!r}; an axis, or one for each module's name, is needed.")
-        if isinstance(given, Mapping) and name not in observed:
+        if isinstance(given, Mapping) and name not in observed and not (functions and "(" in name):
             raise InputError(
                 f"unit_axis names {name!r}, which is not observed; the modules observed are "
                 f"{', '.join(map(repr, observed))}."
@@ -246,6 +398,16 @@ def _fed_by(call: Call, values: Tensor, name: str, given: UnitAxis) -> Source:
 # --- the activation functions behind some layers --------------------------------------------------------------------
 
 
+@dataclass(frozen=True, eq=False)
+class SlopePerUnit:
+    """A PReLU whose negative slope is every unit's own."""
+
+    slopes: Float[Tensor, " units"]
+
+    def __str__(self) -> str:
+        return f"prelu(negative_slope={float(self.slopes.min()):.3g} to {float(self.slopes.max()):.3g} by unit)"
+
+
 class ActivationRecord:
     """What one layer's activation function receives and returns over the data: one number per unit.
 
@@ -253,7 +415,7 @@ class ActivationRecord:
     `outputs` those of what it returns, over examples and positions.
     """
 
-    def __init__(self, module: nn.Module, function: Activation) -> None:
+    def __init__(self, module: nn.Module, function: Activation | SlopePerUnit) -> None:
         self.module = module
         self.function = function
         self.nets = RunningMoments()
@@ -263,11 +425,13 @@ class ActivationRecord:
 class ActivationObserver:
     """Keeps an `ActivationRecord` for every layer whose output an activation function receives, while it is watching.
 
-    One forward pass is watched after each `watch_next`: that model call, and no other.
+    `gates`: what the gated units are called that multiply a layer's values, by the layer's name. One forward pass is
+    watched after each `watch_next`: that model call, and no other.
     """
 
     def __init__(self) -> None:
         self.records: dict[str, ActivationRecord] = {}
+        self.gates: dict[str, str] = {}
         self._armed = self._watching = False
         self._masks: Sequence[Tensor] = ()
         self._functions: dict[nn.Module, Activation | None] = {}
@@ -286,20 +450,37 @@ class ActivationObserver:
 
         A layer's activation function is the first module with a known function that receives the layer's output.
         """
-        if not self._watching or call.source is None or not call.direct or not call.source.layer:
+        if not self._watching:
             return
-        module = call.module
-        if module not in self._functions:
-            self._functions[module] = recognised_activation(module, call.values.device)
-        function = self._functions[module]
+        for layer in call.factors if call.of == "output" else ():
+            self.gates[layer] = "GLU" if call.function == "glu" else call.function
+            if call.function.startswith("x·"):
+                self.records.pop(layer, None)  # its own input times the function's value is another function
+        if isinstance(call.module, nn.GLU) and call.source is not None and call.source.layer:
+            self.gates[call.source.layer] = "GLU"
+        if call.source is None or not call.direct or not call.source.layer or call.factors:
+            return
+        if self.gates.get(call.source.layer, "").startswith("x·"):
+            return
+        function = self._function(call, call.source)
         if function is None:
             return
+        module = call.module
         record = self.records.setdefault(call.source.layer, ActivationRecord(module, function))
         if record.module is module:
             moments = record.nets if call.of == "input" else record.outputs
             points = counted_points(call.values.detach(), call.source.axis, self._masks)
             if not isinstance(points, str):
                 moments.add(points)
+
+    def _function(self, call: Call, source: Source) -> Activation | SlopePerUnit | None:
+        module = call.module
+        if isinstance(module, nn.PReLU) and module.weight.numel() > 1:
+            of_units = call.values.ndim + source.axis == 1  # its slopes lie along the second axis
+            return SlopePerUnit(module.weight.detach().double()) if of_units else None
+        if module not in self._functions:
+            self._functions[module] = recognised_activation(module, call.values.device)
+        return self._functions[module]
 
     def _begin(self, *_arguments: Any) -> None:
         self._watching, self._armed = self._armed, False
@@ -309,19 +490,24 @@ class ActivationObserver:
 
 
 @contextmanager
-def observing(model: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[ActivationObserver]:
+def observing(model: nn.Module, layers: Mapping[str, UnitWeights]) -> Iterator[ActivationObserver]:
     """Inside, the observer is told of the model's forward passes; afterwards the model is as it was.
 
-    `layers`: those whose activation functions are looked for among all modules without parameters.
+    `layers`: those whose activation functions are looked for among all modules without parameters, PReLUs, and the
+    functions that modules call.
     """
     observer = ActivationObserver()
+    named = dict(model.named_modules())
+    feeding = {name: named[name] for name in layers if name in named}
+    weights = {id(layer.weight): name for name, layer in layers.items() if layer.rows is None}
     candidates = [
         module
         for module in model.modules()
         if module is not model
-        and module not in layers.values()
+        and module not in feeding.values()
         and not isinstance(module, PASSED_THROUGH)
-        and not any(True for _ in module.parameters())
+        and (isinstance(module, nn.PReLU) or not any(True for _ in module.parameters()))
     ]
-    with hooked(observer.hooks(model)), hooked(Observer(layers, observer.receive).hooks(model, candidates, True)):
+    told = Observer(feeding, observer.receive, weights, functions=True)
+    with hooked(observer.hooks(model)), hooked(told.hooks(model, candidates, True)):
         yield observer

@@ -6,10 +6,11 @@ or a convolution makes a new one, and after anything else it is unknown. Nothing
 """
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.hooks import RemovableHandle
 
 from elutheory.models.hooks import hooked
-from elutheory.models.layers import unit_axis
+from elutheory.models.layers import layers_of, unit_axis
 
 
 class Source(NamedTuple):
@@ -29,11 +30,28 @@ class Source(NamedTuple):
 
 
 class _Label(NamedTuple):
-    """`direct`: the layer's output as it is, or only normalised or dropped out; `order`: later layers have more."""
+    """What is known of a tensor.
+
+    - `direct`: it is the layer's output as it is, or only normalised or dropped out; `order`: later layers have more;
+    - `part`: the same for tensors made element by element of the same numbers;
+    - `function`: the activation function whose values they are, "" if they are no such values.
+    """
 
     source: Source
     direct: bool
     order: int
+    part: int
+    function: str = ""
+
+
+class FunctionListener(Protocol):
+    """Is told of every function that a model calls while it runs, by the function's name, before and after."""
+
+    def before(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """The function is about to be called."""
+
+    def after(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        """It has returned."""
 
 
 _DIRECT = frozenset(
@@ -82,6 +100,11 @@ _LAST_AXIS = frozenset(
 )
 
 
+_CUT = frozenset("getitem narrow select chunk split unbind tensor_split".split())  # noqa: SIM905
+"""Those of _MOVED whose result is some of the numbers."""
+
+_SUMS = frozenset("add iadd radd".split())  # noqa: SIM905
+
 _CONVOLUTIONS = {f"conv{of}{n}d": n for n in (1, 2, 3) for of in ("", "_transpose")}
 
 
@@ -100,11 +123,16 @@ class UnitAxes(TorchFunctionMode):
     """Follows the axis of the units while a model runs: `note` says where it starts, `source` where it is.
 
     A tensor is told by its identity. Inside `following` every torch function of a forward pass is
-    seen, while `enabled`.
+    seen, while `enabled`. `weights`: the names of layers by the identity of their weights, so that products with them
+    are those layers' outputs where a model calls functions; `listener` is told of every function. `running`: the
+    modules that are being called, the innermost last, each with counts that whoever listens keeps.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Mapping[int, str] | None = None, listener: FunctionListener | None = None) -> None:
         super().__init__()
+        self._weights = weights or {}
+        self._listener = listener
+        self.running: list[tuple[nn.Module, Counter[Any]]] = []
         self._labels: dict[int, tuple[weakref.ref[Tensor], _Label]] = {}
         self._order = count(1)
         self._outermost: nn.Module | None = None
@@ -112,7 +140,23 @@ class UnitAxes(TorchFunctionMode):
 
     def note(self, tensor: Tensor, source: Source) -> None:
         """The tensor is a layer's own output."""
-        self._set(tensor, _Label(source, True, next(self._order)))
+        self._set(tensor, self._new_label(source, True))
+
+    def note_function(self, tensor: Tensor, function: str) -> None:
+        """The tensor holds the values of this activation function; "": of none."""
+        label = self._label(tensor)
+        if label is not None:
+            self._set(tensor, label._replace(function=function))
+
+    def function(self, tensor: Any) -> str:
+        """The activation function whose values the tensor holds; "" if none is known."""
+        label = self._label(tensor)
+        return "" if label is None else label.function
+
+    def part(self, tensor: Any) -> int | None:
+        """The same for tensors made element by element of the same numbers of a layer; None if none is known."""
+        label = self._label(tensor)
+        return None if label is None else label.part
 
     def source(self, tensor: Any) -> Source | None:
         """The layer and the axis, or None if the axis is not known."""
@@ -135,23 +179,34 @@ class UnitAxes(TorchFunctionMode):
         if self.enabled and self._outermost is None and torch._C._current_graph_task_id() == -1:
             self._outermost = module
             self.__enter__()
+        if self._outermost is not None:
+            self.running.append((module, Counter()))
 
     def _leave(self, module: nn.Module, *_: Any) -> None:
-        if self._outermost is module:
+        if self.running and self.running[-1][0] is module:
+            self.running.pop()
+        if self._outermost is module and not any(running is module for running, _ in self.running):
             self._end()
 
     def _end(self) -> None:
         if self._outermost is not None:
             self._outermost = None
+            self.running.clear()
             self.__exit__(None, None, None)
 
     def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs the function and labels what it returns."""
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        name, listener = function_name(func), self._listener
+        if listener is not None:
+            listener.before(name, args, kwargs)
+        result = func(*args, **kwargs)
         if isinstance(result, Tensor):
-            self._follow(func, args, kwargs or {}, result)
+            self._follow(name, func, args, kwargs, result)
         elif isinstance(result, tuple | list) and result and isinstance(result[0], Tensor):
-            self._follow_several(func, args, kwargs or {}, result)
+            self._follow_several(name, func, args, kwargs, result)
+        if listener is not None:
+            listener.after(name, args, kwargs, result)
         return result
 
     # ---------------------------------------------------------------------------------------------------- internals
@@ -164,8 +219,8 @@ class UnitAxes(TorchFunctionMode):
         found = self._labels.get(id(tensor))
         return found[1] if found is not None and found[0]() is tensor else None
 
-    def _follow(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Tensor) -> None:
-        label = self._labelled(function_name(func), func, args, kwargs, result)
+    def _follow(self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Tensor) -> None:
+        label = self._labelled(name, func, args, kwargs, result)
         if label is not None:
             self._set(result, label)
         elif self._labels:
@@ -175,25 +230,26 @@ class UnitAxes(TorchFunctionMode):
         self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Tensor
     ) -> _Label | None:
         if name in _CONVOLUTIONS:
-            return self._new(-1 - _CONVOLUTIONS[name])
+            return self._new(-1 - _CONVOLUTIONS[name], _tensors(args, kwargs))
         if name in _LAST_AXIS:
-            return self._new(-1)
+            return self._new(-1, _tensors(args, kwargs))
         if name == "matmul":
             return self._of_product(args, result)
         if name == "scaled_dot_product_attention":
             values = self._label(args[2] if len(args) > 2 else kwargs.get("value"))
-            return None if values is None or values.source.axis != -1 else values._replace(direct=False)
+            return None if values is None or values.source.axis != -1 else values._replace(direct=False, function="")
         tensors = _tensors(args, kwargs)
         labels = [(tensor, label) for tensor in tensors if (label := self._label(tensor)) is not None]
         if not labels:
             return self._of_normalisation(name, args, kwargs, result)
         if name in _KEPT:
-            return _kept(labels, result, name in _DIRECT)
+            adds_bias = name in _SUMS and any(isinstance(one, nn.Parameter) and one.ndim == 1 for one in tensors)
+            return self._kept(labels, result, name in _DIRECT or adds_bias)
         if name in ("cat", "concat", "concatenate", "hstack", "vstack", "stack"):
             return _concatenated(name, labels, len(tensors), args, kwargs, result)
         tensor, label = labels[0]
         if name == "glu":
-            return label._replace(direct=False)
+            return label._replace(direct=False, part=next(self._order))
         if tensor is not (args[0] if args else None) or result.is_nested or tensor.is_nested:
             return None
         axis = None
@@ -201,10 +257,28 @@ class UnitAxes(TorchFunctionMode):
             axis = _after_reshape(tensor.shape, label.source.axis, result.shape)
         elif name in _MOVED:
             axis = _after_move(func, args, kwargs, label.source.axis, result)
-        return None if axis is None else _Label(Source(label.source.layer, axis), False, label.order)
+        if axis is None:
+            return None
+        part = next(self._order) if name in _CUT else label.part
+        return _Label(Source(label.source.layer, axis), False, label.order, part, label.function)
 
-    def _new(self, axis: int) -> _Label:
-        return _Label(Source("", axis), False, next(self._order))
+    def _new_label(self, source: Source, direct: bool) -> _Label:
+        order = next(self._order)
+        return _Label(source, direct, order, order)
+
+    def _new(self, axis: int, tensors: list[Tensor] | None = None) -> _Label:
+        """Units of a product: the layer's whose weight is among the tensors."""
+        layer = next((self._weights[id(one)] for one in tensors or () if id(one) in self._weights), "")
+        return self._new_label(Source(layer, axis), bool(layer))
+
+    def _kept(self, labels: list[tuple[Tensor, _Label]], result: Tensor, direct: bool) -> _Label | None:
+        """As `_kept`; what is made of several tensors is no part of a single one, nor an activation's values."""
+        label = _kept(labels, result, direct)
+        if label is None:
+            return None
+        several = len(labels) > 1
+        function = label.function if direct and not several else ""
+        return label._replace(part=next(self._order) if several else label.part, function=function)
 
     def _of_product(self, args: tuple[Any, ...], result: Tensor) -> _Label | None:
         right = args[1] if len(args) > 1 else None
@@ -212,8 +286,9 @@ class UnitAxes(TorchFunctionMode):
             return None
         label = self._label(right)
         if label is not None:
-            return label._replace(direct=False) if label.source.axis == -1 and right.ndim > 1 else None
-        return self._new(-1) if right.ndim == 2 else None
+            product = label.source.axis == -1 and right.ndim > 1
+            return label._replace(direct=False, part=next(self._order), function="") if product else None
+        return self._new(-1, [right]) if right.ndim == 2 else None
 
     def _of_normalisation(self, name: str, args: Any, kwargs: Mapping[str, Any], result: Tensor) -> _Label | None:
         """Of a tensor whose units were not known: the axis along which a normalisation has its parameters."""
@@ -224,8 +299,10 @@ class UnitAxes(TorchFunctionMode):
             return self._new(-1) if len(shape) == 1 else None
         return None
 
-    def _follow_several(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], results: Any) -> None:
-        name, label = function_name(func), self._label(args[0] if args else None)
+    def _follow_several(
+        self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], results: Any
+    ) -> None:
+        label = self._label(args[0] if args else None)
         if name in ("multi_head_attention_forward", "lstm", "gru", "rnn_tanh", "rnn_relu"):
             self._set(results[0], self._new(-1))
         elif label is not None and name in _MOVED:
@@ -235,7 +312,8 @@ class UnitAxes(TorchFunctionMode):
                 for result, shadow in zip(results, moved, strict=True):
                     axis = _varying_axis(shadow, result)
                     if axis is not None:
-                        self._set(result, _Label(Source(label.source.layer, axis), False, label.order))
+                        source, part = Source(label.source.layer, axis), next(self._order)
+                        self._set(result, _Label(source, False, label.order, part, label.function))
         elif label is not None and name in _KEPT:  # a pool with its indices, a maximum
             kept = _kept([(args[0], label)], results[0], False)
             if kept is not None:
@@ -262,6 +340,15 @@ def layer_hooks(axes: UnitAxes, layers: Mapping[str, nn.Module]) -> Iterator[Rem
 
     for module in sources:
         yield module.register_forward_hook(note)
+
+
+def names_of_weights(model: nn.Module) -> dict[int, str]:
+    """The first name of every layer that has a weight to itself, by the weight's identity."""
+    names: dict[int, str] = {}
+    for name, layer in layers_of(model).items():
+        if layer.rows is None:
+            names.setdefault(id(layer.weight), name)
+    return names
 
 
 # --- single functions -----------------------------------------------------------------------------------------------
@@ -308,7 +395,7 @@ def _concatenated(
     dimension = args[1] if len(args) > 1 else kwargs.get("dim", kwargs.get("axis", 0))
     last = max((label for _, label in labels), key=lambda label: label.order)
     along = dimension % result.ndim == axis % result.ndim
-    return last._replace(source=Source("", axis) if along else last.source, direct=False)
+    return last._replace(source=Source("", axis) if along else last.source, direct=False, function="")
 
 
 def _after_reshape(before: torch.Size, axis: int, after: torch.Size) -> int | None:

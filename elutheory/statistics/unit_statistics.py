@@ -20,7 +20,7 @@ from elutheory.errors import InputError
 from elutheory.models.batch_layout import BatchLayout, Mask, with_mask, without_mask
 from elutheory.models.data import BATCH_SIZE, batches_of, check_inputs, on_device_of, run_on, tensors_of
 from elutheory.models.layers import check_observable, check_parameters
-from elutheory.models.observers import Of, UnitAxis, observed_modules, observing_modules
+from elutheory.models.observers import Observed, Of, UnitAxis, observed_modules, observing_modules
 from elutheory.models.running_moments import Scratch, UnitSums
 from elutheory.models.unit_axes import Source
 from elutheory.output.checksums import EMPTY, is_unchanged, with_checksum
@@ -31,9 +31,10 @@ MEMORY = 2**28
 """Bytes of activations that are kept for exact quantiles; beyond, all layers' values go to sketches."""
 
 COLUMNS = {
-    "layer": "the module's name; where several layers feed it, name@layer that feeds it",
+    "layer": "the module's name, of a function that of the module that calls it, as block.relu(); where several layers "
+    "feed it, name@layer that feeds it",
     "of": "output: what the module returns; input: what it receives, an activation function's pre-activation",
-    "kind": "the module's class",
+    "kind": "the module's class, the function's name, or that of a gated unit, as SwiGLU",
     "fed_by": "the layer whose output the module receives, alone or in a sum; empty if none is known",
     "units": "units: channels of a convolution, else entries of the last axis",
     "calls": "calls of the module that the statistics are over",
@@ -55,6 +56,12 @@ COLUMNS = {
     "quantile_rank_error": "a quantile's true rank is within this of the one asked for, with 99 % confidence",
 }
 """Columns of the table, and for every quantile asked for one more, as `quantile_0.5`: the mean over units of theirs."""
+
+
+NOTHING_SEEN = (
+    "no call of an observed module was seen, nor of a function such as torch.relu; run the model on at least one "
+    "batch, or name the modules whose outputs are wanted by layers=[...]."
+)
 
 
 class Site(NamedTuple):
@@ -102,7 +109,8 @@ class LayerStatistics:
 
     - `table`: one row per layer, in the order in which they were first called; `COLUMNS` describes the columns;
     - `unit_table`: one row per layer and unit; `units(layer)`: what it says of one layer, as tensors
-      (`UnitStatistics`).
+      (`UnitStatistics`);
+    - `uncovered`: activation functions that modules call and that are in no row, by name, with the reason.
 
     A module that several layers feed has a row for each of them; other repeated calls are pooled (`calls`). `merge` and
     `all_reduce` change the object in place and return it.
@@ -119,6 +127,7 @@ class LayerStatistics:
         self.extremes = extremes
         self.quantiles = _probabilities(quantiles)
         self.memory = memory
+        self.uncovered: dict[str, str] = {}
         self._layers: dict[Site, _Layer] = {}
         self._kept = 0
         self._scratch = Scratch()
@@ -177,6 +186,7 @@ class LayerStatistics:
             ours.calls += theirs.calls
             ours.sums.merge(theirs.sums)
             ours.quantiles.merge(theirs.quantiles)
+        self.uncovered |= other.uncovered
         self._kept = sum(layer.quantiles.nbytes for layer in self._layers.values())
         self._keep_within_memory()
         return self
@@ -191,7 +201,7 @@ class LayerStatistics:
         merged = LayerStatistics.from_bytes(every[0])
         for part in every[1:]:
             merged.merge(LayerStatistics.from_bytes(part))
-        self._layers, self._kept = merged._layers, merged._kept
+        self._layers, self._kept, self.uncovered = merged._layers, merged._kept, merged.uncovered
         return self
 
     # --------------------------------------------------------------------------------------------------- what is found
@@ -212,7 +222,7 @@ class LayerStatistics:
     def table(self) -> pandas.DataFrame:
         """One row per layer; the columns are described in COLUMNS. Raises InputError if no call was seen."""
         if not self._layers:
-            raise InputError("no call of an observed module was seen; run the model on at least one batch.")
+            raise InputError(NOTHING_SEEN)
         rows = [self._row(site, name) for site, name in self._names().items()]
         return pandas.DataFrame(rows, columns=[*COLUMNS, *map(_quantile_column, self.quantiles)])
 
@@ -220,7 +230,7 @@ class LayerStatistics:
     def unit_table(self) -> pandas.DataFrame:
         """One row per layer and unit: layer, of, unit, count and the fields of `UnitStatistics`."""
         if not self._layers:
-            raise InputError("no call of an observed module was seen; run the model on at least one batch.")
+            raise InputError(NOTHING_SEEN)
         parts = []
         for site, name in self._names().items():
             found = self._of_units(self._layers[site])
@@ -335,7 +345,8 @@ class LayerStatistics:
         if not self._layers:
             return repr(self)
         shown = ["layer", "kind", "units", "count", "mean", "unit_mean_std", "variance", "mean_share", "dead_share"]
-        return f"{self!r}\n{self.table[shown].to_string(index=False)}"
+        missing = "".join(f"\nnot covered: {name}: {reason}" for name, reason in self.uncovered.items())
+        return f"{self!r}\n{self.table[shown].to_string(index=False)}{missing}"
 
     def to_bytes(self) -> bytes:
         """The safetensors file."""
@@ -345,7 +356,7 @@ class LayerStatistics:
             tensors |= {f"{index}.{name}": part.detach().cpu().contiguous() for name, part in parts.items()}
             layers.append([*site, layer.kind, layer.calls, layer.sums.count])
         options = {"extremes": self.extremes, "quantiles": self.quantiles, "memory": self.memory}
-        described = json.dumps({"options": options, "layers": layers})
+        described = json.dumps({"options": options, "layers": layers, "uncovered": self.uncovered})
         return with_checksum(save(tensors, {_FORMAT: described, "sha256": EMPTY}))
 
     @classmethod
@@ -358,6 +369,7 @@ class LayerStatistics:
             described = json.loads(header["__metadata__"][_FORMAT])
             tensors = load(content)
             statistics = cls(**described["options"])
+            statistics.uncovered = dict(described.get("uncovered", {}))
             for index, (*site, kind, calls, count) in enumerate(described["layers"]):
                 parts = {name.partition(".")[2]: part for name, part in tensors.items() if name.startswith(f"{index}.")}
                 statistics._layers[Site(*site)] = _restored(Site(*site), kind, calls, count, parts)
@@ -393,20 +405,24 @@ def layer_statistics(
     mask: Mask = None,
     batch_axis: int = 0,
 ) -> LayerStatistics:
-    """Statistics of every activation module's outputs over the data, by unit and by layer, in one pass.
+    """Statistics of every activation function's outputs over the data, by unit and by layer, in one pass.
+
+    Activation functions are modules, or functions that a module calls (`F.relu`, `torch.tanh`, `x.relu()`, …), which
+    have the name of that module with the function's, as `block.relu()`. Products with their values are rows too, under
+    the name of the gated unit (`SwiGLU()`).
 
     - `data`: a tensor (examples, ...), a mapping of such (the model's keyword arguments), a tuple (inputs, targets), or
       an iterable of batches of these; moved to the model's device, without gradients;
-    - `layers`: names of other modules whose outputs are wanted; None: all activation modules (`torch.nn`'s, this
-      package's, and other libraries' that act like a known one);
+    - `layers`: names of other modules whose outputs are wanted; None: all activation functions (modules of `torch.nn`,
+      of this package, and of other libraries that act like a known one, and functions);
     - `pre_activations`: also what these modules receive (rows with `of` "input");
     - `extremes`: minimum, maximum, share ≤ 0, units never positive and dead ones; False saves a third of the time;
     - `quantiles`: probabilities, 0.5 the median; exact while all values fit into `memory` bytes, beyond by KLL
       sketches of SKETCH_SIZE on the host; the result says which.
 
     The model runs in evaluation mode, and its mode is restored: neither dropout nor batch statistics. To observe
-    training mode, use `observe_layers`. Raises InputError for models in which hooks see no activation, units
-    whose axis is not known, and bad data.
+    training mode, use `observe_layers`. Raises InputError for models in which no activation is seen, units of a
+    module whose axis is not known, and bad data.
 
     >>> import elutheory as et
     >>> import torch
@@ -438,6 +454,9 @@ def layer_statistics(
             check_inputs(inputs)
             current = without_mask(labels, None)[1]
             run_on(model, on_device_of(model, inputs))
+    if not statistics.layers:
+        reasons = " ".join(statistics.uncovered.values())
+        raise InputError(reasons or NOTHING_SEEN)
     return statistics
 
 
@@ -454,7 +473,7 @@ def observe_layers(
     mask: Mask = None,
     batch_axis: int = 0,
 ) -> Iterator[LayerStatistics]:
-    """Statistics of every activation module's outputs while the model runs in the caller's own loop:
+    """Statistics of every activation function's outputs while the model runs in the caller's own loop:
 
         with et.observe_layers(model) as statistics:
             for x, y in loader:
@@ -473,7 +492,7 @@ def observe_layers(
                 self.stack.close()
 
     (with `on_exception` doing the same as `on_validation_end`). Forward passes that a checkpointed model repeats in its
-    backward pass are not counted. Raises InputError for models in which hooks see no activation.
+    backward pass are not counted. Raises InputError for models in which hooks see nothing.
 
     >>> import elutheory as et
     >>> import torch
@@ -489,15 +508,16 @@ def observe_layers(
     layout = BatchLayout(batch_axis, mask=mask)
     statistics = LayerStatistics(extremes=extremes, quantiles=quantiles, memory=memory)
     observed = observed_modules(model, layers)
-    kinds = {name: type(module).__name__ for name, module in observed.items()}
+    flat: dict[nn.Module, tuple[float, ...] | None] = {}
 
-    flat = {name: flat_values(module) if extremes else None for name, module in observed.items()}
+    def receive(site: Observed, of: Of, values: Tensor, source: Source) -> None:
+        if extremes and site.module not in flat:
+            flat[site.module] = flat_values(site.module)
+        of_outputs = flat[site.module] if extremes and of == "output" else None
+        statistics.add(site.name, site.kind, source.layer, of, values, source.axis, of_outputs)
 
-    def receive(module: str, of: Of, values: Tensor, source: Source) -> None:
-        of_outputs = flat[module] if of == "output" else None
-        statistics.add(module, kinds[module], source.layer, of, values, source.axis, of_outputs)
-
-    with observing_modules(model, observed, receive, pre_activations, unit_axis, layout):
+    left_out = statistics.uncovered.setdefault if layers is None else None
+    with observing_modules(model, observed, receive, pre_activations, unit_axis, layout, left_out):
         yield statistics
 
 

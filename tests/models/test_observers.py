@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from elutheory.errors import InputError
 from elutheory.models.hooks import hooked
+from elutheory.models.layers import layers_of
 from elutheory.models.observers import Call, Observer, observed_modules, observing, observing_modules
 from elutheory.models.unit_axes import Source
 
@@ -87,7 +88,7 @@ def test_a_module_under_two_names_is_told_of_once() -> None:
     model.again = model[1]
     found = []
     observed = observed_modules(model, ["1", "again"])
-    with observing_modules(model, observed, lambda *told: found.append(told[0]), inputs=False):
+    with observing_modules(model, observed, lambda *told: found.append(told[0].name), inputs=False):
         model[1](model[0](torch.zeros(2, 3)))
     assert found == ["again"]
 
@@ -124,7 +125,7 @@ def test_records_are_of_the_pass_asked_for() -> None:
     model.norm.running_mean += 0.7
     inputs = torch.randn(30, 5, dtype=torch.float64)
     layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    with observing(model, layers) as observer:
+    with observing(model, {name: layers_of(model)[name] for name in layers}) as observer:
         model(inputs[:10])
         observer.watch_next()
         model(inputs[10:])
@@ -142,7 +143,7 @@ def test_records_are_of_the_pass_asked_for() -> None:
 
 def test_a_pass_that_fails_is_over() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.ELU(), nn.Linear(3, 2))
-    with observing(model, {"0": model[0], "2": model[2]}) as observer:
+    with observing(model, layers_of(model)) as observer:
         observer.watch_next()
         with pytest.raises(RuntimeError):
             model(torch.zeros(2, 9))
@@ -161,7 +162,7 @@ def test_the_first_function_of_a_layer_is_its_own() -> None:
             return self.flat(net).sum(1) + self.first(net).sum((1, 2)) + self.second(net).sum((1, 2))
 
     model, inputs = Branches(), torch.randn(5, 2, 4)
-    with observing(model, {"layer": model.layer}) as observer:
+    with observing(model, layers_of(model)) as observer:
         observer.watch_next()
         model(inputs)
     record = observer.records["layer"]

@@ -603,7 +603,7 @@ def test_public_functions_are_functions_whatever_was_imported(name: str) -> None
     importlib.import_module("elutheory.statistics.unit_statistics")
     function = getattr(elutheory, name)
     assert inspect.isfunction(function)
-    assert "activation module's outputs" in pydoc.render_doc(function)
+    assert "activation function's outputs" in pydoc.render_doc(function)
     assert pickle.loads(pickle.dumps(function)) is function  # noqa: S301
 
 
@@ -637,21 +637,14 @@ def test_merging_different_measurements_is_refused() -> None:
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
-class Functional(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4, 3)
-
-    def forward(self, values: Tensor) -> Tensor:
-        return torch.relu(self.linear(values))
-
-
-def test_activations_that_hooks_cannot_see_are_refused() -> None:
-    message = "has no activation module, and hooks do not see functions"
+def test_a_model_without_activation_functions_is_refused() -> None:
+    message = "no call of an observed module was seen, nor of a function such as torch.relu"
     with pytest.raises(InputError, match=message):
-        layer_statistics(Functional(), inputs())
-    with pytest.raises(InputError, match=message), observe_layers(Functional()):
+        layer_statistics(nn.Sequential(nn.Linear(4, 3)).double(), inputs())
+    with observe_layers(nn.Linear(4, 3).double()) as statistics:
         pass
+    with pytest.raises(InputError, match=message):
+        _ = statistics.table
 
 
 def test_bad_input_is_refused() -> None:
