@@ -50,8 +50,10 @@ from .derivations.propagation.forward import unit_mean_median as unit_mean_media
 from .derivations.propagation.forward import unit_mean_spread as unit_mean_spread
 from .derivations.propagation.gram_matrices import gram_matrix_recursion as gram_matrix_recursion
 from .derivations.propagation.gram_matrices import tangent_kernel_recursion as tangent_kernel_recursion
+from .diagnosis import Comparison as Comparison
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import LayerPredictions as LayerPredictions
+from .diagnosis import compare as compare
 from .diagnosis import diagnose as diagnose
 from .diagnosis import predict_layers as predict_layers
 from .dynamics import EmpiricalTrainingKernel as EmpiricalTrainingKernel

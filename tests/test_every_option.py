@@ -269,6 +269,8 @@ def test_bad_values_are_one_sentence(
         monkeypatch.setattr(diagnosis, "_diagnose", lambda _: pytest.fail("accepted values are run elsewhere"))
     outcomes = []
     for trial in sampled(module.Options, name):
+        if name == "diagnosis" and trial[0] == "--layers":
+            continue  # any name may be one of the model's
         if name == "diagnosis" and trial[1:] not in ([word] for word in ("nan", "inf", "x", "", "-1", "1e308")):
             continue
         outcomes.append(said_or_done(module.main, [*small, *trial], capsys, estimates))

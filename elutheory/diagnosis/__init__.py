@@ -9,10 +9,13 @@ comes out. Run as `python -m elutheory.diagnosis package.module:factory --data d
 - `layer.py`: what the pass adds up for one layer, and the row of the table that it becomes (`COLUMNS`);
 - `layer_predictions.py`: `predict_layers`, what theory says of every layer of a random network for these inputs (P4);
 - `training_kernel_shares.py`: how much of the model's tangent kernel one direction takes (T5);
+- `comparison.py`: `compare`, two diagnoses, statistics or layers' Fisher matrices, before and after;
 - `results.py`: `Diagnosis` and its report as text and as a page; `figure.py`: its figure;
 - `command.py`: the command.
 """
 
+from elutheory.diagnosis.comparison import Comparison as Comparison
+from elutheory.diagnosis.comparison import compare as compare
 from elutheory.diagnosis.layer_predictions import LayerPredictions as LayerPredictions
 from elutheory.diagnosis.layer_predictions import predict_layers as predict_layers
 from elutheory.diagnosis.model_diagnosis import diagnose as diagnose

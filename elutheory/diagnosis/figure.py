@@ -1,12 +1,10 @@
 """The figure of a diagnosis: four panels by layer. It reads only the table."""
 
-import math
 from typing import TYPE_CHECKING
 
-import numpy
 from matplotlib.figure import Figure
 
-from elutheory.output.figures import style
+from elutheory.output.layer_figure import Panel, Points, figure_by_layer
 
 if TYPE_CHECKING:
     import pandas
@@ -20,9 +18,9 @@ _PANELS = (
         "linear",
         0.0,
         (
-            ("mean_share", "incoming |E a|² / E|a|²", _BLUE, "o", "-"),
-            ("outgoing_mean", "outgoing mean, measured", _VERMILION, "s", "-"),
-            ("outgoing_mean_gaussian", "outgoing mean, Gaussian", "#000000", "x", ""),
+            ("mean_share", "incoming |E a|² / E|a|²", _BLUE, "o"),
+            ("outgoing_mean", "outgoing mean, measured", _VERMILION, "s"),
+            ("outgoing_mean_gaussian", "outgoing mean, Gaussian", "#000000", "x"),
         ),
     ),
     (
@@ -30,8 +28,8 @@ _PANELS = (
         "log",
         1.0,
         (
-            ("s_times_c", "s·c (1: no correction)", _BLUE, "o", "-"),
-            ("k", "|k| (1: no correction)", _ORANGE, "^", (0, (4, 2))),
+            ("s_times_c", "s·c (1: no correction)", _BLUE, "o"),
+            ("k", "|k| (1: no correction)", _ORANGE, "^"),
         ),
     ),
     (
@@ -39,8 +37,8 @@ _PANELS = (
         "log",
         None,
         (
-            ("shift_without", "without the correction", _VERMILION, "s", "-"),
-            ("shift_with", "with it", _BLUE, "o", (0, (4, 2))),
+            ("shift_without", "without the correction", _VERMILION, "s"),
+            ("shift_with", "with it", _BLUE, "o"),
         ),
     ),
     (
@@ -48,55 +46,20 @@ _PANELS = (
         "linear",
         0.0,
         (
-            ("top_eigenvalue_share", "top eigenvalue / trace", _VERMILION, "s", "-"),
-            ("cosine", "cosine(gradient, natural gradient)", _GREEN, "o", (0, (4, 2))),
+            ("top_eigenvalue_share", "top eigenvalue / trace", _VERMILION, "s"),
+            ("cosine", "cosine(gradient, natural gradient)", _GREEN, "o"),
         ),
     ),
 )
 
-_SIZES = {"font.size": 10, "axes.titlesize": 11, "legend.fontsize": 8.5}
-_LONGEST_NAME = 28
-_MOST_NAMES = 24
-_WIDEST = 40  # letters of all names together, side by side
-
 
 def figure_of(table: "pandas.DataFrame") -> Figure:
-    """Four panels with the layers along the horizontal axis, in the table's order."""
-    with style(_SIZES):
-        names = _shown_names(list(table["layer"]))
-        turned = sum(map(len, names)) > _WIDEST
-        figure = Figure(figsize=(10, 8.0 if turned else 6.4), layout="constrained")
-        panels = figure.subplots(2, 2, sharex=True)
-        for panel, (title, scale, level, curves) in zip(panels.flat, _PANELS, strict=True):
-            panel.set_title(title)
-            for column, label, colour, marker, dash in curves:
-                values = table[column].to_numpy()
-                if scale == "log":
-                    values = numpy.where(values == 0, math.nan, abs(values))
-                if numpy.isfinite(values).any():
-                    panel.plot(range(len(table)), values, color=colour, marker=marker, linestyle=dash, label=label)
-            if panel.lines:
-                panel.set_yscale(scale)
-                if level is not None:
-                    panel.axhline(level, color="0.8", linewidth=0.8, zorder=0)
-                panel.legend(framealpha=0.75, edgecolor="none")
-            else:
-                panel.text(0.5, 0.5, "not defined for these layers", transform=panel.transAxes, ha="center")
-        for panel in panels[1]:
-            step = -(-len(table) // _MOST_NAMES)
-            panel.set_xticks(range(0, len(table), step), names, rotation=90 if turned else 0)
-            for label in panel.get_xticklabels():
-                label.set_parse_math(False)
-            panel.set_xlabel("layer")
-    return figure
-
-
-def _shown_names(layers: list[str]) -> list[str]:
-    """Every layer's name, or every second, …, so that at most _MOST_NAMES are shown; long ones by their end."""
-    shown = map(_display, layers[:: -(-len(layers) // _MOST_NAMES)])
-    return [name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}" for name in shown]
-
-
-def _display(name: str) -> str:
-    """Printable: a module's name may be any text."""
-    return "".join(character if character.isprintable() else "?" for character in name) or "(the model)"
+    """Four panels with the layers along the horizontal axis, in the table's order, and standard errors."""
+    panels = []
+    for title, scale, level, curves in _PANELS:
+        points = []
+        for column, label, colour, marker in curves:
+            errors = table.get(f"{column}_error")
+            points.append(Points(table[column].tolist(), label, colour, marker, None if errors is None else [*errors]))
+        panels.append(Panel(title, tuple(points), scale, level))
+    return figure_by_layer(table["layer"].tolist(), panels)

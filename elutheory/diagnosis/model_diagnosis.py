@@ -38,6 +38,7 @@ from elutheory.models.data import (
 from elutheory.models.layers import UnitWeights, find_layer, layer_names, layers_of
 from elutheory.models.observers import observing
 from elutheory.numerics.arguments import check_damping, check_whole
+from elutheory.output.progress import tracked
 
 EXACT_OPERATIONS = 2e11
 """Without a choice of `kind` the Fisher matrices are exact if that takes so many operations at most, by an estimate.
@@ -76,6 +77,8 @@ def diagnose(
     batch_axis: int = 0,
     class_axis: int | None = None,
     output: Output = None,
+    batch_size: int = BATCH_SIZE,
+    progress: bool | None = None,
 ) -> Diagnosis:
     """Bias shift, its correction and the unit Fisher matrices of every layer (F, B, M3, arXiv 1511.07289).
 
@@ -94,7 +97,9 @@ def diagnose(
       F is singular, and what is called the strength of the correction grows like 1/λ;
     - `mask`, `batch_axis`, `class_axis`, `output`: which positions count (by default those of a batch's
       `attention_mask`), and where examples, classes and outputs are, as in `unit_fisher`. A batch's own `labels` are
-      its targets.
+      its targets;
+    - `batch_size`: examples at a time at most, fewer where BATCH_BYTES asks for it; it changes rounding alone;
+    - `progress`: a bar with the time left, from two seconds on; None: where standard error is a terminal.
 
     Results depend on `seed` alone. Raises InputError for whatever `model_scores` refuses about model and data, and if
     no layer can be measured; layers that alone are refused are listed in `Diagnosis.uncovered`.
@@ -110,6 +115,7 @@ def diagnose(
     """
     chosen = as_likelihood(likelihood)
     _check_options(units, fisher_examples, max_examples, damping)
+    check_whole("batch_size", batch_size)
     names = layer_names(model) if layers is None else list(layers)
     as_given = not isinstance(data, Tensor | Mapping | tuple | numpy.ndarray)
     targets, mask = array_as_tensor(targets, model), array_as_tensor(mask, model)
@@ -144,7 +150,7 @@ def diagnose(
     if kind == "empirical" and not has_labels:
         raise InputError("kind 'empirical' takes the scores at the data's labels; give targets.")
     columns = columns if kind == "exact" else samples
-    size, fisher_size = _batch_size(probe, 1), _batch_size(probe, columns)
+    size, fisher_size = (min(batch_size, _batch_size(probe, one)) for one in (1, columns))
     sums = {
         name: LayerSums(name, find_layer(model, name).kind, scores, seed + number)
         for number, (name, scores) in enumerate(probe.layers.items())
@@ -169,27 +175,31 @@ def diagnose(
                 found = scores_of(part, part_labels, list(sums), kind, samples)
                 add(found, lambda one, scores: one.add_fisher(scores, scores.examples / count))
 
-    examples = 0
-    held: list[tuple[Any, Any]] | None = []
-    with observing(model, {name: find_layer(model, name) for name in sums}) as observer:
+    def parts() -> Iterator[tuple[Any, Any]]:
         for batch, batch_targets in _all(first_inputs, first_targets, stream):
             if (_labels(batch, batch_targets) is not None) != has_labels:
                 raise InputError("some batches have targets and some have none; give all of them targets, or none.")
-            for inputs, labels in _counted(_cut(batch, batch_targets, size, batch_axis), mask, batch_axis):
-                observer.watch_next(BatchLayout(batch_axis, mask=without_mask(labels, mask)[1]).masks(inputs))
-                found = scores_of(inputs, labels, list(sums), label_kind)
-                add(found, LayerSums.add)
-                here = number_of_examples(inputs, batch_axis)
-                if held is None:
-                    add(found, LayerSums.add_gradient)
-                else:
-                    held += _first(inputs, labels, fisher_examples - examples, size, batch_axis)
-                    if examples + here >= fisher_examples:
-                        add_fishers(held, fisher_examples)
-                        held = None
-                        for rest in _rest(inputs, labels, fisher_examples - examples, batch_axis):
-                            add(scores_of(*rest, list(sums), label_kind), LayerSums.add_gradient)
-                examples += here
+            yield from _counted(_cut(batch, batch_targets, size, batch_axis), mask, batch_axis)
+
+    examples = 0
+    held: list[tuple[Any, Any]] | None = []
+    with observing(model, {name: find_layer(model, name) for name in sums}) as observer:
+        count = None if as_given else _count(data, max_examples, size, batch_axis)
+        for inputs, labels in tracked(parts(), count, "diagnosis", progress):
+            observer.watch_next(BatchLayout(batch_axis, mask=without_mask(labels, mask)[1]).masks(inputs))
+            found = scores_of(inputs, labels, list(sums), label_kind)
+            add(found, LayerSums.add)
+            here = number_of_examples(inputs, batch_axis)
+            if held is None:
+                add(found, LayerSums.add_gradient)
+            else:
+                held += _first(inputs, labels, fisher_examples - examples, size, batch_axis)
+                if examples + here >= fisher_examples:
+                    add_fishers(held, fisher_examples)
+                    held = None
+                    for rest in _rest(inputs, labels, fisher_examples - examples, batch_axis):
+                        add(scores_of(*rest, list(sums), label_kind), LayerSums.add_gradient)
+            examples += here
         if held is not None:
             add_fishers(held, examples)
     measured = min(examples, fisher_examples)
@@ -244,6 +254,12 @@ def _batches(data: Any, targets: Any, max_examples: int | None, seed: int, axis:
     order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed))
     for index in order[: int(min(limit, examples))].split(BATCH_SIZE):
         yield rows_of(whole, index, axis), rows_of(labels, index, axis)
+
+
+def _count(data: Any, max_examples: int | None, size: int, axis: int) -> int:
+    """How many parts of `size` examples data that can be indexed are cut into, about."""
+    examples = number_of_examples(data[0] if isinstance(data, tuple) else data, axis)
+    return -(-min(examples, max_examples or examples) // size)
 
 
 def _all(inputs: Any, targets: Any, rest: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:

@@ -81,6 +81,12 @@ class Diagnosis:
             f"{self.fisher_examples:,}, {self.likelihood}; print it for the tables)"
         )
 
+    def _repr_html_(self) -> str:
+        parts = ["".join(f"<p>{html.escape(line)}</p>" for line in _settings(self))]
+        parts += [f"<p><b>{html.escape(heading)}</b></p>{_part(self, columns).html()}" for heading, columns in _PARTS]
+        uncovered = "".join(f"<li>{html.escape(line.strip())}</li>" for line in _uncovered(self))
+        return "".join([*parts, f"<p><b>Parameters not covered</b></p><ul>{uncovered}</ul>"])
+
     def save(self, path: Path | str) -> None:
         """Writes a JSON file, whole or not at all."""
         check_output(Path(path))

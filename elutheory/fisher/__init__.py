@@ -20,6 +20,7 @@ E_y[score scoreᵀ] = Σ v vᵀ. For eight examples and ten classes:
 - `scores.py`: activations and deltas of a batch;
 - `unit_fisher_matrix.py`: F of all units of a layer, accumulated over batches and processes, and solves with it;
 - `factors.py`, `outer_products.py`, `solves.py`: how F is kept, summed and solved;
+- `unit_table.py`: F of a layer's units as a table and a figure;
 - `correction.py`: Theorems 1 and 2 evaluated on a measured F;
 - `diagonal.py`: the diagonal of the Fisher matrix of all of a model's parameters;
 - `theorem_checks.py`: the theorems against direct solves, unit by unit;

@@ -1,11 +1,12 @@
 """The unit Fisher matrices of a layer (F1, F2 of arXiv 1511.07289), accumulated over batches and processes."""
 
+import html
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -36,12 +37,17 @@ from elutheory.fisher.solves import (
     solve_on_range,
     solve_positive_definite,
 )
+from elutheory.fisher.unit_table import figure_of_units, table_of_units
 from elutheory.models.batch_layout import Mask, Output, with_mask, without_mask
 from elutheory.models.data import BATCH_SIZE, array_as_tensor, batches_of, check_inputs, tensors_of
 from elutheory.numerics.arguments import check_damping
 from elutheory.numerics.memory import check_fits
 from elutheory.output.checksums import EMPTY, is_unchanged, with_checksum
 from elutheory.output.files import check_output, write_whole
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
 
 RANK_THRESHOLD = 1e-10
 """Eigenvalues up to this share of the largest count as zero.
@@ -397,6 +403,18 @@ class UnitFisher:
             f"{self.kind}, {likelihood}, weight sharing {self.weight_sharing}, over {self.examples:,} examples, form "
             f"{self.form}, {self._reference.dtype} on {self._reference.device})"
         )
+
+    @property
+    def table(self) -> "pandas.DataFrame":
+        """One row per unit; `elutheory.fisher.unit_table.COLUMNS` describes the columns."""
+        return table_of_units(self)
+
+    def plot(self) -> "Figure":
+        """A matplotlib figure by unit: trace, top eigenvalue's share, means of the incoming activations, rank."""
+        return figure_of_units(self)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>{self.table.to_html(index=False, float_format='{:.3g}'.format)}"
 
     # ------------------------------------------------------------------------------------------- the matrix's parts
 

@@ -1,12 +1,14 @@
 """Data as batches: a tensor, a pair (inputs, targets), a mapping of tensors, or any iterable of such batches.
 
-Data sets from files, read without pickle: .npz and .safetensors with `inputs` and, optionally, `targets`; and
-scikit-learn's handwritten digits.
+Data sets from files, read without pickle: .npz and .safetensors with `inputs` and, optionally, `targets`, or, .parquet
+too, with a model's keyword arguments; and scikit-learn's handwritten digits.
 """
 
+import inspect
 import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +225,77 @@ def load_digits() -> tuple[Tensor, Tensor]:
 
 
 SUFFIXES = (".npz", ".safetensors")
+SUFFIXES_OF_BATCHES = (*SUFFIXES, ".parquet")
+
+
+def read_batch(path: Path, model: nn.Module) -> tuple[Any, Tensor | None]:
+    """What a file gives a model: `inputs`, or a mapping of its arguments; and `targets`, None if the file has none.
+
+    A file (.npz, .safetensors or .parquet) without `inputs` has arrays that are called as arguments of the model's
+    forward pass are, such as input_ids, attention_mask and labels; a table's columns of lists are arrays. Raises
+    InputError for a file that is missing, corrupt or of another kind, for arrays of other names, of no numbers, or of
+    another length than the first.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES_OF_BATCHES:
+        raise InputError(f"{path} has no known ending; {', '.join(SUFFIXES)} and .parquet files can be read.")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; name an .npz, a .safetensors or a .parquet file.")
+    arguments = inspect.signature(model.forward).parameters
+    known = [name for name in arguments if arguments[name].kind is not inspect.Parameter.VAR_KEYWORD]
+    takes_any = len(known) < len(arguments)
+    if suffix == ".npz":
+        arrays = _read_npz(path, None)
+    else:
+        arrays = _read_safetensors(path) if suffix == ".safetensors" else _read_parquet(path)
+    targets = arrays.pop("targets", None)
+    if "inputs" in arrays:
+        inputs: Any = arrays["inputs"]
+        mapping = {"inputs": inputs}
+    else:
+        inputs = mapping = {name: array for name, array in arrays.items() if takes_any or name in known}
+        if not mapping or (takes_any and not {*mapping} & {*known}):
+            found = ", ".join(map(repr, sorted(arrays))) or "none"
+            raise InputError(
+                f"{path} has no array 'inputs'; its arrays are {found}. The model's arguments are "
+                f"{', '.join(map(repr, known)) or 'none'}."
+            )
+    length = None
+    for name, array in (*mapping.items(), *([("targets", targets)] if targets is not None else [])):
+        if array.ndim == 0 or not len(array):
+            raise InputError(f"{name} in {path} have shape {tuple(array.shape)}; at least one example is needed.")
+        length = len(array) if length is None else length
+        if len(array) != length:
+            raise InputError(
+                f"{name} in {path} have shape {tuple(array.shape)} for {length} examples; one per example is needed."
+            )
+    return inputs, targets
+
+
+def _read_parquet(path: Path) -> dict[str, Tensor]:
+    if find_spec("pyarrow") is None:
+        raise InputError(f"{path} needs pyarrow, which is not installed; pip install 'elutheory[data]' does it.")
+    import pandas  # noqa: PLC0415  (half a second, for tables alone)
+
+    try:
+        table = pandas.read_parquet(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(path, _reason(error)) from error
+    tensors = {}
+    for name, column in table.items():
+        try:
+            array = numpy.array([_as_list(cell) for cell in column])
+        except ValueError:
+            raise InputError(
+                f"column {str(name)!r} of {path} has lists of different lengths; pad them to one, with a mask beside."
+            ) from None
+        if array.dtype.kind in "biuf":
+            tensors[str(name)] = torch.from_numpy(array)
+    return tensors
+
+
+def _as_list(cell: Any) -> Any:
+    return [_as_list(one) for one in cell] if isinstance(cell, numpy.ndarray | list) else cell
 
 
 def read_data(path: Path) -> tuple[Tensor, Tensor | None]:
@@ -251,13 +324,14 @@ def read_data(path: Path) -> tuple[Tensor, Tensor | None]:
     return inputs, targets
 
 
-def _read_npz(path: Path) -> dict[str, Tensor]:
+def _read_npz(path: Path, wanted: frozenset[str] | None = frozenset({"inputs", "targets"})) -> dict[str, Tensor]:
+    """The arrays `wanted` (None: all of them); of others the names, without values."""
     tensors = {}
     if not zipfile.is_zipfile(path):
         raise _unreadable(path, "it is no zip archive, or not a whole one")
     try:
         with path.open("rb") as stream, numpy.load(stream, allow_pickle=False) as file:
-            for name in {"inputs", "targets"} & set(file.files):
+            for name in sorted(set(file.files) if wanted is None else wanted & set(file.files)):
                 _refuse_other_size(path, name)
                 array = file[name]
                 tensors[name] = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))

@@ -147,6 +147,37 @@ class OneOf(Domain):
         return list(self.words)
 
 
+class OneOfWithNumber(OneOf):
+    """Words of a list, the last of which may have a number of a domain after a colon: gaussian:0.5."""
+
+    def __init__(self, *words: str, number: Real) -> None:
+        super().__init__(*words)
+        self._set(number=number, metavar=f"{{{','.join(words)},{words[-1]}:NUMBER}}")
+
+    number: Real
+
+    def complaint(self, value: Any) -> str | None:
+        """What is needed instead."""
+        word, colon, text = str(value).partition(":")
+        if not colon:
+            return super().complaint(value)
+        if word != self.words[-1]:
+            return f"there are {', '.join(self.words)} and {self.words[-1]}:NUMBER."
+        try:
+            return self.number.complaint(float(text))
+        except ValueError:
+            return f"after {word}: a number is needed."
+
+    def parts(self, value: str) -> tuple[str, float | None]:
+        """The word, and the number if there is one."""
+        word, colon, text = value.partition(":")
+        return word, float(text) if colon else None
+
+    def extremes(self) -> list[str]:
+        """All words, and the last with numbers."""
+        return [*self.words, *(f"{self.words[-1]}:{number!r}" for number in self.number.extremes())]
+
+
 class Several(Domain):
     """Tuples of `least` to `most` values of a domain (None: words), each once unless `repeated`."""
 

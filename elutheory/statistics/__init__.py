@@ -6,6 +6,7 @@ accumulators, and, for quantiles, the values themselves up to a bound and sketch
 
 - `unit_statistics.py`: `layer_statistics` of a model on data, `observe_layers` in a loop of one's own, and what they
   give, `LayerStatistics`: tables, merging, files. Start reading here;
+- `figure.py`: their figure;
 - `quantiles.py`: quantiles of every unit, exact or by sketches.
 """
 

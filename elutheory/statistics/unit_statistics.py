@@ -1,12 +1,13 @@
 """Statistics of any torch model's activations, unit by unit and layer by layer, streamed over the data (P2, P2b)."""
 
+import html
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas
 import torch
@@ -18,14 +19,26 @@ from torch import Tensor, distributed, nn
 from elutheory.activations.recognition import flat_values
 from elutheory.errors import InputError
 from elutheory.models.batch_layout import BatchLayout, Mask, with_mask, without_mask
-from elutheory.models.data import BATCH_SIZE, batches_of, check_inputs, on_device_of, run_on, tensors_of
+from elutheory.models.data import (
+    BATCH_SIZE,
+    batches_of,
+    check_inputs,
+    number_of_examples,
+    on_device_of,
+    run_on,
+    tensors_of,
+)
 from elutheory.models.layers import check_observable, check_parameters
 from elutheory.models.observers import Observed, Of, UnitAxis, observed_modules, observing_modules
 from elutheory.models.running_moments import Scratch, UnitSums
 from elutheory.models.unit_axes import Source
 from elutheory.output.checksums import EMPTY, is_unchanged, with_checksum
 from elutheory.output.files import check_output, write_whole
+from elutheory.output.progress import tracked
 from elutheory.statistics.quantiles import UnitQuantiles
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MEMORY = 2**28
 """Bytes of activations that are kept for exact quantiles; beyond, all layers' values go to sketches."""
@@ -348,6 +361,21 @@ class LayerStatistics:
         missing = "".join(f"\nnot covered: {name}: {reason}" for name, reason in self.uncovered.items())
         return f"{self!r}\n{self.table[shown].to_string(index=False)}{missing}"
 
+    def _repr_html_(self) -> str:
+        if not self._layers:
+            return f"<p>{html.escape(repr(self))}</p>"
+        missing = "".join(f"<li>{html.escape(f'{name}: {why}')}</li>" for name, why in self.uncovered.items())
+        table = self.table.to_html(index=False, float_format="{:.3g}".format)
+        return f"<p>{html.escape(repr(self))}</p>{table}" + (
+            f"<p>Not covered:</p><ul>{missing}</ul>" if missing else ""
+        )
+
+    def plot(self) -> "Figure":
+        """A matplotlib figure by layer: means of the units, variance, share of the mean, dead units."""
+        from elutheory.statistics.figure import figure_of  # noqa: PLC0415  (matplotlib, only where a figure is drawn)
+
+        return figure_of(self.table)
+
     def to_bytes(self) -> bytes:
         """The safetensors file."""
         tensors, layers = {}, []
@@ -404,6 +432,7 @@ def layer_statistics(
     unit_axis: UnitAxis = None,
     mask: Mask = None,
     batch_axis: int = 0,
+    progress: bool | None = None,
 ) -> LayerStatistics:
     """Statistics of every activation function's outputs over the data, by unit and by layer, in one pass.
 
@@ -418,7 +447,8 @@ def layer_statistics(
     - `pre_activations`: also what these modules receive (rows with `of` "input");
     - `extremes`: minimum, maximum, share ≤ 0, units never positive and dead ones; False saves a third of the time;
     - `quantiles`: probabilities, 0.5 the median; exact while all values fit into `memory` bytes, beyond by KLL
-      sketches of SKETCH_SIZE on the host; the result says which.
+      sketches of SKETCH_SIZE on the host; the result says which;
+    - `progress`: a bar with the time left, from two seconds on; None: where standard error is a terminal.
 
     The model runs in evaluation mode, and its mode is restored: neither dropout nor batch statistics. To observe
     training mode, use `observe_layers`. Raises InputError for models in which no activation is seen, units of a
@@ -450,7 +480,8 @@ def layer_statistics(
         torch.no_grad(),
     ):
         data, targets = with_mask(tensors_of(data, model), None, mask)
-        for inputs, labels in batches_of(data, targets, batch_size, batch_axis):
+        batches = batches_of(data, targets, batch_size, batch_axis)
+        for inputs, labels in tracked(batches, _count(data, batch_size, batch_axis), "layer statistics", progress):
             check_inputs(inputs)
             current = without_mask(labels, None)[1]
             run_on(model, on_device_of(model, inputs))
@@ -458,6 +489,14 @@ def layer_statistics(
         reasons = " ".join(statistics.uncovered.values())
         raise InputError(reasons or NOTHING_SEEN)
     return statistics
+
+
+def _count(data: Any, batch_size: int, axis: int) -> int | None:
+    """How many batches there are, where that can be told."""
+    if isinstance(data, Tensor | Mapping | tuple):
+        examples = number_of_examples(data[0] if isinstance(data, tuple) else data, axis)
+        return -(-examples // batch_size)
+    return len(data) if isinstance(data, Sized) else None
 
 
 @contextmanager

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from elutheory.diagnosis import Diagnosis, diagnose
 from elutheory.diagnosis import command as diagnosis_command
-from elutheory.diagnosis import diagnose
+from elutheory.fisher import Gaussian
 
 FACTORIES = """
 import torch
@@ -132,7 +133,7 @@ def write_one_array(name: str) -> None:
 
 WRONG_FILES = {
     "absent.npz": (None, "there is no file absent.npz"),
-    "data.csv": (None, "data.csv has no known ending; .npz and .safetensors files can be read."),
+    "data.csv": (None, "data.csv has no known ending; .npz, .safetensors and .parquet files can be read."),
     "truncated.npz": (write_truncated, "truncated.npz cannot be read as .npz"),
     "empty.npz": (lambda name: Path(name).touch(), "empty.npz cannot be read as .npz"),
     "pickled.npz": (write_object_array, "pickled.npz cannot be read as .npz with arrays of numbers: Object arrays"),
@@ -192,3 +193,135 @@ def test_other_peoples_code_may_fail_as_it_likes(
         said = capsys.readouterr().err
         assert said.count("\n") == 1, said
         assert failure.partition("(")[0] in said
+
+
+# --- arguments of a model by name, weights, and the other options ----------------------------------------------------
+
+TOKENS = """
+import torch
+from torch import nn
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.hidden, self.last = nn.Embedding(20, 4), nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, input_ids, attention_mask=None, labels=None):
+        return self.last(torch.tanh(self.hidden(self.words(input_ids))))
+
+def tokens():
+    torch.manual_seed(0)
+    return Tokens()
+"""
+
+
+def token_arrays() -> dict[str, numpy.ndarray]:
+    numbers = numpy.random.default_rng(0)
+    mask = numpy.ones((12, 5), dtype=numpy.int64)
+    mask[:4, 3:] = 0
+    labels = numpy.where(mask == 1, numbers.integers(0, 3, (12, 5)), -100)
+    return {"input_ids": numbers.integers(0, 20, (12, 5)), "attention_mask": mask, "labels": labels}
+
+
+def write_parquet(name: str, arrays: dict[str, numpy.ndarray]) -> None:
+    pytest.importorskip("pyarrow")
+    pandas.DataFrame({key: list(array) for key, array in arrays.items()}).to_parquet(name)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".parquet"])
+def test_arrays_called_as_the_arguments_are(capsys: pytest.CaptureFixture[str], suffix: str) -> None:
+    Path("their_tokens.py").write_text(TOKENS)
+    arrays, name = token_arrays(), f"tokens{suffix}"
+    if suffix == ".npz":
+        numpy.savez(name, **arrays)
+    elif suffix == ".parquet":
+        write_parquet(name, arrays)
+    else:
+        save_file({key: torch.from_numpy(array) for key, array in arrays.items()}, name)
+    given = (
+        "--layers",
+        "hidden",
+        "last",
+        "--units",
+        "2",
+        "--batch-size",
+        "5",
+        "--device",
+        "cpu",
+        "--json",
+        "found.json",
+    )
+    code, out, err = run(capsys, "their_tokens:tokens", "--data", name, *given)
+    assert (code, err) == (0, "")
+    model = importlib.import_module("their_tokens").tokens().eval()
+    tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
+    expected = diagnose(model, tensors, layers=["hidden", "last"], units=2, batch_size=5)
+    assert out == expected.to_text()
+    assert Diagnosis.load("found.json").to_text() == out
+
+
+def test_weights_and_a_variance(capsys: pytest.CaptureFixture[str]) -> None:
+    sys.path.insert(0, str(Path.cwd()))
+    model = importlib.import_module("their_models").model()
+    with torch.no_grad():
+        model[0].weight *= 3
+    save_file(model.state_dict(), "weights.safetensors")
+    numbers = numpy.random.default_rng(0)
+    inputs, targets = numbers.normal(size=(40, 4)), numbers.normal(size=(40, 3))
+    numpy.savez("data.npz", inputs=inputs, targets=targets)
+    given = ("--checkpoint", "weights.safetensors", "--likelihood", "gaussian:0.5", "--units", "2")
+    code, out, err = run(capsys, "their_models:model", "--data", "data.npz", *given)
+    assert (code, err) == (0, "")
+    both = torch.from_numpy(inputs).float(), torch.from_numpy(targets).float()
+    assert out == diagnose(model.eval(), both, Gaussian(0.5), units=2).to_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--likelihood", "gaussian:0"), "--likelihood is gaussian:0; a finite number > 0"),
+        (("--likelihood", "gaussian:x"), "--likelihood is gaussian:x; after gaussian: a number is needed."),
+        (
+            ("--likelihood", "categorical:2"),
+            "--likelihood is categorical:2; there are categorical, bernoulli, gaussian",
+        ),
+        (("--likelihood", "poisson"), "--likelihood is poisson; there are categorical, bernoulli, gaussian."),
+        (("--checkpoint", "weights.pt"), "--checkpoint weights.pt is no .safetensors file; no other kind is read"),
+        (("--checkpoint", "absent.safetensors"), "there is no file absent.safetensors; name a .safetensors file."),
+        (("--checkpoint", "garbage.safetensors"), "garbage.safetensors cannot be read as .safetensors"),
+        (
+            ("--checkpoint", "other.safetensors"),
+            "other.safetensors lacks '0.bias' and 3 more; the weights of",
+        ),
+        (("--checkpoint", "shape.safetensors"), "'0.bias' has shape (2,) in shape.safetensors and (6,) in the model."),
+        (("--device", "cuda:77"), "the model cannot be moved to device 'cuda:77'"),
+        (("--device", "nonsense"), "the model cannot be moved to device 'nonsense'"),
+        (("--layers", "9"), "the model has no layer '9'"),
+        (("--layers",), "--layers are none; give each once, and one at least."),
+    ],
+)
+def test_wrong_options(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str) -> None:
+    numpy.savez("data.npz", **arrays())
+    Path("garbage.safetensors").write_bytes(b"\xff" * 100)
+    save_file({"x": torch.ones(2)}, "other.safetensors")
+    sys.path.insert(0, str(Path.cwd()))
+    own = importlib.import_module("their_models").model().state_dict()
+    save_file({**own, "0.bias": torch.ones(2)}, "shape.safetensors")
+    code, out, err = run(capsys, "their_models:model", "--data", "data.npz", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"elutheory: {sentence}")
+
+
+def test_lists_of_different_lengths_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow")
+    pandas.DataFrame({"inputs": [[1.0, 2.0], [1.0]]}).to_parquet("ragged.parquet")
+    pandas.DataFrame({"text": ["a", "b"]}).to_parquet("text.parquet")
+    Path("garbage.parquet").write_bytes(b"\xff" * 100)
+    for name, sentence in (
+        ("ragged.parquet", "column 'inputs' of ragged.parquet has lists of different lengths; pad them to one"),
+        ("text.parquet", "text.parquet has no array 'inputs'; its arrays are none. The model's arguments are 'input'."),
+        ("garbage.parquet", "garbage.parquet cannot be read as .parquet"),
+    ):
+        code, _, err = run(capsys, "their_models:model", "--data", name)
+        assert code == 2
+        assert err.startswith(f"elutheory: {sentence}"), err

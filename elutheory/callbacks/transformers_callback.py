@@ -1,0 +1,50 @@
+"""`TransformersWatch`: a `TrainingWatch` as a callback of Hugging Face's Trainer."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import TrainerCallback  # pyright: ignore[reportMissingImports]
+
+from elutheory.callbacks.training_watch import TrainingWatch
+
+
+class TransformersWatch(TrainerCallback):
+    """Watches `Trainer.train`: every n updates what they did in every layer, to `record`.
+
+    - `record` and `options`: as of `TrainingWatch`.
+
+    The Trainer does not tell a callback of its batches, so the keyword arguments of the model's last call while it
+    trains are taken; its `labels` are the targets. A training that resumes goes on at the Trainer's step, and a file
+    keeps its rows up to there. `watch` is the `TrainingWatch` of the last `train`.
+    """
+
+    def __init__(self, record: Any = None, **options: Any) -> None:
+        self.watch: TrainingWatch | None = None
+        self._record, self._options = record, options
+        self._inputs: dict[str, Tensor] = {}
+        self._handle: RemovableHandle | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Makes the watch and begins to note what the model is called with."""
+        self.watch = TrainingWatch(model, self._record, **self._options)
+        if state.global_step:
+            self.watch.load_state_dict(self.watch.state_dict() | {"steps": state.global_step})
+        self._handle = self.watch.model.register_forward_pre_hook(self._note, with_kwargs=True)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """After an update, its measurement."""
+        if self.watch is not None and self._inputs:
+            inputs, self._inputs = self._inputs, {}
+            epoch = None if state.epoch is None else int(state.epoch)
+            self.watch.step(inputs, None, epoch)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stops noting."""
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle, self._inputs = None, {}
+
+    def _note(self, module: nn.Module, _arguments: Any, keywords: dict[str, Any]) -> None:
+        if module.training:
+            self._inputs = {key: value for key, value in keywords.items() if isinstance(value, Tensor)}

@@ -1,0 +1,32 @@
+"""`TransformersWatch` in Hugging Face's Trainer; skipped where transformers is not installed."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+transformers = pytest.importorskip("transformers")
+
+
+def test_updates_of_a_loop_that_calls_back(tmp_path: Path) -> None:
+    from elutheory.callbacks import TransformersWatch
+
+    config = transformers.BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, num_labels=3
+    )
+    model = transformers.BertForSequenceClassification(config).train()
+    watch = TransformersWatch(tmp_path / "run.csv", every=1, layers=["classifier"])
+    state = SimpleNamespace(global_step=0, epoch=0.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch.on_train_begin(None, state, None, model=model)
+    for _ in range(2):
+        words, labels = torch.randint(50, (8, 5)), torch.randint(3, (8,))
+        model(input_ids=words, attention_mask=torch.ones_like(words), labels=labels).loss.backward()
+        optimizer.step()
+        watch.on_step_end(None, state, None)
+    watch.on_train_end(None, state, None)
+    assert watch.watch is not None
+    assert watch.watch.table["step"].tolist() == [1, 2]
+    assert not model._forward_pre_hooks
