@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 _FORMAT = "elutheory.comparison.1"
 _LOGARITHMIC = ("s_times_c", "k", "shift_without", "shift_with", "variance", "trace", "condition_number")
+_TITLES = {
+    "s_times_c": "s·c (1: no correction)",
+    "k": "|k| (1: no correction)",
+    "mean_share": "share of the mean, |E a|² / E|a|²",
+    "shift_without": "bias shift without the correction",
+    "shift_with": "bias shift with the correction",
+    "cosine": "cosine(gradient, natural gradient)",
+}
 _DRAWN = {
     "Diagnosis": ("mean_share", "outgoing_mean", "s_times_c", "shift_without", "cosine", "top_eigenvalue_share"),
     "LayerStatistics": ("mean", "variance", "mean_share", "dead_share"),
@@ -104,7 +112,9 @@ class Comparison:
                 values, errors = self.table[f"{column}_{when}"], self.table.get(f"{column}_{when}{ERROR}")
                 both.append(Points([*values], when, colour, "o", None if errors is None else [*errors], filled))
             scale = "log" if column in _LOGARITHMIC else "linear"
-            panels.append(Panel(column.replace("_", " "), tuple(both), scale, joined=True, named=by))
+            panels.append(
+                Panel(_TITLES.get(column, column.replace("_", " ")), tuple(both), scale, joined=True, named=by)
+            )
         return figure_by_layer([str(name) for name in self.table[by]], panels)
 
     def __str__(self) -> str:

@@ -19,6 +19,7 @@ _PANELS = (
         0.0,
         (
             ("mean_share", "incoming |E a|² / E|a|²", _BLUE, "o"),
+            ("mean_share_predicted", "the same, predicted (P4)", _GREEN, "+"),
             ("outgoing_mean", "outgoing mean, measured", _VERMILION, "s"),
             ("outgoing_mean_gaussian", "outgoing mean, Gaussian", "#000000", "x"),
         ),

@@ -3,6 +3,7 @@
 Run as `python -m elutheory.diagnosis package.module:factory --data digits`.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from elutheory.diagnosis.layer import GROUPS, Drawing, LayerSums
+from elutheory.diagnosis.layer_predictions import predict_layers
 from elutheory.diagnosis.results import Diagnosis, table_of
 from elutheory.diagnosis.training_kernel_shares import training_kernel_shares
 from elutheory.errors import InputError
@@ -38,6 +40,7 @@ from elutheory.models.data import (
 from elutheory.models.layers import UnitWeights, find_layer, layer_names, layers_of
 from elutheory.models.observers import observing
 from elutheory.numerics.arguments import check_damping, check_whole
+from elutheory.numerics.cost import Cost, check_cost
 from elutheory.output.progress import tracked
 
 EXACT_OPERATIONS = 2e11
@@ -54,6 +57,10 @@ _OPERATIONS_OF_A_CALL = 2e7  # what a backward pass through one layer takes at l
 
 FISHER_BYTES = 2**30
 """Memory for the Fisher matrices of all layers; fewer units per layer are measured where they would take more."""
+
+
+PREDICTED_EXAMPLES = 256
+"""Of so many inputs' Gram matrix mean shares are predicted; their own share of it is 1/256, below what is printed."""
 
 
 BATCH_BYTES = 2**28
@@ -150,6 +157,8 @@ def diagnose(
     if kind == "empirical" and not has_labels:
         raise InputError("kind 'empirical' takes the scores at the data's labels; give targets.")
     columns = columns if kind == "exact" else samples
+    asked = fisher_examples if max_examples is None else min(fisher_examples, max_examples)
+    check_cost(_cost(probe, columns, asked, units, None if as_given else _count(data, max_examples, 1, batch_axis)))
     size, fisher_size = (min(batch_size, _batch_size(probe, one)) for one in (1, columns))
     sums = {
         name: LayerSums(name, find_layer(model, name).kind, scores, seed + number)
@@ -204,7 +213,11 @@ def diagnose(
             add_fishers(held, examples)
     measured = min(examples, fisher_examples)
     drawing = Drawing(kind == "monte_carlo", not has_labels, measured / examples, damping)
-    rows = [one.row(drawing, observer.records.get(name), observer.gates.get(name)) for name, one in sums.items()]
+    predicted = _predicted_shares(model, first_inputs) if output is None and batch_axis == 0 else {}
+    rows = [
+        one.row(drawing, observer.records.get(name), observer.gates.get(name), predicted.get(name))
+        for name, one in sums.items()
+    ]
     shares = training_kernel_shares(model, first_inputs, probe.outputs, output, batch_axis)
     return Diagnosis(
         table_of(rows),
@@ -338,6 +351,13 @@ def _operations(probe: ModelScores, examples: int, units: int, batch: int) -> tu
     return of_columns, of_examples
 
 
+def _cost(probe: ModelScores, columns: int, fisher_examples: int, units: int, examples: int | None) -> Cost:
+    """Of the whole diagnosis, as far as can be told before; `examples` None: as many as the Fisher matrices are of."""
+    of_columns, of_examples = _operations(probe, fisher_examples, units, _batch_size(probe, columns))
+    passes = sum(6.0 * scores.incoming[0].numel() * scores.deltas.shape[-1] for scores in probe.layers.values())
+    return Cost(operations=of_examples + columns * of_columns + passes * (examples or fisher_examples))
+
+
 def _affordable_units(
     sums: Mapping[str, LayerSums], probe: ModelScores, columns: int, examples: int, units: int
 ) -> dict[str, int]:
@@ -370,6 +390,19 @@ def _batch_size(probe: ModelScores, columns: int) -> int:
             side = math.sqrt(BATCH_BYTES / (3 * scores.incoming.element_size()))
             most = min(most, int(side / scores.incoming.shape[2]))
     return max(1, most)
+
+
+def _predicted_shares(model: nn.Module, inputs: Any) -> dict[str, float]:
+    """What P4 predicts for the incoming mean share of every layer behind a hidden one; {} for other networks."""
+    if not isinstance(inputs, Tensor) or inputs.ndim != 2 or len(inputs) < 2:
+        return {}
+    try:
+        found = predict_layers(model, inputs, examples=PREDICTED_EXAMPLES).table
+    except InputError:  # not a sequence of Linear layers and activation functions
+        return {}
+    shares = dict(zip(found["layer"], found["mean_share"], strict=True))
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return {after: float(shares[name]) for name, after in itertools.pairwise(names) if name in shares}
 
 
 # --- results --------------------------------------------------------------------------------------------------------

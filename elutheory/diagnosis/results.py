@@ -152,6 +152,10 @@ _PARTS = (
         ("kind", "units", "fan_in", "bias", "mean_under_p", "mean_under_q", "mean_size", "mean_share"),
     ),
     (
+        "Mean share, measured and predicted for random weights of these variances (P4)",
+        ("mean_share", "mean_share_predicted"),
+    ),
+    (
         "Size of the mean against the spread, and strength of the correction",
         ("mean_over_spread", "mean_over_spread_under_q", "strength", "s_times_c", "k"),
     ),

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from elutheory.output.figures import style
 
-LONGEST_LABEL = 20
+LONGEST_LABEL = 24
 """Letters of a layer's label; longer names lose parts that many share. See `test_labels_differ_and_are_short`."""
 
 _MOST_LABELS = 120
@@ -129,12 +129,12 @@ def _values(points: Points, panel: Panel) -> Any:
 
 
 def short_labels(names: Sequence[str], longest: int = LONGEST_LABEL) -> list[str]:
-    """Names without parts between dots that many of them share, as long as all of them stay different.
+    """Names without words between dots that many share, if some are too long and all of them stay different.
 
     What is still longer has its beginning replaced by an ellipsis, if the labels differ then.
     """
     parts = [_printable(name).split(".") for name in names]
-    words = Counter(word for name in parts for word in dict.fromkeys(name) if not word.isdecimal())
+    words = Counter(word for name in parts for word in dict.fromkeys(name) if word.isalpha() or "_" in word)
     for word, _ in words.most_common():
         if not any(word in name for name in parts if len(".".join(name)) > longest):
             continue

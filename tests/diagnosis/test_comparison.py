@@ -136,11 +136,11 @@ def test_labels_differ_and_are_short(kind: str) -> None:
 
 
 def test_short_names_stay() -> None:
-    assert short_labels(["0", "2", "layer1.0.conv1"]) == ["0", "2", "layer1.0.conv1"]
+    assert short_labels(NAMES["ResNet"]) == NAMES["ResNet"]
     assert short_labels(NAMES["BERT"])[1:5] == [
-        "0.attention.query",
-        "0.attention.key",
-        "0.attention.value",
+        "0.attention.self.query",
+        "0.attention.self.key",
+        "0.attention.self.value",
         "0.attention.output",
     ]
 

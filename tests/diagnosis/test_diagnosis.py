@@ -577,3 +577,26 @@ def test_table_has_the_documented_columns(diagnosed: Diagnosis) -> None:
     assert [column for column in diagnosed.table.columns if column not in errors] == list(COLUMNS)
     assert set(errors) <= set(diagnosed.table.columns)
     assert list(diagnosed.table["layer"]) == ["0", "2", "4"]
+
+
+def test_predicted_mean_shares_stand_beside_measured_ones() -> None:
+    torch.manual_seed(0)
+    layers = [module for _ in range(3) for module in (nn.Linear(200, 200), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.Linear(200, 4)).double().eval()
+    et.initialise(model, "critical")
+    inputs = torch.randn(150, 200, generator=generator(3), dtype=torch.float64) + 0.3
+    table = diagnose(model, inputs, units=1, fisher_examples=10, kind="monte_carlo").table.set_index("layer")
+    expected = et.predict_layers(model, inputs).table["mean_share"]
+    assert math.isnan(table.loc["0", "mean_share_predicted"])
+    assert table["mean_share_predicted"].tolist()[1:] == pytest.approx(expected.tolist(), rel=1e-9)
+    # 200 units deviate from infinitely many by about 1/sqrt(200) of 1 − share, layer after layer
+    assert table["mean_share"].tolist()[1:] == pytest.approx(expected.tolist(), abs=0.07)
+
+
+@pytest.mark.parametrize("inputs", [torch.ones(9, 1, 4, 4), torch.ones(9, 3, 5)])
+def test_mean_shares_of_other_networks_are_not_predicted(inputs: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    first = nn.Conv2d(1, 3, 2) if inputs.ndim == 4 else nn.Linear(5, 3)
+    width = 27 if inputs.ndim == 4 else 9
+    model = nn.Sequential(first, nn.ReLU(), nn.Flatten(), nn.Linear(width, 2)).eval()
+    assert diagnose(model, inputs, units=1).table["mean_share_predicted"].isna().all()
