@@ -58,7 +58,8 @@ class ResNet(lightning.LightningModule):
 
 
 # %%
-# The callback measures every 20 updates. Left out, ``every`` follows from what measuring takes: at most 5 % of the time.
+# The callback measures every 20 updates. Left out, ``every`` follows from what measuring takes: at most 5 % of the
+# time.
 
 digits = load_digits()
 images = torch.tensor(digits.images[:600, None] / 16.0, dtype=torch.float32)
@@ -80,8 +81,7 @@ trainer.fit(model, DataLoader(TensorDataset(images, labels), batch_size=30, shuf
 # %%
 # One row per measurement and layer; ``bias_shift_share`` is the share of the update's effect that is a shift.
 
-assert watch.watch is not None
-table = watch.watch.table
+table = watch.table
 print(table.pivot(index="layer", columns="step", values="bias_shift_share").round(3))
 print(table.pivot(index="layer", columns="step", values="mean_share").round(3))
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pandas
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from elutheory.callbacks.measured_layers import COLUMNS
 from elutheory.callbacks.records import SummaryWriter, numbers_of, write_summary
 from elutheory.callbacks.training_watch import TrainingWatch
 
@@ -36,6 +38,11 @@ class LightningWatch(Callback):
         self._record, self._network, self._batch, self._options = record, network, batch, options
         self._state: Mapping[str, Any] | None = None
         self._updates = 0
+
+    @property
+    def table(self) -> pandas.DataFrame:
+        """One row per measurement and layer of the last `fit`; empty before the first."""
+        return pandas.DataFrame(columns=[*COLUMNS]) if self.watch is None else self.watch.table
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Makes the watch, with the weights and the state of a checkpoint, if there is one."""

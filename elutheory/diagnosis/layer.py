@@ -45,8 +45,8 @@ COLUMNS = {
     "mean_under_q": "the same of E_q[a], q the data (inputs and positions) weighted by the unit's delta² there (F2)",
     "mean_size": "|E_p a|",
     "mean_share": "|E_p a|² / E_p|a|², between 0 and 1 (P2b)",
-    "mean_share_predicted": "what P4 predicts for mean_share, for random weights of these variances and these inputs; of "
-    "hidden layers of a sequence of Linear layers and activation functions",
+    "mean_share_predicted": "what P4 predicts for mean_share, for random weights of these variances and these inputs; "
+    "of hidden layers of a sequence of Linear layers and activation functions",
     "mean_over_spread": "|E_p a| / √tr Var_p(a)",
     "mean_over_spread_under_q": "|E_q a| / √tr Var_q(a)",
     "strength": "m·(S + λI)⁻¹m with m = E_p a, S = E_p[a aᵀ] (B5); between 0 and 1; for a uniform weighting",

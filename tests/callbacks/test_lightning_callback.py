@@ -58,7 +58,7 @@ def test_a_training_is_watched_and_resumed(tmp_path: Path) -> None:
     fitting.fit(model, loader)
     assert first.watch is not None
     assert first.watch.table["step"].tolist() == [2, 2, 4, 4]  # 8 batches are 4 updates
-    assert first.watch.table["layer"].tolist() == ["0", "3"] * 2
+    assert first.table["layer"].tolist() == ["0", "3"] * 2
     logged = logger.experiment.metrics_file_path
     assert "0/bias_shift_share" in Path(logged).read_text()
     fitting.save_checkpoint(tmp_path / "whole.ckpt")
