@@ -70,8 +70,11 @@ from .fisher import Gaussian as Gaussian
 from .fisher import LayerScores as LayerScores
 from .fisher import Likelihood as Likelihood
 from .fisher import ModelScores as ModelScores
+from .fisher import ProjectedUnitFisher as ProjectedUnitFisher
+from .fisher import SharedUnitFisher as SharedUnitFisher
 from .fisher import UnitFisher as UnitFisher
 from .fisher import UnitNaturalGradient as UnitNaturalGradient
+from .fisher import approximate_unit_fisher as approximate_unit_fisher
 from .fisher import bias_shift_correction as bias_shift_correction
 from .fisher import fisher_diagonal as fisher_diagonal
 from .fisher import layer_scores as layer_scores

@@ -21,6 +21,7 @@ E_y[score scoreᵀ] = Σ v vᵀ. For eight examples and ten classes:
 - `unit_fisher_matrix.py`: F of all units of a layer, accumulated over batches and processes, and solves with it;
 - `factors.py`, `outer_products.py`, `solves.py`: how F is kept, summed and solved;
 - `unit_table.py`: F of a layer's units as a table and a figure;
+- `wide_layers.py`: approximations for layers that are too wide for F, with their errors;
 - `correction.py`: Theorems 1 and 2 evaluated on a measured F;
 - `diagonal.py`: the diagonal of the Fisher matrix of all of a model's parameters;
 - `theorem_checks.py`: the theorems against direct solves, unit by unit;
@@ -43,3 +44,6 @@ from elutheory.fisher.scores import model_scores as model_scores
 from elutheory.fisher.training import UnitNaturalGradient as UnitNaturalGradient
 from elutheory.fisher.unit_fisher_matrix import UnitFisher as UnitFisher
 from elutheory.fisher.unit_fisher_matrix import unit_fisher as unit_fisher
+from elutheory.fisher.wide_layers import ProjectedUnitFisher as ProjectedUnitFisher
+from elutheory.fisher.wide_layers import SharedUnitFisher as SharedUnitFisher
+from elutheory.fisher.wide_layers import approximate_unit_fisher as approximate_unit_fisher

@@ -56,6 +56,23 @@ def flag_per_layer(name: str, value: Any, depth: int) -> tuple[bool, ...]:
     return flags
 
 
+def number_per_layer(name: str, value: Any, depth: int, *, positive: bool = False) -> tuple[float, ...]:
+    """Numbers >= 0 (> 0 if `positive`) of `depth` layers, from one or one per layer; raises InputError."""
+    if isinstance(value, numpy.ndarray) and value.ndim == 1:
+        value = value.tolist()
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return (real_number(name, value, positive=positive),) * depth
+    numbers = _per_layer(name, value, depth, "a number")
+    return tuple(real_number(name, number, positive=positive) for number in numbers)
+
+
+def gate_per_layer(name: str, value: Any, depth: int) -> tuple[float, ...]:
+    """As `number_per_layer`, where True is 1 and False 0."""
+    whole = isinstance(value, Sequence) and not isinstance(value, str)
+    given = [float(one) if isinstance(one, bool) else one for one in (value if whole else [value])]
+    return number_per_layer(name, given if whole else given[0], depth)
+
+
 def width_per_layer(value: Any, depth: int) -> tuple[int, ...]:
     """The widths of `depth` layers, from one for all of them or a sequence with one per layer; raises InputError."""
     if isinstance(value, Sequence) and not isinstance(value, str):
