@@ -15,7 +15,7 @@ import elutheory as et
 # %%
 # An activation function of one's own, from its formula.
 
-mine = et.Activation.from_text("where(x > 0, x, tanh(x) / 2)", name="half tanh")
+mine = et.Activation.from_text("where(x > 0, x, (exp(x) - 1) / 2)", name="half ELU")
 critical = et.initialisation("critical", mine)
 print(critical)
 

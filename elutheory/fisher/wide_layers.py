@@ -61,7 +61,8 @@ class SharedUnitFisher:
     ) -> Float[Tensor, "units coordinates"]:
         """(F_u + λ_u I)⁻¹ g_u by one Cholesky factor for all units, in float64.
 
-        λ_u is `damping` × the mean diagonal of F_u. Rows of dead units, whose F_u is 0, are 0. Raises InputError for a wrong shape, and for a singular matrix.
+        λ_u is `damping` × the mean diagonal of F_u. Rows of dead units, whose F_u is 0, are 0. Raises InputError for a
+        wrong shape, and for a singular matrix.
         """
         _check_gradient(gradient, len(self.weights), len(self.second_moment), damping)
         matrix = self.second_moment.clone()
