@@ -158,9 +158,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Raises InputError for a file that is missing or of another kind, and for weights of other names or shapes.
     """
     if path.suffix.lower() != ".safetensors":
-        raise InputError(
-            f"--checkpoint {path} is no .safetensors file, the only kind that is read, as it runs no code."
-        )
+        raise InputError(f"--checkpoint {path} is no .safetensors file; no other kind is read, as they can run code.")
     if not path.is_file():
         raise InputError(f"there is no file {path}; name a .safetensors file.")
     try:

@@ -122,14 +122,14 @@ class Comparison:
         by = self.table.columns[0]
         for column in self.columns:
             shown = [by, *(name for name in self._of(column))]
-            lines.append(self.table[shown].to_string(index=False, float_format="{:.3g}".format))
+            lines.append(self.table[shown].to_string(index=False, float_format=_short))
         return "\n\n".join([*lines, *self._missing])
 
     def __repr__(self) -> str:
         return f"Comparison({self.kind}, {len(self.table)} {self.table.columns[0]}s; print it for the tables)"
 
     def _repr_html_(self) -> str:
-        table = self.table.to_html(index=False, float_format="{:.3g}".format)
+        table = self.table.to_html(index=False, float_format=_short)
         return f"<p>{html.escape(self._title)}</p>{table}" + "".join(
             f"<p>{html.escape(line)}</p>" for line in self._missing
         )
@@ -185,6 +185,10 @@ class Comparison:
             if names:
                 lines.append(f"only {when}: {', '.join(names)}")
         return lines
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"
 
 
 def compare(before: Any, after: Any) -> Comparison:
@@ -245,7 +249,7 @@ def _table(found: Any) -> pandas.DataFrame:
 def _compared(kind: str, before: pandas.DataFrame, after: pandas.DataFrame, by: str) -> Comparison:
     names = list(dict.fromkeys([*before[by], *after[by]]))
     left, right = before.set_index(by).reindex(names), after.set_index(by).reindex(names)
-    columns = [one for one in _COLUMNS[kind] if left[one].notna().any() or right[one].notna().any()]
+    columns = [one for one in _COLUMNS[kind] if bool(left[one].notna().any() or right[one].notna().any())]
     quantiles = [one for one in before if str(one).startswith("quantile_0") or one == "quantile_1"]
     columns += [str(one) for one in quantiles if one in after]
     parts: dict[str, Any] = {by: names}

@@ -196,7 +196,8 @@ def _shared(batches: Iterator[LayerScores]) -> SharedUnitFisher:
     total: Tensor | None = None
     weights: Any = 0.0
     points = examples = 0
-    held: list[tuple[Tensor, Tensor, int]] = []
+    held: list[tuple[Tensor, Tensor]] = []
+    error_examples = 0
     for scores in batches:
         vectors, squared = _vectors(scores)
         if total is None:
@@ -205,14 +206,13 @@ def _shared(batches: Iterator[LayerScores]) -> SharedUnitFisher:
             total = vectors.new_zeros(vectors.shape[1], vectors.shape[1])
         total.addmm_(vectors.T, vectors)
         weights = weights + squared.sum(0)
-        if sum(part[2] for part in held) < ERROR_EXAMPLES:
-            held.append((vectors, squared, scores.examples))
+        if error_examples < ERROR_EXAMPLES:
+            held.append((vectors, squared))
+            error_examples += scores.examples
         points, examples = points + len(vectors), examples + scores.examples
     assert total is not None  # noqa: S101  (batches_of refuses data without a batch)
-    vectors, squared = (torch.cat([part[place] for part in held]) for place in (0, 1))
-    return SharedUnitFisher(
-        total / points, weights / examples, _errors(vectors, squared), examples, sum(part[2] for part in held)
-    )
+    vectors, squared = torch.cat([part[0] for part in held]), torch.cat([part[1] for part in held])
+    return SharedUnitFisher(total / points, weights / examples, _errors(vectors, squared), examples, error_examples)
 
 
 def _errors(vectors: Tensor, squared: Tensor) -> Float[Tensor, " units"]:
@@ -234,7 +234,7 @@ def _projected(scores: Any, rank: int, progress: bool | None) -> ProjectedUnitFi
         if total is None:
             _refuse_more_than_is_free(3 * 8 * points.shape[1] ** 2, points.device)
             total = points.new_zeros(points.shape[1], points.shape[1])
-        total.addmm_(points.T, points)
+        total = total.addmm_(points.T, points)
     assert total is not None  # noqa: S101  (batches_of refuses data without a batch)
     basis = torch.linalg.eigh(total).eigenvectors[:, -rank:].flip(1)
     matrices: Tensor | None = None

@@ -199,7 +199,8 @@ def _kinds(depth: int, batch_norm: Any, layer_norm: Any, residual: Any, dropout:
     if any(both[0] and both[1] for both in zip(*flags, strict=True)):
         raise InputError("a layer has batch_norm or layer_norm, not both.")
     gates = gate_per_layer("residual", residual, depth)
-    return [_Kind(*numbers, 1 - rate) for *numbers, rate in zip(*flags, gates, rates, strict=True)]
+    batch, layer = flags
+    return [_Kind(batch[index], layer[index], gates[index], 1 - rates[index]) for index in range(depth)]
 
 
 def _refuse_bands(functions: Any, weights: Any, biases: Any, kinds: list[_Kind]) -> None:

@@ -22,7 +22,7 @@ def figure_of(table: DataFrame) -> Figure:
         Panel("variance and second moment", (_points(table, "variance", _GREEN, "o"), _second(table)), "log"),
         Panel("share of the second moment that is the mean's", (_points(table, "mean_share", _VERMILION, "s"),)),
     ]
-    if table["never_positive_share"].notna().any():
+    if bool(table["never_positive_share"].notna().any()):
         never = _points(table, "never_positive_share", _ORANGE, "^")
         panels.append(Panel("share of the units", (_points(table, "dead_share", "#000000", "o"), never), level=0.0))
     return figure_by_layer(names_of_rows(table), panels)

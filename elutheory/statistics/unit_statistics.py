@@ -555,8 +555,11 @@ def observe_layers(
         of_outputs = flat[site.module] if extremes and of == "output" else None
         statistics.add(site.name, site.kind, source.layer, of, values, source.axis, of_outputs)
 
-    left_out = statistics.uncovered.setdefault if layers is None else None
-    with observing_modules(model, observed, receive, pre_activations, unit_axis, layout, left_out):
+    def left_out(name: str, reason: str) -> None:
+        statistics.uncovered.setdefault(name, reason)
+
+    functions = left_out if layers is None else None
+    with observing_modules(model, observed, receive, pre_activations, unit_axis, layout, functions):
         yield statistics
 
 
