@@ -5,7 +5,7 @@ A layer of 4,096 units with 4,096 incoming activations has unit matrices of 4,09
 largest activations every unit has a small matrix of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -227,14 +227,14 @@ def _errors(vectors: Tensor, squared: Tensor) -> Float[Tensor, " units"]:
     return (difference.clamp(min=0) / own).sqrt() if count else own
 
 
-def _projected(scores: Any, rank: int, progress: bool | None) -> ProjectedUnitFisher:
+def _projected(scores: Callable[[], Iterator[LayerScores]], rank: int, progress: bool | None) -> ProjectedUnitFisher:
     total: Tensor | None = None
     for one in tracked(scores(), None, "largest directions", progress):
         points = one.points()[:, 0].double()
         if total is None:
             _refuse_more_than_is_free(3 * 8 * points.shape[1] ** 2, points.device)
             total = points.new_zeros(points.shape[1], points.shape[1])
-        total = total.addmm_(points.T, points)
+        total.addmm_(points.T, points)
     assert total is not None  # noqa: S101  (batches_of refuses data without a batch)
     basis = torch.linalg.eigh(total).eigenvectors[:, -rank:].flip(1)
     matrices: Tensor | None = None
