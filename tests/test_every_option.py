@@ -57,6 +57,10 @@ SMALL: dict[str, dict[str, Any]] = {
         **{"examples": 60, "layers": 2, "units": 4, "updates": 3, "learning_rates": (0.1, 0.2, 0.4)},
         **{"natural_learning_rates": (0.01, 0.02, 0.04), "widenings": 0, "tuning_seeds": 1, "seeds": 1},
     },
+    "cifar": {
+        **{"examples": 40, "width": 0.01, "activations": ("elu", "relu"), "epochs": 1, "batch_size": 20},
+        **{"measured": 10, "seeds": 1},
+    },
     "deactivation": {
         **{"activations": ("elu", "leaky_relu"), "negative_slopes": (0.1,), "largest_mean": 2.0, "step": 1.0},
         **{"stds": (1.0,), "samples": 200, "replicates": 2, "layers": 2, "units": 4, "epochs": 1, "examples": 40},

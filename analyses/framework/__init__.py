@@ -5,6 +5,7 @@ where it has claims. Start with `sweep.py`, which makes one table of many cells,
 
 - `catalogue.py`: the analyses there are, by name.
 - `command.py`: `python -m analyses NAME`, its options and what it prints.
+- `time_limit.py`: a limit of time, after which a run stops in order.
 - `run.py`: one analysis from measuring to the record.
 - `settings.py`: options that experiments share, and their checks.
 - `sweep.py`, `workers.py`: cells in turn, side by side or on a cluster, with progress.

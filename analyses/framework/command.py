@@ -12,9 +12,10 @@ import tyro
 
 from analyses.framework import records
 from analyses.framework.run import run_analysis
+from analyses.framework.time_limit import at_most
 from elutheory.errors import InputError
 from elutheory.output.command_line import VERIFIED, parse_options
-from elutheory.output.domains import Whole
+from elutheory.output.domains import Real, Whole
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class RunOptions:
     """Address of a Dask scheduler whose workers measure, such as tcp://host:8786."""
     output: Path | None = None
     """Folder for records.csv, provenance.json, figure.svg and figure.png; None: figures/NAME."""
+    max_minutes: Annotated[float, Real(above=0, most=1e6)] | None = None
+    """Stop after so many, as Ctrl-C does; the same command goes on. None: no limit."""
     replace: bool = False
     """Replace a record in that folder that was measured with other settings."""
     redraw: bool = False
@@ -43,16 +46,17 @@ def command(analysis: ModuleType, arguments: Sequence[str]) -> int:
     if options.redraw:
         table = records.redraw(folder, analysis.draw, analysis=name)
     else:
-        table = run_analysis(
-            analysis,
-            folder,
-            preset=options.preset,
-            config=options.config,
-            device=options.device,
-            jobs=options.jobs,
-            cluster=options.cluster,
-            replace=options.replace,
-        )
+        with at_most(options.max_minutes):
+            table = run_analysis(
+                analysis,
+                folder,
+                preset=options.preset,
+                config=options.config,
+                device=options.device,
+                jobs=options.jobs,
+                cluster=options.cluster,
+                replace=options.replace,
+            )
     with records.columns_of(folder, table):
         print(analysis.summary(table))
     return VERIFIED
@@ -65,7 +69,7 @@ def preset_of(arguments: Sequence[str]) -> str:
     try:
         return parser.parse_known_args(arguments)[0].preset
     except argparse.ArgumentError:
-        raise InputError("--preset needs a name: quick or paper.") from None
+        raise InputError("--preset needs a name, such as quick or paper.") from None
 
 
 def options_of(analysis: ModuleType, preset: str) -> type:

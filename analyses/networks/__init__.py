@@ -6,7 +6,8 @@ activation and the optimizer.
 - `architectures.py`: fully connected and convolutional networks, the paper's among them, and their initial weights.
 - `training.py`: training from random weights, recorded epoch by epoch, resumable.
 - `classifiers.py`: the classifiers that the learning experiments share.
-- `training_cost.py`: what training will take, estimated from sizes.
+- `augmentation.py`: random crops and flips of images, by seed and update.
+- `training_cost.py`, `convolution_cost.py`: what training will take, estimated from sizes.
 - `stacked.py`: networks under training, stacked by `torch.func` or each with an optimizer of its own.
 - `checkpoints.py`: the state of a training on disk.
 - `origins.py`: the origin of the incoming activations, moved without changing the function (B4).

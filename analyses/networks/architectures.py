@@ -45,6 +45,7 @@ CIFAR_18_STACKS: tuple[Stack, ...] = (
     ((1, 1152, 1),),
     ((1, 100, 1),),
 )
+CIFAR_18_DROPOUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.0)
 IMAGENET_STACKS: tuple[Stack, ...] = (((1, 96, 6),), ((3, 512, 3),), ((5, 768, 3),), ((3, 1024, 3),))
 
 
@@ -106,33 +107,47 @@ def imagenet_15(activation: Activation | str, *, classes: int = 1000) -> nn.Sequ
     return nn.Sequential(*layers, nn.Linear(features, classes))
 
 
+def scaled(stacks: Sequence[Stack], width: float, classes: int) -> tuple[Stack, ...]:
+    """The stacks with `width` times their units, rounded, at least one; the last stack is the output of `classes`."""
+    hidden = tuple(
+        tuple((count, max(1, round(units * width)), field) for count, units, field in stack) for stack in stacks[:-1]
+    )
+    return _with_classes((*hidden, ()), classes)
+
+
 def convolutional(
-    stacks: Sequence[Stack], dropout: Sequence[float], activation: Activation | str, *, batch_norm: bool = False
+    stacks: Sequence[Stack],
+    dropout: Sequence[float],
+    activation: Activation | str,
+    *,
+    batch_norm: bool = False,
+    channels: int = 3,
+    everywhere: bool = False,
 ) -> nn.Sequential:
-    """Stacks of convolutions on images of three channels; outputs (N, units of the last layer).
+    """Stacks of convolutions on images of so many channels; outputs (N, units of the last layer).
 
     What the paper leaves open: convolutions have stride 1 and keep the image's size (zeros around it); after each stack
     the maximum of 2 × 2 pixels, stride 2, sizes rounded up, so that one pixel is left alone. Dropout comes after the
     activation of each stack's last layer, batch normalisation before the activation. The last layer is the linear
     output, averaged over the pixels left, which is one for images of up to 2^(number of stacks) pixels a side.
+
+    `everywhere`: dropout with the stack's rate, be it 0, after every hidden activation, to be changed in training.
     """
     if len(stacks) != len(dropout):
         raise InputError(f"{len(dropout)} dropout rates are given for {len(stacks)} stacks; one a stack is needed.")
     layers: list[nn.Module] = []
-    channels = 3
+    left = sum(count for stack in stacks for count, _, _ in stack)
     for stack, rate in zip(stacks, dropout, strict=True):
-        for count, units, field in stack:
-            for _ in range(count):
-                layers += [
-                    *_convolution(channels, units, field),
-                    *([nn.BatchNorm2d(units)] if batch_norm else []),
-                    as_activation(activation).torch_module(),
-                ]
-                channels = units
-        if stack is stacks[-1]:
-            layers = layers[: -2 if batch_norm else -1]
-        if rate:
-            layers.append(nn.Dropout(rate))
+        of_stack = [(units, field) for count, units, field in stack for _ in range(count)]
+        for place, (units, field) in enumerate(of_stack, start=1):
+            layers += _convolution(channels, units, field)
+            channels, left = units, left - 1
+            hidden = left > 0  # the last one of all is the output
+            if hidden:
+                layers += [nn.BatchNorm2d(units)] if batch_norm else []
+                layers.append(as_activation(activation).torch_module())
+            if (everywhere and hidden) or (rate and place == len(of_stack)):
+                layers.append(nn.Dropout(rate))
         layers.append(_pooling())
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 

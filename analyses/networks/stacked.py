@@ -345,6 +345,11 @@ class SeparateNetworks(Networks):
         gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
         return all(bool(tensor.isfinite().all()) for tensor in (network.eval()(inputs), *gradients))
 
+    def adjust(self, change: Callable[[nn.Module], None]) -> None:
+        """`change(network)` of each network, in place: of its settings, not of its parameters."""
+        for network in self._networks:
+            change(network)
+
     @torch.no_grad()
     def map(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """One network after the other; see `Networks.map`."""

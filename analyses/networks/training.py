@@ -9,7 +9,7 @@ whatever the activation, learning rate and optimizer.
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -66,6 +66,10 @@ _EVALUATED_AT_ONCE = 1000
 Measure = Callable[[Networks], Mapping[str, Tensor]]
 Initialise = Callable[[Any, int], nn.Module]
 """Draws a network's weights, in place, from a seed; returns the network."""
+Augment = Callable[[Tensor, Sequence[int], int], Tensor]
+"""Other inputs for a batch's (networks, examples, …), by the networks' seeds and the update, counted from 0."""
+Adjust = Callable[[nn.Module, int], None]
+"""Changes a network's settings, such as a rate of dropout, to those of an update, counted from 0."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,8 @@ def train(
     fabric: "Fabric | None" = None,
     make_optimizer: MakeOptimizer | None = None,
     initialise: Initialise = initialise,
+    augment: Augment | None = None,
+    adjust: Adjust | None = None,
     measure: Measure | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
@@ -175,18 +181,25 @@ def train(
     All networks are updated at once by SGD, each as it would be alone. With `make_optimizer(network, learning_rate)`
     each has that optimizer instead, and they take turns.
 
+    `augment(inputs, seeds, update)`: what the networks see in place of a batch's inputs; only in training, and of the
+    same shape. `adjust(network, update)`: before each update of each network; only with `make_optimizer`. Both must
+    depend on their arguments alone, so that a training can go on.
+
     `measure(networks)`: tensors (networks, …) by name, taken before training and after each epoch. `fabric`: device,
     precision and processes; each process takes a part of every batch; None: this process on the CPU.
 
     `checkpoint`: the file the state is saved to, at the first update `checkpoint_seconds` after the last time and at
     the end, and resumed from: on the CPU, with the bits of an uninterrupted training. Whoever no longer needs it
     deletes it. Raises InputError for one that is damaged or of another training, for networks with dropout unless
-    there is one, and for dropout and batch normalisation with several processes.
+    there is one, for dropout, batch normalisation and `augment` with several processes, and for `adjust` without
+    `make_optimizer`.
     """
     fabric = fabric_on() if fabric is None else fabric
     with torch.random.fork_rng(_cuda_devices(fabric)):
         networks = _initialised(build, initialise, training, fabric)
-        session = _Session(networks, data, training, fabric, make_optimizer, measure, checkpoint, checkpoint_seconds)
+        session = _Session(
+            networks, data, training, fabric, make_optimizer, augment, adjust, measure, checkpoint, checkpoint_seconds
+        )
         torch.manual_seed(training.seeds[0])  # for dropout
         return session.run()
 
@@ -201,11 +214,14 @@ class _Session:
         training: Training,
         fabric: "Fabric",
         make_optimizer: MakeOptimizer | None,
+        augment: Augment | None,
+        adjust: Adjust | None,
         measure: Measure | None,
         checkpoint: Path | None,
         checkpoint_seconds: float,
     ) -> None:
         self.training, self.fabric, self.measure = training, fabric, measure
+        self.augment, self.adjust = augment, adjust
         self.path, self.seconds = checkpoint, checkpoint_seconds
         with fabric.init_module():
             dtype = torch.get_default_dtype()
@@ -214,6 +230,10 @@ class _Session:
         self.last = examples - (self.batches - 1) * training.batch_size
         """Examples of the last batch."""
         _check(built, fabric, self.last)
+        if augment is not None and fabric.world_size > 1:
+            raise InputError("augmented batches need one process; use one.")
+        if adjust is not None and make_optimizer is None:
+            raise InputError("networks that are adjusted need an optimizer each; give make_optimizer.")
         self.data = {
             name: _on_device(split, fabric.device, dtype)
             for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
@@ -266,7 +286,13 @@ class _Session:
         batch = orders[:, self.batch * size : (self.batch + 1) * size]
         ours = batch[:, self.fabric.global_rank :: self.fabric.world_size]
         inputs, targets = gathered(split, ours)
-        factor = self.training.rate_factor(self.epoch * self.batches + self.batch)
+        update = self.epoch * self.batches + self.batch
+        if self.augment is not None:
+            inputs = self.augment(inputs, [seed for seed, _ in self.training.runs], update)
+        adjust = self.adjust
+        if adjust is not None and isinstance(self.networks, SeparateNetworks):
+            self.networks.adjust(lambda network: adjust(network, update))
+        factor = self.training.rate_factor(update)
         self.losses[self.batch] = self.networks.step(inputs, targets, ours.shape[1] / batch.shape[1], factor)
         self.batch += 1
 
@@ -354,12 +380,12 @@ class _Session:
     # -------------------------------------------------------------------------------------------------- checkpoints
 
     def _identity(self, built: list[nn.Module], optimizer: str, dtype: torch.dtype) -> dict[str, Any]:
-        measured = self.measure and f"{self.measure.__module__}.{self.measure.__qualname__}"
+        hooks = {"measure": self.measure, "augment": self.augment, "adjust": self.adjust}
         return {
             **dataclasses.asdict(self.training),
             "network": str(built[0]),
             "optimizer": optimizer,
-            "measure": measured,
+            **{name: hook and f"{hook.__module__}.{hook.__qualname__}" for name, hook in hooks.items()},
             "data": {name: _digest(split) for name, split in self.data.items()},
             "dtype": str(dtype),
             "device": self.fabric.device.type,

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from analyses.experiments.causal_claim.settings import DECIDING as CAUSAL_LOSS
 from analyses.experiments.causal_claim.verdicts import BECAUSE, MARGIN, ZERO_MEANS
+from analyses.experiments.cifar.verdicts import BELOW_NORMALISED, NOT_IMPROVED
+from analyses.experiments.cifar.verdicts import MARGIN as NORMALISATION_MARGIN
 from analyses.experiments.deactivation.verdicts import SLOPES
 from analyses.experiments.dose_response.settings import DECIDING
 from analyses.experiments.vanishing_gradient.settings import INITIALISATION_NAMES
@@ -319,8 +321,17 @@ CLAIMS = (
         "batch normalisation",
         "On CIFAR-100 ELU networks outperform ReLU networks with batch normalisation, which does not improve ELU's.",
         LAST,
-        untested="the paper's 11-layer convolutional network on CIFAR-100, with and without batch normalisation, ten "
-        "seeds of each, on a GPU",
+        DecidingTest(
+            "cifar",
+            {
+                BELOW_NORMALISED: "ELU against ReLU with batch normalisation",
+                NOT_IMPROVED: f"ELU with batch normalisation against ELU ({NORMALISATION_MARGIN:g} points granted)",
+            },
+            "test error of the paper's 11-layer convolutional network",
+            Quantity("percentage points less test error", "percentage points more test error"),
+            seen=False,
+        ),
+        (Others("cifar", ("elu below *relu",)),),
     ),
     AbstractClaim(
         "CIFAR",

@@ -115,6 +115,8 @@ def _record(folder: Path) -> _Record:
 def size_in_words(config: Mapping[str, Any]) -> str:
     """Data and size of a record from its configuration: "mnist, 4,000 examples, 8 hidden layers of 128 units"."""
     parts = [str(config["data"])] if config.get("data") else []
+    if "network" in config and "width" in config:
+        parts.append(f"{config['network'].replace('_', ' ')} of {config['width']:g} times the paper's units")
     for name, words in (
         ("examples", "{:,} examples"),
         ("layers", "{} hidden layers"),

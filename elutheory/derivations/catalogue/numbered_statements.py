@@ -388,22 +388,19 @@ PAPER_EXPERIMENTS = (
         "figure 4, section 4.2",
         "CIFAR-100 with 11 convolutional layers and ten seeds: test error of ELU, shifted ReLU, leaky ReLU and ReLU, "
         "with a signed-rank test.",
-        (),
-        "its network stands in `footprint`; the training is not repeated here",
+        ("cifar",),
     ),
     PaperExperiment(
         "E5",
         "figure 5",
         "The same networks with and without batch normalisation: it helps ReLU and leaky ReLU, not ELU.",
-        (),
-        "not repeated here",
+        ("cifar",),
     ),
     PaperExperiment(
         "E6",
         "table 1, section 4.3",
         "CIFAR-10 and CIFAR-100 with 18 convolutional layers: test error beside that of other networks.",
-        (),
-        "not repeated here",
+        ("cifar",),
     ),
     PaperExperiment(
         "E7",

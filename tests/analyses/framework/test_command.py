@@ -67,7 +67,8 @@ def test_commands_on_all_records_are_listed_and_get_their_options(
 @pytest.mark.parametrize("name", catalogue())
 def test_every_analysis_keeps_the_contract(name: str) -> None:
     analysis = find_analysis(name)
-    assert set(analysis.PRESETS) == {"quick", "paper"}
+    assert next(iter(analysis.PRESETS)) == "quick"
+    assert "paper" in analysis.PRESETS
     for config in analysis.PRESETS.values():
         assert isinstance(config, analysis.Config)
         cells = analysis.cells(config)
