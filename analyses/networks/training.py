@@ -55,10 +55,17 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().flatten(1).sum(1).mean() / 2
 
 
+def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Σ −t ln y − (1 − t) ln(1 − y), y the logistic function of the outputs and t in [0, 1]; mean over examples."""
+    each = nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+    return each.flatten(1).sum(1).mean()
+
+
 LOSSES: Mapping[str, Loss] = {
     "cross_entropy": nn.functional.cross_entropy,
     "squared_error": squared_error,
     "mean_squared_error": nn.functional.mse_loss,
+    "binary_cross_entropy": binary_cross_entropy,
 }
 DIVERGED = 1e6
 """A loss above this many times the one before training, or not finite, has diverged."""
@@ -77,8 +84,8 @@ class Training:
     """How networks are trained: one network per seed and learning rate, by SGD on the mean loss of a batch.
 
     - `batch_size`: the last batch of an epoch has the examples that are left;
-    - `loss`: "cross_entropy" (targets: classes), "squared_error" (½ |y − t|²) or "mean_squared_error" (over the
-      output's coordinates too), each the mean over examples;
+    - `loss`: "cross_entropy" (targets: classes), "squared_error" (½ |y − t|²), "mean_squared_error" (over the output's
+      coordinates too) or "binary_cross_entropy" (of logits, summed over coordinates), each the mean over examples;
     - `momentum`, `weight_decay`: as in torch.optim.SGD;
     - `schedule`: (update, factor) pairs in ascending order: from that update on, counted from 0, learning rates are the
       stated ones times the factor;
@@ -93,7 +100,7 @@ class Training:
     seeds: tuple[int, ...] = (0,)
     learning_rates: tuple[float, ...] = (0.01,)
     batch_size: int = 64
-    loss: Literal["cross_entropy", "squared_error", "mean_squared_error"] = "cross_entropy"
+    loss: Literal["cross_entropy", "squared_error", "mean_squared_error", "binary_cross_entropy"] = "cross_entropy"
     momentum: float = 0.0
     weight_decay: float = 0.0
     schedule: tuple[tuple[int, float], ...] = ()

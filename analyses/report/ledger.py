@@ -168,10 +168,9 @@ def _others(claim: AbstractClaim, found: Mapping[str, _Record]) -> tuple[Test, .
 
 
 def _of_others(others: Others, record: _Record) -> list[Test]:
-    changed: dict[str, Any] = {"verdict": NOT_TRAINED, "case": others.untrained} if others.untrained else {}
     there = [pattern for pattern in others.later if _matching(pattern, record)]
     named = _named(others.record, (*others.tests, *there), record)
-    return [_test(others.record, decision, **changed) for decision in named]
+    return [_test(others.record, decision) for decision in named]
 
 
 def _matching(pattern: str, record: _Record) -> list[Decision]:
@@ -190,7 +189,6 @@ def _named(name: str, patterns: Sequence[str], record: _Record) -> list[Decision
 
 def _test(record: str, decision: Decision, **more: Any) -> Test:
     claim = decision.claim
-    fields: dict[str, Any] = {"verdict": decision.verdict} | more
     return Test(
         record,
         claim.identifier,
@@ -204,7 +202,8 @@ def _test(record: str, decision: Decision, **more: Any) -> Test:
         claim.counted,
         decision.agreeing,
         decision.p,
-        **fields,
+        decision.verdict,
+        **more,
     )
 
 

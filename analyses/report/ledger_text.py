@@ -101,9 +101,8 @@ def outcome(test: Test) -> str:
     numbers = [] if isnan(test.effect) else [f"{test.effect:+.3g} {interval(test)}".rstrip()]
     numbers += [f"n = {test.sample_size:,}"]
     numbers += [] if isnan(test.p) else [f"p = {test.p:.2g}"]
-    note = f" ({test.case})" if test.verdict == "not trained" else ""
     sign = TEST_SIGNS.get(test.verdict, "?")
-    return f"{sign} {test.sentence}{note} {test.compared}, {test.statistic}: {', '.join(numbers)}"
+    return f"{sign} {test.sentence} {test.compared}, {test.statistic}: {', '.join(numbers)}"
 
 
 def interval(test: Test) -> str:

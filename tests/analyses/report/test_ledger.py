@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 import pytest
 
-from analyses.framework.claims import Claim, decide
+from analyses.framework.claims import Claim, decide, without_learning
 from analyses.report import commands
 from analyses.report import ledger as claims_module
 from analyses.report.abstract_claims import CLAIMS, AbstractClaim, DecidingTest, Others
@@ -94,11 +94,18 @@ def test_other_tests_decide_nothing_and_those_that_point_the_other_way_come_firs
     assert not any(test.deciding for test in row.others)
 
 
-def test_networks_that_have_not_learned_are_not_trained(figures: Path) -> None:
-    row = row_of(figures, {"up": ""}, Others("toy", ("d*",), "none beats a constant image"))
-    (test,) = row.others
-    assert test.verdict == "not trained"
-    assert "(none beats a constant image)" in outcome(test)
+def test_networks_that_have_not_learned_decide_nothing(figures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def untrained(table: pandas.DataFrame) -> list:
+        return [without_learning(one) if one.claim.identifier == "up" else one for one in toy_decisions(table)]
+
+    monkeypatch.setattr(claims_module, "find_analysis", lambda _: SimpleNamespace(decisions=untrained))
+    row = row_of(figures, {"up": ""}, Others("toy", ("down", "open")))
+    assert (row.verdict, row.reason) == ("not decided", "its networks have not learned")
+    row = row_of(figures, {"down": "here", "up": "there"}, Others("toy", ("open",)))
+    assert (row.verdict, row.reason) == ("refuted", "not decided there")
+    (*_, last) = row_of(figures, {"down": ""}, Others("toy", ("up", "open"))).others
+    assert last.verdict == "not trained"
+    assert outcome(last).startswith("– up.")
 
 
 def test_numbers_are_those_of_the_decision(figures: Path) -> None:
