@@ -12,3 +12,7 @@ class InputError(ValueError):
     ...
     elu: alpha must be a finite number > 0, not -1.0.
     """
+
+
+class DamagedFileError(InputError):
+    """A file that was written here is not as it was written; whoever can make it anew does so."""

@@ -57,6 +57,8 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     Raises InputError for any other item type or number of dimensions, and unless the items are as many as the header
     says; never reads more than that.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no regular file; an IDX file is needed.")
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"

@@ -87,6 +87,8 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _content(path: Path) -> bytes:
+    if not path.is_file():  # a FIFO would be waited for, without end
+        raise InputError(f"{path} is no readable image file: it is no regular file.")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -82,6 +82,8 @@ def _read_files(paths: list[Path], source: str) -> LabelledImages:
     parquet = optional_package("pyarrow.parquet", "pyarrow")
     tables = []
     for path in paths:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no regular file; a parquet file is needed.")
         try:
             file = parquet.ParquetFile(path, page_checksum_verification=True)
         except Exception as error:  # a broken file makes pyarrow raise many kinds
@@ -105,6 +107,9 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 def _read_tables(tables: list[_Table], source: str) -> LabelledImages:
     labels: list[Any] = []
     images = decode_images(_encoded(tables, labels), sum(table.rows for table in tables), source)
+    largest = max(labels, default=0)
+    if largest > np.iinfo(np.int64).max:
+        raise InputError(f"{source} has a label {largest}; whole numbers below 2⁶³ are needed.")
     return LabelledImages(images, np.array(labels, np.int64), source)
 
 

@@ -163,6 +163,8 @@ def _difference(theirs: Any, ours: dict[str, Any]) -> str:
 
 def _read(folder: Path, name: str, remedy: str = "run the analysis first, without --redraw") -> bytes:
     try:
+        if (folder / name).exists() and not (folder / name).is_file():
+            raise InputError(f"{folder / name} is no regular file; {remedy}.")
         return (folder / name).read_bytes()
     except FileNotFoundError:
         raise InputError(f"{folder} holds no {name}; {remedy}.") from None

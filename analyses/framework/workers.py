@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -16,7 +17,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from analyses.framework.kept_cells import code_checksum
-from elutheory.errors import InputError
+from elutheory.errors import DamagedFileError, InputError
 
 MeasureCell = Callable[..., pandas.DataFrame]
 """`measure_cell(config, cell, device)`, or with `checkpoint=`, a path, as well."""
@@ -44,7 +45,13 @@ def _measure(
 ) -> pandas.DataFrame:
     if checkpoint is None:
         return measure_cell(config, cell, device)
-    return measure_cell(config, cell, device, checkpoint=checkpoint)
+    try:
+        return measure_cell(config, cell, device, checkpoint=checkpoint)
+    except DamagedFileError:
+        print(f"elutheory: {checkpoint} is damaged; its cell is measured again from the start.", file=sys.stderr)
+        for file in checkpoint.parent.glob(f"{checkpoint.stem}*{checkpoint.suffix}"):
+            file.unlink()
+        return measure_cell(config, cell, device, checkpoint=checkpoint)
 
 
 def side_by_side(measure_cell: MeasureCell, config: Any, cells: Cells, device: str, *, jobs: int) -> Measuring:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from elutheory.errors import InputError
+from elutheory.errors import DamagedFileError, InputError
 from elutheory.output.files import write_whole
 
 _TENSOR, _PAIRS, _TUPLE = "tensor", "pairs", "tuple"
@@ -32,7 +32,8 @@ def save(path: Path, training: Mapping[str, Any], state: Any) -> None:
 def load(path: Path, training: Mapping[str, Any]) -> Any:
     """The state saved there, tensors on the CPU; None if there is no file.
 
-    Raises InputError, and leaves the file as it is, if it is no checkpoint, damaged, or of another training.
+    Raises InputError, and leaves the file as it is, if it is no checkpoint, damaged (a DamagedFileError), or of another
+    training.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -42,12 +43,13 @@ def load(path: Path, training: Mapping[str, Any]) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is no checkpoint or a damaged one ({error}); delete it or name another.") from None
+        said = f"{path} is no checkpoint or a damaged one ({error}); delete it or name another."
+        raise DamagedFileError(said) from None
     stated = metadata.pop("sha256", None)
     if set(metadata) != {"training", "state"}:
         raise InputError(f"{path} is no checkpoint of a training; delete it or name another.")
     if stated != _checksum(tensors, metadata):
-        raise InputError(f"{path} is damaged: its checksum differs; delete it or name another.")
+        raise DamagedFileError(f"{path} is damaged: its checksum differs; delete it or name another.")
     theirs, ours = json.loads(metadata["training"]), json.loads(json.dumps(training))
     for name in sorted({*theirs, *ours}):
         if theirs.get(name) != ours.get(name):

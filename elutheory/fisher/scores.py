@@ -65,7 +65,8 @@ class LayerScores:
     - `has_bias`: whether the layer has biases. Unit u belongs to group u // (units / groups);
     - `mask`: which positions are data, not padding, and count in means over positions; None: all;
     - `words`: of an embedding, whose activations are one-hot vectors, the words that occur in the batch, ascending:
-      `incoming` has a coordinate for each of these alone, for all others are 0. None for other layers.
+      `incoming` has a coordinate for each of these alone, for all others are 0. None for other layers;
+    - `layer`: the layer's name in its model, as `named_modules` has it; None where no model is known.
 
     >>> import elutheory as et
     >>> import torch
@@ -85,6 +86,7 @@ class LayerScores:
     weight_sharing: WeightSharing = "exact"
     mask: Bool[Tensor, "examples positions"] | None = None
     words: Int[Tensor, " fan_in"] | None = None
+    layer: str | None = None
 
     @property
     def examples(self) -> int:
@@ -316,7 +318,7 @@ def model_scores(
                 refused |= _refused_flow(of_one, alone)
                 followed = None if source is None else source.axis
             compared[index] = _compared(found, alone, index, example_axis)
-        _check_independent_examples(found, compared, batch_axis)
+        _check_independent_examples(found, compared, _largest_value(captures, found), batch_axis)
         if own_labels is not None and targets is not None:
             targets = _placed_labels(returned, found, targets, example_axis)
         place = _class_axis(found, targets, followed, layout, example_axis, chosen)
@@ -347,6 +349,7 @@ def model_scores(
             cast(WeightSharing, weight_sharing),
             masks[name],
             capture.words(),
+            name,
         )
         for name, capture in captures.items()
     }
@@ -515,16 +518,33 @@ def _compared(outputs: Tensor, alone: Tensor, index: int, axis: int) -> Float[Te
     return torch.stack([(within - alone).abs().max(), within.abs().max()])
 
 
-def _check_independent_examples(outputs: Tensor, compared: Mapping[int, Tensor], batch_axis: int) -> None:
+def _largest_value(captures: Mapping[str, Capture], outputs: Tensor) -> Tensor:
+    """The largest number among what layers receive and return: outputs that cancel are no larger than its rounding."""
+    seen = [value for capture in captures.values() for value in (*capture.incoming, *capture.nets)]
+    sizes = [value.detach().abs().max().to(outputs) for value in seen if value.is_floating_point() and value.numel()]
+    return torch.stack([outputs.detach().abs().max(), *sizes]).max()[None]
+
+
+_ROUNDINGS = 100.0
+"""Outputs may be this many rounding units of the largest number in the network from what they are alone: sums of some
+ten thousand terms in another order. Guarded by `test_outputs_that_are_zero_but_for_rounding_are_no_dependence`."""
+
+
+def _check_independent_examples(
+    outputs: Tensor, compared: Mapping[int, Tensor], largest: Tensor, batch_axis: int
+) -> None:
     """Raise InputError unless examples alone get the outputs they get within the batch, up to rounding.
 
     A device is waited for once. Outputs that are not finite are told of as such.
     """
-    finite, *numbers = torch.cat([outputs.isfinite().all().to(outputs.dtype)[None], *compared.values()]).tolist()
+    finite, size, *numbers = torch.cat(
+        [outputs.isfinite().all().to(outputs.dtype)[None], largest, *compared.values()]
+    ).tolist()
     if not finite:
         raise InputError("the model's outputs contain NaN or infinity; its parameters must give finite ones.")
+    eps = torch.finfo(outputs.dtype).eps
     for index, difference, scale in zip(compared, numbers[::2], numbers[1::2], strict=True):
-        if not difference <= torch.finfo(outputs.dtype).eps ** 0.5 * scale:
+        if not difference <= max(eps**0.5 * scale, _ROUNDINGS * eps * size):
             raise InputError(
                 f"{_COUPLED}; the outputs of example {index}, of size {scale:.3g}, change by {difference:.3g} when it "
                 "is run alone (dropout, batch statistics, attention across the batch, or examples along another axis "

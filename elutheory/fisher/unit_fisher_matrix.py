@@ -122,7 +122,8 @@ class UnitFisher:
       for;
     - `kind`, `likelihood`, `weight_sharing`: as given to `unit_fisher`; `examples`: how many it is the mean over;
     - `words`: of an embedding, the words that occurred, ascending: the coordinates are theirs, in this order, as F is 0
-      for all others. None for other layers.
+      for all others. None for other layers;
+    - `layer`: the layer's name in its model; None where it is not known.
 
     `update`, `add_scores`, `merge` and `all_reduce` change the object in place and return it; tensors handed out
     before keep their values. In the dtype and on the device of the scores. The sum is kept about a fixed reference, the
@@ -148,6 +149,7 @@ class UnitFisher:
         self.likelihood: Likelihood | str = scores.likelihood
         self.weight_sharing: WeightSharing = scores.weight_sharing
         self.has_bias: bool = scores.has_bias
+        self.layer: str | None = scores.layer
         self.units: int = scores.deltas.shape[-1]
         self.examples: int = 0
         self.damping: Float[Tensor, " units"] | None = None
@@ -190,6 +192,7 @@ class UnitFisher:
 
     def add_scores(self, scores: LayerScores) -> "UnitFisher":
         """Adds the examples of a batch of scores of the same layer; in place. Raises InputError for another layer's."""
+        self._check_layer(scores.layer)
         if self.words is not None and scores.words is not None:
             together = self.with_words(scores.words)
             if len(together) > len(scores.words):
@@ -223,8 +226,10 @@ class UnitFisher:
     def merge(self, other: "UnitFisher") -> "UnitFisher":
         """Adds the other's examples; in place, the other is left as it is.
 
-        Raises InputError unless both are of the same units, fan-in, kind, likelihood, weight sharing and dtype.
+        Raises InputError unless both are of the same layer (where its name is known), units, fan-in, kind, likelihood,
+        weight sharing and dtype.
         """
+        self._check_layer(other.layer)
         if self.words is not None and other.words is not None:
             together = self.with_words(other.words.to(self._reference.device)).to(other._reference.device)
             if len(together) > len(other.words):
@@ -295,9 +300,11 @@ class UnitFisher:
         count = self._factors.count if self._factors else None
         summed = self._weights_under_q is not None
         own = (self._geometry, self._reference.dtype, self.examples, self._points, count, self._reference.cpu(), summed)
+        own += (self.layer,)
         every: list[Any] = [None] * distributed.get_world_size(group)
         distributed.all_gather_object(every, own, group=group)
-        for geometry, dtype, *_ in every:
+        for geometry, dtype, *_, layer in every:
+            self._check_layer(layer)
             self._check_same(geometry, dtype)
         reference = every[0][5].to(self._reference.device)
         offset = self._reference - reference
@@ -362,7 +369,8 @@ class UnitFisher:
         if self._factors is not None:
             parts |= {f"factors.{name}": value for name, value in vars(self._factors).items()}
         described = {name: getattr(self, name) for name in _NUMBERS} | {
-            "likelihood": described_likelihood(self.likelihood)
+            "likelihood": described_likelihood(self.likelihood),
+            "layer": self.layer,
         }
         tensors = {name: part.detach().cpu().contiguous() for name, part in parts.items()}
         return with_checksum(save(tensors, {_FORMAT: json.dumps(described), "sha256": EMPTY}))
@@ -379,6 +387,7 @@ class UnitFisher:
             fisher = object.__new__(cls)
             fisher.__dict__.update({name: parts.get(name) for name in _TENSORS})
             fisher.__dict__.update({name: described[name] for name in _NUMBERS})
+            fisher.layer = described.get("layer")  # files of earlier versions do not say it
             fisher.likelihood = likelihood_described(described["likelihood"])
             factors = {name.partition(".")[2]: part for name, part in parts.items() if name.startswith("factors.")}
             kinds = {("activations", "weights"): WeightedActivations, ("scores",): SummedScores}
@@ -820,6 +829,11 @@ class UnitFisher:
         for name, own, others in zip(names, (*self._geometry, self._reference.dtype), (*geometry, dtype), strict=True):
             if own != others:
                 raise InputError(f"{name} is {own!r} here and {others!r} there; both must be the same.")
+
+    def _check_layer(self, other: str | None) -> None:
+        """Layers of one shape are told apart by their names."""
+        if self.layer is not None and other is not None and self.layer != other:
+            raise InputError(f"layer is {self.layer!r} here and {other!r} there; both must be the same.")
 
     def _refuse_damped(self) -> None:
         if self.damping is not None:

@@ -595,6 +595,31 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_outputs_that_are_zero_but_for_rounding_are_no_dependence(dtype: torch.dtype) -> None:
+    """A sum of activations that cancel: what is left of it is rounding, which changes with the batch."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(300, 64), nn.Linear(64, 3)).to(dtype)
+    inputs = torch.randn(50, 300, dtype=dtype)
+
+    class Cancelled(nn.Module):
+        """W a − W a, the second one in another order of summation."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = model
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            hidden = self.first(x)
+            again = (hidden.flip(-1) @ self.last.weight.detach().flip(-1).T) + self.last.bias.detach()
+            return self.last(hidden) - again
+
+    cancelled = Cancelled()
+    outputs = cancelled(inputs)
+    assert 0 < outputs.abs().max() < 1e3 * torch.finfo(dtype).eps
+    layer_scores(cancelled, inputs, "first", likelihood="gaussian")
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals(case: str) -> None:
     make, inputs, layer, message = REFUSED[case]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from elutheory.errors import InputError
-from elutheory.fisher import Gaussian, LayerScores, UnitFisher, unit_fisher
+from elutheory.fisher import Gaussian, LayerScores, UnitFisher, layer_scores, unit_fisher
 from tests.references.plain_fisher import plain_fisher, plain_scores
 
 EXACTLY = {"rtol": 1e-11, "atol": 1e-13}
@@ -288,6 +288,18 @@ def test_form_follows_the_number_of_vectors() -> None:
 
 def unmerged(scores: LayerScores, examples: int) -> UnitFisher:
     return UnitFisher.from_scores(split(scores, examples)[0])
+
+
+def test_layers_of_one_shape_do_not_merge() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3)))
+    first, second = (unit_fisher(model, torch.randn(20, 4), layer=name) for name in ("0", "2"))
+    for add in (lambda: first.merge(second), lambda: first.add_scores(layer_scores(model, torch.randn(5, 4), "2"))):
+        with pytest.raises(InputError, match=r"layer is '0' here and '2' there; both must be the same\."):
+            add()
+    loaded = UnitFisher.from_bytes(second.to_bytes())
+    assert loaded.layer == "2"
+    assert loaded.merge(second).examples == 40
 
 
 @pytest.mark.parametrize("examples", [8, 40])

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -502,7 +503,8 @@ def parquet_bytes(
     """As the Hub stores them: the image column is a struct of its file's bytes and its path."""
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     encoded = [{"bytes": png(picture, kind=kind), "path": None} for picture in images]
-    table = arrow.table({image: encoded, label: targets.astype(np.int64)})
+    kept = targets if targets.dtype == np.uint64 else targets.astype(np.int64)
+    table = arrow.table({image: encoded, label: kept})
     stream = io.BytesIO()
     parquet.write_table(table, stream, write_page_checksum=True, compression="none")
     return stream.getvalue()
@@ -541,6 +543,7 @@ def test_wrong_parquet_files_are_refused(tmp_path: Path) -> None:
         "undecodable": (missing.getvalue(), "the image in row 0 of"),
         "around 0": (parquet_bytes(TRAIN_IMAGES, labels(TRAIN, 2) * np.int64(2) - 1), "from -1 to 1"),
         "negative": (parquet_bytes(TRAIN_IMAGES, -labels(TRAIN).astype(np.int64)), "from -2 to 0"),
+        "unsigned": (parquet_bytes(TRAIN_IMAGES, labels(TRAIN).astype(np.uint64) + np.uint64(2**63)), "below 2⁶³"),
         "no row": (parquet_bytes(TRAIN_IMAGES[:0], labels(0)), "has the columns"),
     }
     for name, (content, message) in cases.items():
@@ -548,6 +551,14 @@ def test_wrong_parquet_files_are_refused(tmp_path: Path) -> None:
         refused(tmp_path / f"{name}.parquet", message)
     refused(tmp_path, ".parquet belongs to no part")
     refused(write(tmp_path / "test only", {"test.parquet": good}), "begins with train")
+
+
+@pytest.mark.parametrize("name", ["cats/picture.png", "train.parquet", "train-images-idx3-ubyte"])
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    folders = {"cats": {"cats/a.png": png(TRAIN_IMAGES[0]), "dogs/a.png": png(TRAIN_IMAGES[1])}}
+    write(tmp_path, folders.get(name.partition("/")[0], {}))
+    os.mkfifo(tmp_path / name)
+    refused(tmp_path, "no regular file")
 
 
 @given(data=st.data())

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from analyses.framework import kept_cells
 from analyses.framework.sweep import Interrupted, Sweep
+from analyses.networks import checkpoints
 from elutheory.errors import InputError
 from tests.analyses.framework import toy_analysis as toy
 
@@ -123,6 +124,25 @@ def test_a_corrupt_cell_is_measured_again(
     assert _measured(log) == [3]
     assert capsys.readouterr().err == f"elutheory: {path} is corrupt; its cell is measured again.\n"
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_a_damaged_checkpoint_is_removed_and_its_cell_measured_again(
+    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, sweep = toy.Config(numbers=3, refused=1), Sweep(folder=tmp_path)
+    with pytest.raises(InputError, match="refused"):
+        sweep.table(toy.measure_resumable, config, toy.cells(config))
+    checkpoint = (tmp_path / kept_cells.file_name(toy.measure_resumable, config, toy.Cell(1), "cpu")).with_suffix(
+        ".safetensors"
+    )
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[:-8] + b"\1" * 8 if content is None else content)
+    with pytest.raises(InputError, match="refused"):
+        sweep.table(toy.measure_resumable, config, toy.cells(config))
+    said = f"elutheory: {checkpoint} is damaged; its cell is measured again from the start.\n"
+    assert capsys.readouterr().err == said
+    assert checkpoints.load(checkpoint, {"x": 1}) == {"count": 1}
 
 
 def test_ctrl_c_says_what_is_kept(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pandas
 from matplotlib.figure import Figure
 
 from analyses.framework.sweep import Sweep
+from analyses.networks import checkpoints
 from elutheory.errors import InputError
 from elutheory.numerics.cost import Cost
 from elutheory.output.figures import style
@@ -43,6 +44,19 @@ def cells(config: Config) -> list[Cell]:
 
 def cost(config: Config) -> Cost:
     return Cost(updates=config.numbers)
+
+
+def measure_resumable(config: Config, cell: Cell, device: str, checkpoint: Path | None = None) -> pandas.DataFrame:
+    """Counts to 3, keeping the count."""
+    begun = None if checkpoint is None else checkpoints.load(checkpoint, {"x": cell.x})
+    count = 0 if begun is None else begun["count"]
+    while count < 3:
+        count += 1
+        if checkpoint is not None:
+            checkpoints.save(checkpoint, {"x": cell.x}, {"count": count})
+        if cell.x == config.refused:
+            raise InputError("this number is refused.")
+    return pandas.DataFrame({"x": [cell.x], "count": [count]})
 
 
 def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
