@@ -6,6 +6,7 @@ power of y before it is by Stein's identity that of a lower one, E U g = m E g +
 phi tilt U and V (M1). Terms may be larger than their sum; what rounding leaves decides whether it is good enough.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ Numbers = Float[Array, " pairs"]
 
 # Half of what is promised of √(E f(U)² E f(V)²), of the slopes' and of the covariance; rounding units of every term.
 _ACCEPTED = {"value": 5e-14, "slope": 5e-14, "covariance": 5e-13}
+_ACCEPTED_MIXED = 1e-12
 _UNITS = 4.0
 # Standard deviations of y beyond which products of five of them are left to other rules.
 _LARGEST_STD = 1e30
@@ -37,6 +39,47 @@ def error_function_pairs(
         value, rounding, scale = getattr(terms, quantity)()
         found.append((value, (UNIT * rounding <= _ACCEPTED[quantity] * scale) & terms.near))
     return found
+
+
+def error_function_mixed(
+    form: ErrorFunction, orders: tuple[int, int], pair: PairArguments
+) -> tuple[Numbers, Bool[Array, " pairs"]]:
+    """E f^(i)(U) f^(j)(V), i + j > 0, and where it keeps its digits.
+
+    From f'' on these are polynomials times phi, which tilts the pair (M1); Stein's identity leaves means of f^(j) and
+    derivatives.
+    """
+    outer, inner = orders
+    if inner > outer:
+        return error_function_mixed(form, (inner, outer), pair.swapped())
+    if outer < 2:
+        terms = _Terms.of(form, pair)
+        value, rounding, size = terms.slope() if inner else terms.slope_and_value()
+        return (value if inner else form.scale * value), (UNIT * rounding <= _ACCEPTED_MIXED * size) & terms.near
+    a, (d0, d1) = form.scale, form.distribution
+    m, n = (a * mean + form.offset for mean in (pair.mean_u, pair.mean_v))
+    s, t = a * pair.std_u, a * pair.std_v
+    first, c = 1.0 + s * s, s * t * pair.cosine
+    weight = normal_density(m / first**0.5) / first**0.5
+    mean, variance, shared = m / first, s * s / first, c / first
+    spread = t * ((1.0 + (s * pair.sine) ** 2) / first) ** 0.5
+    polynomial = [2.0 * d1, -d0, -d1]
+    for _ in range(2, outer):
+        raised = [0.0, *polynomial]
+        polynomial = [-number for number in raised]
+        for power, number in enumerate(raised[2:], 1):
+            polynomial[power - 1] += power * number
+    count = len(polynomial)
+    row = [a**inner * one for one in form.derivatives_of_mean(n - shared * m, spread, inner + count - 1)[inner:]]
+    before, total = row, polynomial[0] * row[0]
+    for power in range(1, count):  # E y^k f^(j)(V) from those below
+        following = [
+            mean * row[j] + shared * row[j + 1] + ((power - 1) * variance * before[j] if power > 1 else 0.0)
+            for j in range(count - power)
+        ]
+        before, row = row, following
+        total = total + polynomial[power] * row[0]
+    return a**outer * weight * total, abs(total) < math.inf
 
 
 @dataclass(frozen=True)
@@ -162,15 +205,39 @@ class _Terms:
         found = found + (d1 * d1) * (self.odd + self._tilted(u, v) + self._tilted(v, u))
         found = found + (d0 * d1) * (self.density_u + self.density_v) + (d0 * d0) * self.densities
         # y under phi_u phi_v
-        tilted = [
-            (1.0 + other.variance) * one.mean / self.determinant - self.c * other.mean / self.determinant
-            for one, other in ((u, v), (v, u))
-        ]
+        tilted = [self._place(u, v), self._place(v, u)]
         found = found + (d0 * d1) * (tilted[0] * self.densities + tilted[1] * self.densities)
         found = found + (d1 * d1) * ((tilted[0] * tilted[1] + self.c / self.determinant) * self.densities)
         means = [rise + d1 * (side.odd.value + side.weighted.value) + d0 * side.density.value for side in (u, v)]
         square = self.form.scale**2
         return square * found.value, square * found.rounding, square * abs(means[0] * means[1])
+
+    def slope_and_value(self) -> tuple[Numbers, Numbers, Numbers]:
+        """E f'(U)f(V), the derivative by y; its rounding, and √(E f'(U)² E f(V)²), or less."""
+        level, rise, d0, d1 = self._coefficients
+        u, v, c = self.u, self.v, self.c
+        of_value = _exact(level + rise * v.mean) + d0 * v.odd + d1 * v.line
+        odd = level * u.odd + rise * (v.mean * u.odd + c * u.density) + d0 * self.odd + d1 * self._first(v, u)
+        of_density = v.mean * u.density - c * u.weighted  # E phi_u y'
+        tilted = self._tilted(u, v)
+        dense = level * u.density + rise * of_density + d0 * self.density_u
+        dense = dense + d1 * (v.mean * self.density_u + v.variance * self.densities - c * tilted)
+        both = self._place(u, v) * self.densities  # E y phi_u phi_v
+        squared = u.mean * tilted + u.variance * self.density_u + c * both  # E y² phi_u o_v (1 + s²)
+        first = 1.0 + u.variance
+        curved = self.density_u - (1.0 / first) * squared
+        bent = (1.0 / first) * (u.density - (u.mean / first) * (u.mean * u.density))
+        line = level * u.weighted + rise * (v.mean * u.weighted + c * bent) + d0 * tilted
+        line = line + d1 * (v.mean * tilted + v.variance * both + c * curved)
+        found = rise * of_value + d1 * (odd + line) + d0 * dense
+        slope = rise + d1 * (u.odd.value + u.weighted.value) + d0 * u.density.value
+        other = rise + d1 * (v.odd.value + v.weighted.value) + d0 * v.density.value
+        size = abs(slope) * (of_value.value**2 + v.variance * other * other) ** 0.5
+        return found.value, found.rounding, size
+
+    def _place(self, one: _Side, other: _Side) -> Numbers:
+        """E y under phi phi."""
+        return ((1.0 + other.variance) * one.mean - self.c * other.mean) / self.determinant
 
     def _of(self, one: _Side) -> tuple[Known, Known]:
         """E phi o with the density of this variable, and of the other."""

@@ -45,3 +45,15 @@ def packet_expectation(
     none = found.rounding == 0.0
     error = UNIT * found.rounding / xp.where(none, xp.ones_like(size), size)
     return found.value, xp.where(error == error, error, xp.zeros_like(error) + math.inf)
+
+
+def packet_mixed(activation: "Activation", orders: tuple[int, int], pair: PairArguments) -> tuple[Any, Any]:
+    """E f^(i)(U) f^(j)(V), and its error relative to the root mean squares, inf where f is no such sum."""
+    f, g = (packets_of(activation, order) for order in orders)
+    xp = library(pair.mean_u)
+    if f is None or g is None:
+        return xp.zeros_like(pair.mean_u), xp.zeros_like(pair.mean_u) + math.inf
+    found = product(f, g, Columns(*pair.columns))
+    size = root_mean_square(f, pair.mean_u, pair.std_u) * root_mean_square(g, pair.mean_v, pair.std_v)
+    none = found.rounding == 0.0
+    return found.value, UNIT * found.rounding / xp.where(none, xp.ones_like(size), size)

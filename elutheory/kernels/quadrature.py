@@ -4,6 +4,7 @@ E f^(n)(m + τZ) of any activation by composite Gauss–Legendre, split at break
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.panels import Panels, panels, vanishes
 from elutheory.kernels.rises import excess, excess_of_constant, left_slope, rise
 from elutheory.moments.closed_forms import PiecewiseForm
+from elutheory.moments.quadrature.features import features as known_transitions
 from elutheory.numerics.arrays import Array, as_array_like, indices, library
 from elutheory.numerics.normal_tails import normal_density
 from elutheory.numerics.quadrature import gauss_legendre, increasing, integrals_from, nodes_and_weights
@@ -25,15 +27,17 @@ if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
 
 
-# Panel ends at these distances from 0 and from each breakpoint, in x, as far as panels are longer: what falls off by
-# powers, as x/√(1 + x²) does, varies at every scale.
-DISTANCES = tuple(1.5 * 2.0**k for k in range(21))
+# Panel ends are at these distances from 0, from each breakpoint and each transition, in lengths of the transition, at
+# most 1, as far as panels are longer: what falls off by powers, as x/√(1 + x²) does, varies at every scale.
+_NEAREST, _FARTHEST = 1.5, 1.5 * 2.0**20
 # In standard deviations: what is tried first; all that double precision holds.
 REACHES = ((0.0, 3.0, 6.0, 9.0, 13.5), (0.0, 1.5, 3.0, 4.5, 6.0, 7.5, 9.0, 11.0, 13.5, 16.5, 20.0, 25.0, 31.0, 38.5))
 _SMOOTHED_AT_ONCE = 1 << 20  # 8 MiB an array
 _DEGREE = 16
 _CHUNK = 256
-_MIXED_TOLERANCE = 1e-12  # of derivatives, relative to the root mean squares; above, nested quadrature
+MIXED_TOLERANCE = 1e-12
+"""Of derivatives, relative to the root mean squares; above, other rules have the pair."""
+
 _FEW_PAIRS = 512  # are not worth waking threads
 _NODES_AT_ONCE = 1 << 15  # a quarter of a MiB an array
 _PAIRS_AT_ONCE = 1 << 10
@@ -176,7 +180,7 @@ def mixed_expectation(
     left = indices(pair.mean_u == pair.mean_u)
     if form is None and not activation.breakpoints and len(output):
         output, error = mehler_mixed(activation, orders, weighted, *pair.columns)
-        left = indices(~(error <= _MIXED_TOLERANCE))
+        left = indices(~(error <= MIXED_TOLERANCE))
     for start in range(0, len(left), step):
         chunk = left[start : start + step]
         output[chunk] = (
@@ -300,15 +304,34 @@ def _nested_edges(
     width = s2 * sine
     breakpoints = breakpoint_values(activation)
     longest = max(end - start for start, end in pairwise(reach)) * float(s2.max())
-    for at in features(activation):
+    for at, length in transitions(activation):
         centre = (at - m2) / scale
         points.append(centre)
-        for distance in (one for one in DISTANCES if one < longest):
-            step = (1.0 + (width / DISTANCES[0]) ** 2) ** 0.5 * distance / scale
+        for distance in _distances(length, longest):
+            step = (1.0 + (width / (_NEAREST * length)) ** 2) ** 0.5 * distance / scale
             points += [centre + step, centre - step]
         if at in breakpoints:
             points += [centre + sign * multiple * width / scale for multiple in (1.0, 3.0, 8.0) for sign in (1.0, -1.0)]
     return increasing(points, -reach[-1], reach[-1])
+
+
+@lru_cache(maxsize=256)
+def transitions(activation: "Activation") -> tuple[tuple[float, float], ...]:
+    """(place, length), at most 1: 0, the breakpoints and wherever else f is known to change fast."""
+    found = dict.fromkeys(features(activation), 1.0)
+    for place, length in known_transitions(activation):
+        if length > 0.0:
+            found[place] = min(length, found.get(place, 1.0))
+    return tuple(sorted(found.items()))
+
+
+def _distances(length: float, longest: float) -> list[float]:
+    """Of panel ends from a transition of that length, for panels no longer than `longest`."""
+    found, distance = [], _NEAREST * length
+    while distance < min(longest, 1.01 * _FARTHEST):
+        found.append(distance)
+        distance *= 2.0
+    return found
 
 
 def panel_ends(
@@ -319,8 +342,8 @@ def panel_ends(
     longest = max(end - start for start, end in pairwise(reach)) * largest
     points = [0.0 * mean + sign * end for end in reach for sign in ((1.0, -1.0) if end else (1.0,))]
     breakpoints = breakpoint_values(activation)
-    for point in features(activation):
-        offsets = [distance for distance in DISTANCES if distance < longest]
+    for point, length in transitions(activation):
+        offsets = _distances(length, longest)
         for offset in ([0.0] if point in breakpoints else []) + offsets + [-offset for offset in offsets]:
             points.append((point + offset - mean) / std)
     return points

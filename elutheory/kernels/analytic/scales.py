@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from elutheory.activations.kinks import second_derivative
+from elutheory.moments.quadrature.features import features as transitions
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -45,7 +46,9 @@ def widths(activation: "Activation") -> tuple[Any, Any]:
     Where f overflows nothing is asked of a rule, which will find out.
     """
     points, transform = _chebyshev()
-    places, sizes = numpy.array(_PLACES), numpy.array(_SIZES)
+    # where f is known to change fast, intervals beside these places might miss it
+    known = [place for place, length in transitions(activation) if length > 0.0]
+    places, sizes = numpy.array(sorted({*_PLACES, *known})), numpy.array(_SIZES)
     allowed = numpy.ones((len(places), len(sizes)), dtype=bool)
     with numpy.errstate(all="ignore"):
         x = places[:, None, None] + sizes[:, None] * points

@@ -10,7 +10,7 @@ cancellation (M3 and M4 at mean −20, std 1e-6 have none left), so each form ha
 * `error_function`: `ErrorFunction` (GELU, erf, the normal distribution function and lines times it).
 * `sinusoid`: `Sinusoid` (sin, cos).
 * `packets`: polynomials times exponentials, waves and Gaussian bumps, and sums of these; what says how many digits it
-  has lost, and is not for all means and standard deviations.
+  has lost, and is not for all means and standard deviations; `packet_moments`: their moments.
 * `recognition`: which form an activation has, by its pieces and not by its name.
 """
 

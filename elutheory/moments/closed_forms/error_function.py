@@ -76,7 +76,7 @@ class ErrorFunction(ClosedForm):
         if quantity == "log_slope_mean":
             result = (-y, -1.0 + 0.0 * y, 0.0 * y, 0.0 * y)[order - 1] if self._is_distribution else y * math.nan
             return _as(a**order * result, dtype)
-        F = self._derivatives_of_mean(y, s, order + 1)
+        F = self.derivatives_of_mean(y, s, order + 1)
         if quantity == "mean":
             return _as(a**order * F[order], dtype)
         if quantity == "slope_mean":
@@ -184,7 +184,7 @@ class ErrorFunction(ClosedForm):
         terms = weight * curvature
         return terms.sum(-1), (terms * rest).sum(-1)
 
-    def _derivatives_of_mean(self, y: Numbers, s: Numbers, highest: int) -> list[Numbers]:
+    def derivatives_of_mean(self, y: Numbers, s: Numbers, highest: int) -> list[Numbers]:
         """E f and its derivatives by y: from the second on f^(n) = π_n phi, and phi tilts y (M1)."""
         xp = library(y)
         (d0, d1), root = self.distribution, xp.hypot(s, xp.ones_like(s))

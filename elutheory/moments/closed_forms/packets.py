@@ -11,8 +11,9 @@ Covariances are differences from c = 0, factor by factor: nothing cancels but be
 of a sum is known beside it, and where that is too much, others have the pair.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from jaxtyping import Float
@@ -53,6 +54,9 @@ class Packet:
 
 
 Packets = tuple[Packet, ...]
+
+# Below, a product of means has lost its digits, and what the covariance multiplies it by cannot bring them back.
+_UNDERFLOW = 1e-290
 
 ONE: Packets = (Packet(0.0, 0.0, 0.0, (1.0,)),)
 
@@ -137,7 +141,7 @@ class _Coupled:
     means: tuple[Known, Known]
     variances: tuple[Known, Known]
     shared: Known  # covariance
-    apart: "_Apart"
+    without: Callable[[], "_Apart"]
 
     @classmethod
     def of(cls, p: Packet, q: Packet, at: Columns) -> "_Coupled":
@@ -168,8 +172,8 @@ class _Coupled:
         exponent = exponent + (0.5 * alpha * alpha) * variance_u + (0.5 * beta * beta) * variance_v
         exponent = exponent + (alpha * beta) * shared
         weight = _bumps(a, b, m, n, s, t, between, sign * gap, sine).over(determinant.root())
-        apart = _Apart.of(p, q, (mean_u, mean_v), (s, t), (first, second), c, determinant)
-        return cls(p, q, weight, exponent, (tilted_u, tilted_v), (variance_u, variance_v), shared, apart)
+        without = partial(_Apart.of, p, q, (mean_u, mean_v), (s, t), (first, second), c, determinant)
+        return cls(p, q, weight, exponent, (tilted_u, tilted_v), (variance_u, variance_v), shared, without)
 
     def _total_weight(self) -> Known:
         if self.p.rate == self.q.rate == 0.0:
@@ -182,14 +186,14 @@ class _Coupled:
 
     def covariance(self) -> Known:
         """That less the product of the means: factor by factor, or where the two are far apart by subtraction."""
-        together = self._moments()
-        alone = self.apart.moments(len(self.p.coefficients), len(self.q.coefficients))
-        weight, of_together, of_alone = self.apart.weight(), self._polynomials(together), self._polynomials(alone)
-        grown = self._grown(together, alone)
-        near = weight.times(self.apart.growth.expm1().times(of_together) + self._polynomials(grown))
+        together, apart = self._moments(), self.without()
+        alone = apart.moments(len(self.p.coefficients), len(self.q.coefficients))
+        weight, of_together, of_alone = apart.weight(), self._polynomials(together), self._polynomials(alone)
+        grown = self._grown(together, alone, apart)
+        near = weight.times(apart.growth.expm1().times(of_together) + self._polynomials(grown))
         far = self._total_weight().times(of_together) - weight.times(of_alone)
         xp = library(far.rounding)
-        use_far = ~(near.rounding <= far.rounding)
+        use_far = ~(near.rounding <= far.rounding) | (abs(weight.value) < _UNDERFLOW)
         return Known(xp.where(use_far, far.value, near.value), xp.where(use_far, far.rounding, near.rounding))
 
     def _polynomials(self, moments: list[list[Known]]) -> Known:
@@ -219,9 +223,9 @@ class _Coupled:
             rows.append(following)
         return rows
 
-    def _grown(self, together: list[list[Known]], alone: list[list[Known]]) -> list[list[Known]]:
+    def _grown(self, together: list[list[Known]], alone: list[list[Known]], apart: "_Apart") -> list[list[Known]]:
         """E y^i y'^j less that without covariance."""
-        (mean_u, mean_v), (variance_u, variance_v), apart = self.means, self.variances, self.apart
+        (mean_u, mean_v), (variance_u, variance_v) = self.means, self.variances
         (moved_u, moved_v), (spread_u, spread_v) = apart.moved, apart.spread
         zero = 0.0 * mean_v
         row = [zero]

@@ -17,7 +17,7 @@ import sympy
 from elutheory.activations.activation_function import Activation
 from elutheory.activations.evaluation import NumericFunction, constant_value
 from elutheory.activations.stable_forms import stable
-from elutheory.moments.quadrature.panels import Panels, chunks, settled_panels
+from elutheory.moments.quadrature.panels import Panels, centres, chunks, settled_panels
 from elutheory.moments.quadrature.taylor_series import taylor_coefficients
 from elutheory.numerics.normal_tails import density_derivatives, normal_density
 
@@ -29,8 +29,9 @@ def derivative(integrand: Any, quantity: str, order: int, mean: Any, std: Any) -
     result = numpy.empty(mean.size)
     with numpy.errstate(all="ignore"):
         for rows, reach in chunks(integrand, mean, std):
-            zero = numpy.zeros(rows.size)
-            for part, done, panels in settled_panels(integrand, mean[rows], std[rows], mean[rows], zero, reach):
+            centre = centres(integrand, mean[rows], std[rows])
+            tilt = (mean[rows] - centre) / std[rows]
+            for part, done, panels in settled_panels(integrand, mean[rows], std[rows], centre, tilt, reach):
                 result[rows[part[done]]] = _of_panels(integrand, quantity, order, panels)[done]
     return result
 

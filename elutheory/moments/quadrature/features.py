@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 from elutheory.activations.activation_function import Activation
 from elutheory.activations.evaluation import NumericFunction, constant_value
 from elutheory.activations.pieces import Piece, degree_bound
-from elutheory.activations.stable_forms import stable
+from elutheory.activations.stable_forms import Expm1, stable
 
 # Zeros of arguments that are no polynomials are bracketed on ± a logarithmic grid of this many points.
 _GRID = numpy.concatenate([-numpy.logspace(4, -6, 400), [0.0], numpy.logspace(-6, 4, 400)])
@@ -29,13 +29,26 @@ _SCALE_FREE = (sympy.exp, sympy.sinh, sympy.cosh)  # of a line these have no pla
 
 @lru_cache(maxsize=256)
 def features(activation: Activation) -> tuple[tuple[float, float], ...]:
-    """(place, length) of every transition of f, kinks with length 0, one entry a place, increasing."""
-    found: dict[float, float] = {constant_value(point): 0.0 for point in activation.breakpoints}
+    """(place, length) of every transition of f, increasing, and (place, 0) of every kink, which may be both."""
+    kinks = {(constant_value(point), 0.0) for point in activation.breakpoints}
+    found: dict[float, float] = {}
     for piece in activation.pieces:
-        for place, length in _of_expression(stable(piece.expression), activation.symbol):
+        expression = stable(piece.expression)
+        for place, length in _of_expression(expression, activation.symbol):
             if piece.lower <= place <= piece.upper or _near(piece, place, length):
-                found[place] = min(length, found.get(place, length)) or found.get(place, 0.0)
-    return tuple(sorted(found.items()))
+                found[place] = min(length, found.get(place, length))
+        for place, length in _at_ends(piece, expression, activation.symbol):
+            found[place] = min(length, found.get(place, length))
+    return tuple(sorted(kinks | set(found.items())))
+
+
+def _at_ends(piece: Piece, expression: sympy.Expr, x: sympy.Symbol) -> Iterator[tuple[float, float]]:
+    """Exponentials of a line, which change alike everywhere, count where a piece that they are in ends."""
+    ends = [constant_value(end) for end in (piece.lower, piece.upper) if end.is_finite]
+    for node in expression.atoms(*_SCALE_FREE, Expm1) if ends else ():
+        if node.has(x) and degree_bound(node.args[0], x) == 1:
+            rate = abs(constant_value(sympy.diff(node.args[0], x)))
+            yield from ((end, 1.0 / rate) for end in ends if rate > 0)
 
 
 def _near(piece: Piece, place: float, length: float) -> bool:

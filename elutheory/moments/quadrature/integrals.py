@@ -1,4 +1,7 @@
-"""The six Gaussian moments of any activation, each with its error: by Taylor model, trapezoidal rule or panels."""
+"""The six Gaussian moments of any activation, each with its error: by Taylor model, trapezoidal rule or panels.
+
+Of bumps and waves whatever the trapezoidal rule leaves, by their Gaussian integrals.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -12,6 +15,7 @@ from elutheory.activations.evaluation import NumericFunction, constant_value
 from elutheory.activations.pieces import Piece
 from elutheory.activations.stable_forms import stable
 from elutheory.errors import InputError
+from elutheory.moments.closed_forms.packet_moments import packet_derivative, packet_moments
 from elutheory.moments.quadrature import taylor_model
 from elutheory.moments.quadrature.derivatives import derivative
 from elutheory.moments.quadrature.features import features
@@ -51,7 +55,8 @@ def integrals(activation: Activation, mean: Any, std: Any) -> Integrals:
         rows = numpy.flatnonzero(inside & smooth)
         if not rows.size:
             continue
-        moments, right = taylor_model.moments(value, logarithm, activation.symbol, mean[rows], std[rows])
+        slope = activation.derivative(mean[rows])
+        moments, right = taylor_model.moments(value, logarithm, activation.symbol, mean[rows], std[rows], slope)
         if logarithm is None:
             moments[5] = integrand.logarithm
         found[:, rows[right]] = moments[:, right]
@@ -59,6 +64,11 @@ def integrals(activation: Activation, mean: Any, std: Any) -> Integrals:
     rows = numpy.flatnonzero(rest)
     if rows.size:
         moments, left, right = by_trapezoidal_rule(integrand, mean[rows], std[rows])
+        found[:, rows[right]], errors[:, rows[right]] = moments[:, right], left[:, right]
+        rows = rows[~right]
+    if rows.size and not isinstance(integrand.logarithm, NumericFunction):
+        moments, left, right = packet_moments(activation, mean[rows], std[rows])
+        moments[5], left[5] = integrand.logarithm, 0.0
         found[:, rows[right]], errors[:, rows[right]] = moments[:, right], left[:, right]
         rows = rows[~right]
     if rows.size:
@@ -73,7 +83,11 @@ def integrals(activation: Activation, mean: Any, std: Any) -> Integrals:
 
 def derivative_by_quadrature(activation: Activation, quantity: str, order: int, mean: Any, std: Any) -> Any:
     """The `order`-th derivative (1 to 4) of the moment `quantity` by the mean; float64 (n,), finite, std > 0."""
-    return derivative(make_integrand(activation), quantity, order, mean, std)
+    result, right = packet_derivative(activation, quantity, order, mean, std)
+    rest = numpy.flatnonzero(~right)
+    if rest.size:
+        result[rest] = derivative(make_integrand(activation), quantity, order, mean[rest], std[rest])
+    return result
 
 
 def _end(point: sympy.Expr) -> float:
@@ -96,7 +110,7 @@ class _Integrand:
             logarithm = self.logarithm.expressions[index] if isinstance(self.logarithm, NumericFunction) else None
             value = stable(piece.expression)
             try:
-                taylor_model.moments(value, logarithm, self.activation.symbol, one, one)
+                taylor_model.moments(value, logarithm, self.activation.symbol, one, one, one)
             except InputError:
                 continue
             found.append((piece, value, logarithm))

@@ -19,6 +19,7 @@ _SMALLEST_SCALE = 1e-100
 # The last coefficients may add this much to a moment, relative; the terms beyond them fall off faster.
 _REMAINDER = 1e-16
 _LAST = 4
+_SLOPE = 2e-14  # of the first coefficient, beside f'
 _UNDERFLOW = 1e-140
 
 
@@ -49,11 +50,12 @@ def _settled(parts: Any, total: Any) -> Any:
 
 
 def moments(
-    value: sympy.Expr, logarithm: sympy.Expr | None, symbol: sympy.Symbol, mean: Any, std: Any
+    value: sympy.Expr, logarithm: sympy.Expr | None, symbol: sympy.Symbol, mean: Any, std: Any, slope: Any
 ) -> tuple[Any, Any]:
     """The six moments (6, n) of one smooth piece, and for which of the n points they are right.
 
-    `value` is f in stable form, `logarithm` ln f' or None, in which case the last moment is left 0.
+    `value` is f in stable form, `logarithm` ln f' or None, in which case the last moment is left 0. `slope` is
+    f'(mean): coefficients of x/(1 + x) far out are differences, and not right where they miss it.
     """
     table = _hermite()
     with numpy.errstate(all="ignore"):
@@ -71,6 +73,7 @@ def moments(
             & _settled(steep_norm * a[1:] / scale, numpy.sqrt(steep))
             & _settled(table[1:, 1:2] * a[1:], h[0])
         )
+        right &= numpy.abs(a[1] / scale - slope) <= _SLOPE * numpy.abs(slope)
         # where f itself underflows, what counts lies elsewhere
         right &= (numpy.maximum(numpy.abs(a[0]), numpy.sqrt(spread)) > _UNDERFLOW) | (not value.has(symbol))
         deviation = ratio * numpy.sqrt(spread)
