@@ -59,7 +59,7 @@ class SharedUnitFisher:
     def natural_gradient(
         self, gradient: Float[Tensor, "units coordinates"], damping: float
     ) -> Float[Tensor, "units coordinates"]:
-        """(F_u + λ_u I)⁻¹ g_u by one Cholesky factor for all units, in float64.
+        """(F_u + λ_u I)⁻¹ g_u by one Cholesky factor for all units, worked out in float64, in the gradient's dtype.
 
         λ_u is `damping` × the mean diagonal of F_u. Rows of dead units, whose F_u is 0, are 0. Raises InputError for a
         wrong shape, and for a singular matrix.
@@ -71,7 +71,7 @@ class SharedUnitFisher:
         if failed:
             raise InputError("E[(1, a)(1, a)ᵀ] is singular; give a damping above zero.")
         solved = torch.cholesky_solve(gradient.double().T, factor).T
-        return torch.where(self.weights[:, None] > 0, solved / self.weights[:, None], 0.0)
+        return torch.where(self.weights[:, None] > 0, solved / self.weights[:, None], 0.0).to(gradient.dtype)
 
     def matrix_of(self, unit: int) -> Float[Tensor, "coordinates coordinates"]:
         """What stands for one unit's F."""
@@ -111,9 +111,10 @@ class ProjectedUnitFisher:
     def natural_gradient(
         self, gradient: Float[Tensor, "units coordinates"], damping: float
     ) -> Float[Tensor, "units coordinates"]:
-        """(P F_u P + λ_u I)⁻¹ g_u, λ_u `damping` × the mean diagonal of F_u over all coordinates, in float64.
+        """(P F_u P + λ_u I)⁻¹ g_u, λ_u `damping` × the mean diagonal of F_u over all coordinates.
 
-        Rows of dead units are 0. Raises InputError for a wrong shape and a damping of 0, as P F_u P is singular.
+        Worked out in float64, in the gradient's dtype. Rows of dead units are 0. Raises InputError for a wrong
+        shape, and a damping of 0, as P F_u P is singular.
         """
         bias = int(self.has_bias)
         _check_gradient(gradient, len(self.matrices), len(self.basis) + bias, damping)
@@ -128,7 +129,7 @@ class ProjectedUnitFisher:
         damped = self.matrices + shift[:, None, None] * torch.eye(inside.shape[1]).to(self.matrices)
         solved = torch.linalg.solve(damped, inside)
         weights = solved[:, bias:] @ self.basis.T + outside / shift[:, None]
-        return torch.where(alive[:, None], torch.cat([solved[:, :bias], weights], 1), 0.0)
+        return torch.where(alive[:, None], torch.cat([solved[:, :bias], weights], 1), 0.0).to(gradient.dtype)
 
 
 def approximate_unit_fisher(

@@ -433,6 +433,18 @@ def diagonals(place: Place) -> Results:
     return found
 
 
+@entry_point("approximate_unit_fisher", "SharedUnitFisher", "ProjectedUnitFisher")
+def fisher_matrices_of_wide_layers(place: Place) -> Results:
+    """Natural gradients: the matrices are summed in float64 whatever the model's dtype."""
+    model, inputs, gradient = place.perceptron(), place.normal(40, 5), place.normal(6, 6, seed=2)
+    return {
+        approximation: et.approximate_unit_fisher(
+            model, inputs, "0", approximation, rank=3, batch_size=16
+        ).natural_gradient(gradient, damping=0.1)
+        for approximation in ("shared", "projected")
+    }
+
+
 @entry_point("unit_fisher", "UnitFisher")
 def fisher_matrices_of_convolutions(place: Place) -> Results:
     found: Results = {}
@@ -623,6 +635,9 @@ WITHOUT_TENSORS = (
     "Initialisation",
     "initialisation",
     "InputError",
+    # two results beside each other
+    "Comparison",
+    "compare",
     # derivations
     "Assumption",
     "Check",
