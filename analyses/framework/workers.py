@@ -1,7 +1,9 @@
 """Cells measured side by side: processes of this machine by joblib, or the workers of a Dask cluster."""
 
 import contextlib
+import logging
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -25,6 +27,7 @@ MeasureCell = Callable[..., pandas.DataFrame]
 Cells = Sequence[tuple[Any, Path | None]]
 """Each with the file from which its measurement goes on, None: without."""
 
+_ONE_AT_A_TIME = threading.Lock()
 _ONE_BY_ONE: dict[str, Any] = {"batch_size": 1, "return_as": "generator_unordered"}
 Measuring = Generator[tuple[int, pandas.DataFrame], None, None]
 
@@ -77,35 +80,112 @@ def side_by_side(measure_cell: MeasureCell, config: Any, cells: Cells, device: s
 def on_cluster(measure_cell: MeasureCell, config: Any, cells: Cells, device: str, *, address: str) -> Measuring:
     """(index, table) of each cell, from the workers of a Dask scheduler; cells of one that dies are given to another.
 
-    By Dask itself: joblib's backend measures in this process while the cluster has no more than one thread.
+    By Dask itself: joblib's backend measures in this process while the cluster has no more than one thread. Raises
+    InputError where no scheduler answers, where it has no workers for `_PATIENCE` seconds, before or while cells are
+    measured, and where the workers have not this checkout's code.
     """
     try:
         from distributed import CancelledError, Client, KilledWorker, as_completed  # noqa: PLC0415 (an extra)
     except ImportError:
         raise InputError("--cluster needs Dask; install it with `pip install 'elutheory[cluster]'`.") from None
-    try:
-        client = Client(address, set_as_default=False, timeout=10)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler answers at {address} ({type(error).__name__}).") from None
+    client = _connected(Client, address)
     code = code_checksum(measure_cell.__module__)
+    no_workers = InputError(
+        f"the Dask scheduler at {address} has no workers; start some, and the same command goes on."
+    )
     with client:
         try:
-            client.wait_for_workers(1, timeout=60)
+            client.wait_for_workers(1, timeout=_PATIENCE)
             futures = [
-                client.submit(_measured, index, measure_cell, config, *cell, device, code, pure=False)
+                client.submit(_shipped(index, measure_cell, config, *cell, device, code), pure=False)
                 for index, cell in enumerate(cells)
             ]
-            for future in as_completed(futures, loop=client.loop):
-                index, outcome = future.result()
-                yield index, _table_or_raise(outcome)
+            completed, last_seen = as_completed(futures, loop=client.loop), time.monotonic()
+            while completed.count():
+                if completed.has_ready():
+                    index, outcome = next(completed).result()
+                    yield index, _table_or_raise(outcome)
+                    last_seen = time.monotonic()
+                elif client.scheduler_info()["workers"]:
+                    last_seen = time.monotonic()
+                elif time.monotonic() - last_seen > _PATIENCE:
+                    raise no_workers
+                time.sleep(_GLANCE)
         except TimeoutError:
-            raise InputError(f"the Dask scheduler at {address} has no workers; start some.") from None
+            raise no_workers from None
         except (CancelledError, KilledWorker) as error:
             reason = "stopped answering" if isinstance(error, CancelledError) else "lost several workers to one cell"
             raise InputError(f"the Dask scheduler at {address} {reason}; the same command goes on.") from None
 
 
-def _table_or_raise(outcome: pandas.DataFrame | Exception) -> pandas.DataFrame:
+_PATIENCE, _GLANCE = 30.0, 0.05
+"""Seconds without a worker after which a cluster is given up, and between two looks at it."""
+
+
+def _connected(connect: Callable[..., Any], address: str) -> Any:
+    """A client of the scheduler at this address.
+
+    In a thread: whatever else listens there, such as the scheduler's own dashboard, may never answer.
+    """
+    outcome: list[Any] = []
+
+    def attempt() -> None:
+        try:
+            outcome.append(connect(address, set_as_default=False, timeout=10))
+        except Exception as failure:
+            outcome.append(failure)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    with _quiet("distributed"):
+        thread.start()
+        thread.join(_PATIENCE / 2)
+    if not outcome:
+        raise InputError(
+            f"what listens at {address} is no Dask scheduler; its dashboard, for one, has another port than itself."
+        )
+    (found,) = outcome
+    if isinstance(found, OSError | ValueError):
+        raise InputError(f"no Dask scheduler answers at {address} ({type(found).__name__}).") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+@contextlib.contextmanager
+def _quiet(logger: str) -> Iterator[None]:
+    """A library's log is not shown meanwhile; what it means is said in a sentence."""
+    log = logging.getLogger(logger)
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _shipped(*arguments: Any) -> Callable[[], tuple[int, Any]]:
+    """A function of nothing that calls `_measured` with the arguments, and needs no code of ours to be unpickled.
+
+    A scheduler need not have this checkout, and a worker that has not says so instead of failing before it can.
+    """
+    index, payload = arguments[0], pickle.dumps((_measured, arguments))
+
+    def run() -> tuple[int, Any]:  # pickled by value, as it is no module's
+        import pickle  # noqa: PLC0415
+
+        try:
+            function, given = pickle.loads(payload)  # noqa: S301 (made above)
+        except (ImportError, AttributeError) as error:
+            return index, f"the Dask workers have not this checkout's code ({error}); start them in its folder."
+        return function(*given)
+
+    return run
+
+
+def _table_or_raise(outcome: pandas.DataFrame | Exception | str) -> pandas.DataFrame:
+    """A sentence is why the worker could not measure."""
+    if isinstance(outcome, str):
+        raise InputError(outcome)
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -120,11 +200,15 @@ def _measured(
     device: str,
     code: str | None = None,
 ) -> tuple[int, Any]:
-    """The table or the exception: raised in the worker, it would overtake tables that are on their way."""
+    """The table or the exception: raised in the worker, it would overtake tables that are on their way.
+
+    One cell at a time in a process, however many threads it has: tracing a training step is not for two at once.
+    """
     try:
         if code not in (None, code_checksum(measure_cell.__module__)):
             raise InputError("the Dask workers run other code or library versions; start them anew from this checkout.")
-        return index, _measure(measure_cell, config, cell, device, checkpoint)
+        with _ONE_AT_A_TIME:
+            return index, _measure(measure_cell, config, cell, device, checkpoint)
     except Exception as failure:
         failure.add_note(f"while measuring {cell}, in a worker:\n{traceback.format_exc()}")  # which does not travel
         return index, failure

@@ -2,20 +2,23 @@
 
 import os
 import signal
+import socket
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyses.framework import kept_cells
+from analyses.framework import kept_cells, workers
 from analyses.framework.sweep import Interrupted, Sweep
 from analyses.networks import checkpoints
 from elutheory.errors import InputError
@@ -223,7 +226,7 @@ def cluster() -> Iterator[object]:
     distributed = pytest.importorskip("distributed")
     kept_cells.code_checksum.cache_clear()  # workers are refused if a file has been edited since it was computed
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs="CRITICAL"
+        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=":0", silence_logs="CRITICAL"
     ) as two_workers:
         yield two_workers
 
@@ -262,6 +265,38 @@ def test_no_cluster_there(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
     with pytest.raises(InputError, match="no Dask scheduler answers at nonsense://here"):
         toy.measure(toy.Config(), Sweep(cluster="nonsense://here"))
+
+
+def test_what_listens_there_and_never_answers_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(workers, "_PATIENCE", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(InputError, match=r"is no Dask scheduler; its dashboard, for one, has another port"):
+            toy.measure(toy.Config(), Sweep(cluster=address))
+
+
+def test_a_cluster_that_loses_all_workers_is_given_up(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(workers, "_PATIENCE", 2.0)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0", silence_logs="CRITICAL") as none,
+        pytest.raises(InputError, match=r"has no workers; start some, and the same command goes on\."),
+    ):
+        toy.measure(toy.Config(), Sweep(cluster=none.scheduler_address))
+
+
+def test_workers_without_the_checkout_say_so(tmp_path: Path) -> None:
+    """An interpreter of its own, in another folder, calls what the cluster's workers are sent."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+    sent = cloudpickle.dumps(workers._shipped(3, toy.measure_cell, toy.Config(), toy.Cell(0), None, "cpu", "code"))
+    program = "import pickle, sys; print(*pickle.load(sys.stdin.buffer)(), sep='|')"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=sent, capture_output=True, cwd=tmp_path, env=environment, check=True
+    )
+    said = "3|the Dask workers have not this checkout's code (No module named 'tests'); start them in its folder.\n"
+    assert done.stdout.decode() in (said, said.replace("'tests'", "'analyses'"))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
