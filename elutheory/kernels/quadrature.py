@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Panel ends are at these distances from 0, from each breakpoint and each transition, in lengths of the transition, at
 # most 1, as far as panels are longer: what falls off by powers, as x/√(1 + x²) does, varies at every scale.
+_RESOLVED = 0.5  # of a panel's length
 _NEAREST, _FARTHEST = 1.5, 1.5 * 2.0**20
 # In standard deviations: what is tried first; all that double precision holds.
 REACHES = ((0.0, 3.0, 6.0, 9.0, 13.5), (0.0, 1.5, 3.0, 4.5, 6.0, 7.5, 9.0, 11.0, 13.5, 16.5, 20.0, 25.0, 31.0, 38.5))
@@ -317,10 +318,12 @@ def _nested_edges(
 
 @lru_cache(maxsize=256)
 def transitions(activation: "Activation") -> tuple[tuple[float, float], ...]:
-    """(place, length), at most 1: 0, the breakpoints and wherever else f is known to change fast."""
+    """(place, length <= 1): 0, the breakpoints, and where f changes faster than the panels about these resolve."""
     found = dict.fromkeys(features(activation), 1.0)
+    coarse = tuple(found)
     for place, length in known_transitions(activation):
-        if length > 0.0:
+        longest = max(1.0, min(abs(place - other) for other in coarse))
+        if 0.0 < length < _RESOLVED * longest:
             found[place] = min(length, found.get(place, 1.0))
     return tuple(sorted(found.items()))
 

@@ -4,6 +4,7 @@ import html.parser
 import math
 import types
 from collections.abc import Callable
+from typing import Any
 
 import numpy
 import pandas
@@ -429,6 +430,21 @@ def test_errors_cover_the_truth(options: dict[str, object]) -> None:
     assert len(ratios) > 20
     assert numpy.median(numpy.abs(ratios)) < 1.5  # 0.67 if errors were Gaussian and known
     assert numpy.quantile(numpy.abs(ratios), 0.9) < 4
+
+
+def test_the_error_of_the_shift_is_true() -> None:
+    """The bias shift with the correction, which a few labels say little of: on six seeds, beside nothing drawn."""
+    inputs = data(60, 1, 5, 5)
+    every: dict[str, Any] = {"units": 99, "fisher_examples": 60, "damping": 0.1, "layers": ["3"]}
+    exact = diagnose(small_network(), inputs, **every).table.iloc[0]
+    assert exact["shift_with_error"] == 0.0
+    drawn = [
+        diagnose(small_network(), inputs, **every, kind="monte_carlo", seed=seed).table.iloc[0] for seed in range(6)
+    ]
+    ratios = [(one["shift_with"] - exact["shift_with"]) / one["shift_with_error"] for one in drawn]
+    assert all(one["shift_with_error"] > 0.0 for one in drawn)
+    assert 0.2 < numpy.sqrt(numpy.mean(numpy.square(ratios))) < 2.5, ratios
+    assert numpy.abs(ratios).max() < 5.0, ratios
 
 
 def test_exact_where_that_is_affordable(monkeypatch: pytest.MonkeyPatch) -> None:
