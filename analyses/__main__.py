@@ -14,6 +14,7 @@ _EXTRAS = {"jinja2": "analyses", "lightning": "analyses", "distributed": "cluste
 _ON_ALL_RECORDS = {
     "answer": "Why ELUs learn fast: a paragraph and a figure, computed from the records.",
     "claims": "The ledger: every claim of the abstract, decided from the records.",
+    "paper": "What the paper reports beside what the records say: a page of docs/, or printed.",
     "report": "Ledger, derivations, figures and tables in one self-contained HTML file.",
     "readme": "The README's tables, written anew from the records.",
 }

@@ -1,4 +1,4 @@
-"""The commands on all records: `python -m analyses answer`, `claims`, `report` and `readme`.
+"""The commands on all records: `python -m analyses answer`, `claims`, `paper`, `report` and `readme`.
 
 Each checks its options before it loads what it needs: the ledger imports every experiment, which takes seconds.
 """
@@ -85,6 +85,32 @@ def claims(arguments: Sequence[str]) -> int:
         write_whole(options.output, f"{text}\n")
     else:
         sys.stdout.write(f"{text}\n")
+    return VERIFIED
+
+
+@dataclass(frozen=True)
+class PaperOptions:
+    """What the paper reports beside what the records in `figures` say, in Markdown."""
+
+    figures: Path = Path("figures")
+    """Folder of the records."""
+    output: Path | None = None
+    """Write to this file, whole or not at all, instead of printing; docs/beside_the_paper.md is the page's place."""
+
+
+def paper(arguments: Sequence[str]) -> int:
+    """Print or write the page; returns the exit code."""
+    options = parse_options(PaperOptions, "python -m analyses paper", arguments)
+    check_output(options.output)
+    _check_figures(options.figures)
+
+    from analyses.report.beside_the_paper import paper_markdown  # noqa: PLC0415 (see the module)
+
+    text = paper_markdown(options.figures)
+    if options.output is not None:
+        write_whole(options.output, text)
+    else:
+        sys.stdout.write(text)
     return VERIFIED
 
 

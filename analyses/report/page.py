@@ -20,6 +20,7 @@ from analyses.framework import provenance, records
 from analyses.framework.catalogue import catalogue, find_analysis
 from analyses.framework.claims import Decision
 from analyses.report.answer import answer, draw
+from analyses.report.beside_the_paper import HEADINGS, beside_the_paper, cells_of
 from analyses.report.inline_svg import inline_svg
 from analyses.report.ledger import ledger
 from analyses.report.ledger_text import SIGNS, TEST_SIGNS, effect, found
@@ -98,6 +99,8 @@ def report_page(figures: Path) -> str:
         if answered.has_figure
         else "",
         rows=rows,
+        headings=HEADINGS,
+        lines=[(line.record, cells_of(line)) for line in beside_the_paper(figures)],
         counts=Counter(row.verdict for row in rows),
         verdicts=SIGNS,
         proofs=proofs,

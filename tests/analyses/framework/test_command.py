@@ -48,7 +48,7 @@ def test_the_listing_is_quick_and_names_every_analysis() -> None:
         assert described == (find_analysis(name).__doc__ or "").splitlines()[0]
 
 
-@pytest.mark.parametrize("name", ["claims", "report", "readme"])
+@pytest.mark.parametrize("name", ["claims", "paper", "report", "readme"])
 def test_commands_on_all_records_are_listed_and_get_their_options(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
