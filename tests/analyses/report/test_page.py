@@ -20,6 +20,7 @@ from elutheory.derivations.catalogue import PROOFS
 from elutheory.derivations.catalogue.numbered_statements import PAPER_EXPERIMENTS, PARTS
 from elutheory.derivations.proof.printing import statement_mathml
 from elutheory.errors import InputError
+from elutheory.output.checksums import EMPTY, with_checksum
 
 FIGURES = Path(__file__).parents[3] / "figures"
 COMMITTED = FIGURES / "report.html"
@@ -147,7 +148,7 @@ def test_words_of_a_record_are_escaped(figures: Path) -> None:
     path = figures / "learning_behaviour" / "provenance.json"
     described = json.loads(path.read_text())
     described["config"]["data"] = '<script>alert("1")</script>'
-    path.write_text(json.dumps(described))
+    path.write_bytes(with_checksum(json.dumps(described | {"sha256": EMPTY}).encode()))
     check_document(report_page(figures))
 
 
