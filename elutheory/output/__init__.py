@@ -11,6 +11,7 @@ Nothing here knows of the theory: words, numbers, formulas and curves are handed
 - `document.py`: a report as blocks that write themselves as text, Markdown, LaTeX and HTML; numbers in few characters;
 - `progress.py`: a bar with the time left, of long calls;
 - `latex.py`: running words in LaTeX;
+- `short_labels.py`: names of layers in few letters that still differ;
 - `layer_figure.py`: figures with a model's layers along the axis, their labels short and different;
 - `figures.py`: the one look of all figures: an activation's colour, settings, bytes that repeat.
 

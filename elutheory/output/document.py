@@ -17,10 +17,12 @@ from io import StringIO
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from elutheory.output.latex import NO_BREAK, latex_text
+from elutheory.output.short_labels import LONGEST_LABEL, short_labels
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -258,15 +260,32 @@ class Table(Block):
     wider: int = 0
 
     def text(self, width: int) -> str:
-        """Columns under a rule; no colour. Cells are cut short where the table is still too wide."""
+        """Columns under a rule; no colour. Where the table is too wide, the names in the first column are shortened.
+
+        Numbers are never cut: with names that are long and alike, or many columns, lines are longer than `width`.
+        """
+        rows = self._with_short_names(width + self.wider)
         table = RichTable(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
         for heading in self.headings:
             table.add_column(heading, justify="right", no_wrap=True)
-        for row in self.rows:
+        for row in rows:
             table.add_row(*row)
+        needed = sum(self._widths(rows)) + len(self.headings)
         target = StringIO()
-        Console(file=target, width=width + self.wider, color_system=None, markup=False).print(table)
+        Console(file=target, width=max(needed, width + self.wider), color_system=None, markup=False).print(table)
         return "\n".join(line.rstrip() for line in target.getvalue().splitlines() if line.strip())
+
+    def _widths(self, rows: Sequence[Sequence[str]]) -> list[int]:
+        return [max(cell_len(cell) for cell in column) for column in zip(self.headings, *rows, strict=True)]
+
+    def _with_short_names(self, room: int) -> Sequence[Sequence[str]]:
+        names = list(dict.fromkeys(row[0] for row in self.rows))
+        widths = self._widths(self.rows)
+        left = room - sum(widths[1:]) - len(widths)
+        if not names or widths[0] <= left:
+            return self.rows
+        short = dict(zip(names, short_labels(names, max(left, LONGEST_LABEL)), strict=True))
+        return [[short[row[0]], *row[1:]] for row in self.rows]
 
     def markdown(self) -> str:
         """A table of pipes, asterisks as they are."""

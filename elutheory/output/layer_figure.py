@@ -4,7 +4,6 @@ Neighbours on the axis need not follow one another in the model, so no line join
 before and after, is joined. Legends stand above the panels, never on data.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import nan
@@ -14,9 +13,7 @@ import numpy
 from matplotlib.figure import Figure
 
 from elutheory.output.figures import style
-
-LONGEST_LABEL = 24
-"""Letters of a layer's label; longer names lose parts that many share. See `test_labels_differ_and_are_short`."""
+from elutheory.output.short_labels import short_labels
 
 _MOST_LABELS = 120
 _ONE_COLUMN = 16  # layers, beyond which panels stand below one another
@@ -126,27 +123,3 @@ def _draw(place: Any, panel: Panel, count: int) -> None:
 def _values(points: Points, panel: Panel) -> Any:
     values = numpy.asarray(points.values, dtype=float)
     return numpy.where(values == 0, nan, abs(values)) if panel.scale == "log" else values
-
-
-def short_labels(names: Sequence[str], longest: int = LONGEST_LABEL) -> list[str]:
-    """Names without words between dots that many share, if some are too long and all of them stay different.
-
-    What is still longer has its beginning replaced by an ellipsis, if the labels differ then.
-    """
-    parts = [_printable(name).split(".") for name in names]
-    words = Counter(word for name in parts for word in dict.fromkeys(name) if word.isalpha() or "_" in word)
-    for word, _ in words.most_common():
-        if not any(word in name for name in parts if len(".".join(name)) > longest):
-            continue
-        tried = [[part for part in name if part != word] or name for name in parts]
-        if len({*map(tuple, tried)}) == len({*map(tuple, parts)}):
-            parts = tried
-    labels = [".".join(name) for name in parts]
-    cut = [label if len(label) <= longest else f"…{label[1 - longest :]}" for label in labels]
-    counts = Counter(cut)
-    return [short if counts[short] == 1 or label == short else label for short, label in zip(cut, labels, strict=True)]
-
-
-def _printable(name: str) -> str:
-    """A module's name may be any text."""
-    return "".join(character if character.isprintable() else "?" for character in name) or "(the model)"

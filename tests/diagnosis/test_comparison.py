@@ -13,7 +13,8 @@ from torch import nn
 import elutheory as et
 from elutheory.errors import InputError
 from elutheory.output.figures import figure_bytes
-from elutheory.output.layer_figure import LONGEST_LABEL, Panel, Points, figure_by_layer, short_labels
+from elutheory.output.layer_figure import Panel, Points, figure_by_layer
+from elutheory.output.short_labels import LONGEST_LABEL, short_labels
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

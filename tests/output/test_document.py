@@ -18,7 +18,6 @@ from elutheory.output.document import (
     json_number,
     json_text,
     power_of_ten,
-    shortened,
 )
 
 BLOCKS = (
@@ -142,30 +141,19 @@ def test_lines_of_text_are_cut_between_words() -> None:
     assert Heading("x*exp(-x*x)-averylongword of X").text(10) == "x*exp(-x*x)-averylongword\nof X"
 
 
-def test_a_table_of_text_is_cut_where_it_is_too_wide() -> None:
-    wide = Table(("a" * 8, "b" * 8), (("1", "2"),))
-    assert max(map(len, wide.text(12).splitlines())) <= 12
-    assert "b" * 8 in Table(wide.headings, wide.rows, wider=8).text(12)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"),
-        (-1.23456, "-1.235"),
-        (math.nextafter(1e-3, 0), "1.00e-3"),
-        (1e-3, "0.001"),
-        (math.nextafter(1e5, 0), "1e+05"),
-        (1e5, "1.00e5"),
-        (-2.5e-7, "-2.50e-7"),
-        (1e123, "1.00e123"),
-        (math.inf, "∞"),
-        (-math.inf, "−∞"),
-        (math.nan, "undefined"),
-    ],
-)
-def test_shortened(value: float, text: str) -> None:
-    assert shortened(value, ".4g", ".2e") == text
+def test_numbers_are_never_cut_and_names_are_shortened_where_a_table_is_too_wide() -> None:
+    """A number without its last digits is another number; names stay different from each other."""
+    name = "encoder.block_of_a_layer_with_a_name_of_more_than_sixty_characters"
+    rows = [
+        (f"{name}.{part}", "0.12345", f"-1.5e+{100 + place}") for place, part in enumerate(("query", "value", "key"))
+    ]
+    for width in (20, 40, 80):
+        lines = Table(("layer", "mean", "variance"), rows).text(width).splitlines()
+        assert max(map(len, lines)) <= max(width, 24 + 1 + 7 + 1 + 9)
+        for line, (_, mean, variance) in zip(lines[2:], rows, strict=True):
+            assert line.split()[1:] == [mean, variance]
+        assert len({line.split()[0] for line in lines[2:]}) == 3
+    assert name in Table(("layer", "mean", "variance"), rows).text(120)
 
 
 def test_power_of_ten() -> None:
