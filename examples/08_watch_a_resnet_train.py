@@ -89,5 +89,5 @@ print(table.pivot(index="layer", columns="step", values="mean_share").round(3))
 # The activations before and after, unit means and dead units among them, in one table and one figure.
 
 comparison = et.compare(before, et.layer_statistics(model, images))
-print(comparison.table[["layer", "mean_before", "mean_after", "dead_share_before", "dead_share_after"]])
+print(comparison.table[["layer", "mean_before", "mean_after", "dead_share_before", "dead_share_after"]].to_string())
 figure = comparison.plot()

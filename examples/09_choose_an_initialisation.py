@@ -34,7 +34,7 @@ for weight_variance in (1.0, critical.weight_variance, 2.0):
     )
 
 # %%
-# A network drawn so, measured.
+# A network drawn so, measured. Its 64 units deviate from infinitely many, by more in every further layer (P6).
 
 torch.manual_seed(0)
 layers = [module for _ in range(10) for module in (nn.Linear(64, 64), mine.torch_module())]

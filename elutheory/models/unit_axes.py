@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,7 @@ class _Label(NamedTuple):
     function: str = ""
 
 
+@runtime_checkable
 class FunctionListener(Protocol):
     """Is told of every function that a model calls while it runs, by the function's name, before and after."""
 

@@ -369,7 +369,7 @@ def test_the_table_is_plain_pandas() -> None:
         (lambda: propagate("relu", 2, 2.0, overlap="x"), r"overlap must be a finite number, not 'x'\."),
         (lambda: propagate("relu", 2, 2.0, batch_norm=[True]), r"batch_norm has 1 entries for 2 layers\."),
         (lambda: propagate("relu", 2, 2.0, batch_norm=1), r"batch_norm must be True, False or a sequence .*, not 1\."),
-        (lambda: propagate("relu", 2, 2.0, residual=[1, 0]), r"residual must be True, False or a sequence of them.*\."),
+        (lambda: propagate("relu", 2, 2.0, residual=["x", 0]), r"residual must be a finite number >= 0, not 'x'\."),
         (lambda: propagate("relu", 2, 2.0, width=0), r"width must be an integer >= 1, not 0\."),
         (lambda: propagate("relu", 2, 2.0, width=[8]), r"width has 1 entries for 2 layers\."),
         (lambda: propagate("relu", 2, 2.0, width=8, residual=True), r"finite-width bands are derived for .*\."),
