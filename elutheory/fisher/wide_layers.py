@@ -7,7 +7,7 @@ largest activations every unit has a small matrix of its own.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -21,8 +21,6 @@ from elutheory.models.data import batches_of, check_inputs, tensors_of
 from elutheory.numerics.arguments import check_damping, check_whole
 from elutheory.numerics.memory import check_fits
 from elutheory.output.progress import tracked
-
-Approximation = Literal["shared", "projected"]
 
 ERROR_EXAMPLES = 512
 """The error of "shared" is that over so many examples at most, through their Gram matrix.
@@ -136,7 +134,7 @@ def approximate_unit_fisher(
     model: nn.Module,
     data: Any,
     layer: str,
-    approximation: Approximation,
+    approximation: str,
     *,
     rank: int = 64,
     kind: Kind = "exact",

@@ -207,7 +207,7 @@ def test_bad_options_are_refused(tmp_path: Path) -> None:
     for options, sentence in [
         ({"every": 0}, "every is 0"),
         ({"share": 0.0}, "share is 0.0; a share of the training time"),
-        ({"damping": 0}, "damping is 0"),
+        ({"damping": 0.0}, "damping is 0"),
         ({"layers": ["9"]}, "the model has no layer '9'"),
         ({"record": tmp_path / "run.txt"}, "has no known ending; .parquet and .csv files can be written"),
         ({"record": 3}, "a record is the path of a .parquet or .csv file"),
