@@ -201,7 +201,7 @@ def draw(table: pandas.DataFrame) -> Figure:
     with style():
         figure = Figure(figsize=(7.0, 3.4), layout="constrained")
         panels: Any = figure.subplots(1, len(PROBLEMS), sharex=True)
-        for panel, problem in zip(panels, PROBLEMS, strict=True):
+        for letter, panel, problem in zip("ab", panels, PROBLEMS, strict=True):
             for method in METHODS:
                 curves = chosen[(chosen["problem"] == problem) & (chosen["method"] == method)]
                 losses = curves.pivot(index="step", columns="seed", values="lowest")
@@ -213,12 +213,15 @@ def draw(table: pandas.DataFrame) -> Figure:
             shares = [_mean_share(ours, reference) for reference in METHODS[:2]]
             note = f"unit natural gradient: {shares[0]}\nof SGD's steps to its lowest loss,\n{shares[1]} with momentum"
             panel.text(0.02, 0.02, note, transform=panel.transAxes, fontsize=8, color=colours[METHODS[-1]])
-            panel.set_title(problem)
+            panel.set_title(f"({letter}) {problem}")
             panel.set_xscale("log")
             panel.set_ylim(bottom=0.0)
             panel.set_xlabel("steps + 1")
         panels[0].set_ylabel("lowest loss so far (nats)")
-        panels[0].legend(frameon=False, fontsize=8, loc="upper right")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(METHODS), frameon=False, fontsize=8)
+        seeds = chosen["seed"].nunique()
+        figure.suptitle(f"each at its tuned rate: mean over {seeds} random problems, and their range", fontsize=8)
     return figure
 
 

@@ -11,25 +11,43 @@ from elutheory.output.figures import look_of, style
 
 
 def draw(table: Any) -> Figure:
-    """By update, mean over hidden layers above the first: median over seeds and their range; last panel: averages."""
+    """By update, mean over hidden layers above the first: median over seeds and their range; last panel: averages.
+
+    Batch normalisation stands in the first panel, four decades lower. Oscillation of the means is in the record alone.
+    """
     with style():
-        figure = Figure(figsize=(7.2, 4.7), layout="constrained")
-        panels: Any = figure.subplots(2, 3)
-        shares = "share of update's effect"
-        panels[0, 0].sharey(panels[0, 1])
-        _draw_curves(panels[0, 0], table, False, "shift_share", "(a) bias shift", shares)
-        _draw_curves(panels[0, 1], table, True, "shift_share", "(b) with batch normalisation", "")
+        figure = Figure(figsize=(7.2, 5.2), layout="constrained")
+        panels: Any = figure.subplots(2, 2)
+        _draw_curves(panels[0, 0], table, False, "shift_share", "(a) bias shift", "share of update's effect")
+        if table["batch_norm"].any():
+            _draw_curves(panels[0, 0], table, True, "shift_share", "(a) bias shift", "share of update's effect")
+            _name_the_normalised(panels[0, 0], table)
         panels[0, 0].set_yscale("log")
-        _draw_curves(panels[0, 2], table, False, "explained", "(c) shift by own weights", "explained share")
-        _draw_curves(panels[1, 0], table, False, "cosine", "(d) with unit natural gradient", "cosine of the gradient")
+        _draw_curves(panels[0, 1], table, False, "explained", "(b) part of it by the unit's own weights", "share of it")
+        _draw_directions(panels[1, 0], table)
         _draw_curves(
-            panels[1, 1], table, False, "sign_changes", "(e) oscillation of unit means", "share of sign changes"
+            panels[1, 1], table, False, "cosine", "(d) gradient against unit natural gradient", "cosine of the angle"
         )
-        _draw_directions(panels[1, 2], table)
-        handles, labels = panels[0, 0].get_legend_handles_labels()
+        handles, labels = panels[0, 1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=8)
-        figure.suptitle(setting_of(table).replace("; means", "\nmeans"), fontsize=8)
+        setting = setting_of(table).replace("; means", "\nmeans")
+        figure.suptitle(f"{setting}: median and range", fontsize=8)
     return figure
+
+
+def _name_the_normalised(panel: Any, table: Any) -> None:
+    """Words above the lower bundle of curves, which is that of the networks with batch normalisation."""
+    rows = table[table["batch_norm"] & (table["layer"] > 1)]
+    highest = rows.groupby("update")["shift_share"].max().max()
+    panel.annotate(
+        "with batch normalisation",
+        (rows["update"].max(), highest),
+        xytext=(0, 5),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color="0.3",
+    )
 
 
 def _draw_curves(panel: Any, table: Any, normalised: bool, column: str, title: str, unit: str) -> None:
@@ -70,6 +88,6 @@ def _draw_directions(panel: Any, table: Any) -> None:
     lowest = panel.get_ylim()[0]
     panel.set_ylim(lowest / 30, 1.5)  # room for the legend
     panel.set_xticks([])
-    panel.set_title("(f) bias shift, unit's own step")
+    panel.set_title("(c) bias shift of the unit's own step")
     panel.set_ylabel("share of step's effect")
     panel.legend(frameon=False, fontsize=7, loc="lower left")
