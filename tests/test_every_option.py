@@ -82,6 +82,10 @@ SMALL: dict[str, dict[str, Any]] = {
         **{"networks": ("fully_connected",), "batch_size": 4, "repetitions": 1, "shortest": 0.0, "measured": 4},
         **{"seeds": 1},
     },
+    "imagenet": {
+        **{"images": 2, "side": 20, "crop": 16, "width": 0.01, "classes": 3, "batch_size": 1, "repetitions": 1},
+        **{"seeds": 1},
+    },
     "gaussian_closure": {
         **{"activations": ("elu", "relu"), "layers": 2, "units": 4, "epochs": 1, "examples": 40, "seeds": 1},
     },

@@ -16,7 +16,7 @@ from elutheory.errors import InputError
 PARTS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 """Part of the data by the name of a folder, file or split."""
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".webp")
 _FORMATS = ("PNG", "JPEG", "BMP", "PPM", "WEBP")
 _MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
 MEMORY_LIMIT = 2**32
@@ -41,7 +41,7 @@ def first_line(error: Exception) -> str:
 
 def is_image_folder(folder: Path) -> bool:
     """Whether there are image files in its subfolders, or in theirs."""
-    return any(path.suffix.lower() in _SUFFIXES for depth in ("*/*", "*/*/*") for path in folder.glob(depth))
+    return any(path.suffix.lower() in SUFFIXES for depth in ("*/*", "*/*/*") for path in folder.glob(depth))
 
 
 def read_image_folder(folder: Path) -> dict[str, LabelledImages]:
@@ -78,7 +78,7 @@ def _read_classes(folder: Path, names: list[str]) -> LabelledImages:
         of_class = _visible(path)
         files += of_class
         labels += [names.index(path.name)] * len(of_class)
-    images = decode_images(((str(path), _content(path)) for path in files), len(files), str(folder))
+    images = decode_images(((str(path), read_content(path)) for path in files), len(files), str(folder))
     return LabelledImages(images, np.array(labels, np.int64), str(folder))
 
 
@@ -86,7 +86,8 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _content(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """The file's bytes; raises InputError where it cannot be read."""
     if not path.is_file():  # a FIFO would be waited for, without end
         raise InputError(f"{path} is no readable image file: it is no regular file.")
     try:
@@ -106,7 +107,7 @@ def decode_images(encoded: Iterable[tuple[str, bytes]], count: int, source: str)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # pillow warns of files that are too large or half broken
         for index, (name, content) in enumerate(encoded):
-            image = _decode(name, content)
+            image = decoded(name, content)
             if index >= count:
                 raise InputError(f"{source} holds more images than the {count} that it states.")
             if not index:
@@ -122,7 +123,8 @@ def decode_images(encoded: Iterable[tuple[str, bytes]], count: int, source: str)
     return images
 
 
-def _decode(name: str, content: bytes) -> NDArray[np.uint8]:
+def decoded(name: str, content: bytes) -> NDArray[np.uint8]:
+    """(height, width) of a gray image, (3, height, width) of a coloured one; see `decode_images`."""
     pillow = optional_package("PIL.Image", "pillow")
     try:
         with pillow.open(BytesIO(content), formats=_FORMATS) as image:

@@ -78,7 +78,7 @@ def kept_shape(data: str, examples: int, regularisation: float) -> tuple[int, tu
 
 
 def _is_files(data: str) -> bool:
-    return data != "digits" and Path(data).exists()
+    return data != "digits" and (Path(data).is_dir() or Path(data).is_file())  # a FIFO would be waited for
 
 
 def _key(place: Path, examples: int, regularisation: float) -> dict[str, Any]:

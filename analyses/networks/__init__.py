@@ -7,6 +7,8 @@ activation and the optimizer.
 - `training.py`: training from random weights, recorded epoch by epoch, resumable.
 - `classifiers.py`: the classifiers that the learning experiments share.
 - `augmentation.py`: random crops and flips of images, by seed and update.
+- `layer_means.py`: moments of every hidden layer of a network on images, and what theory says of them (M3).
+- `step_times.py`: times of training steps and layers, candidates in turn.
 - `training_cost.py`, `convolution_cost.py`: what training will take, estimated from sizes.
 - `stacked.py`: networks under training, stacked by `torch.func` or each with an optimizer of its own.
 - `checkpoints.py`: the state of a training on disk.

@@ -84,16 +84,18 @@ def cifar_18(
     return convolutional(_with_classes(CIFAR_18_STACKS, classes), dropout, activation)
 
 
-def imagenet_15(activation: Activation | str, *, classes: int = 1000) -> nn.Sequential:
+def imagenet_15(activation: Activation | str, *, classes: int = 1000, width: float = 1.0) -> nn.Sequential:
     """The 12 convolutions and 3 linear layers of section 4.4 (figure 6) for inputs (N, 3, 224, 224).
 
     After the last stack's pooling, maxima over 1, 4 and 16 regions of the image (spatial pyramid pooling) make
-    1024 × 21 inputs, whatever the image's size; dropout of one half after both hidden linear layers.
+    1024 × 21 inputs, whatever the image's size; dropout of one half after both hidden linear layers. `width`: of the
+    paper's units of every hidden layer, rounded, at least one.
     """
     layers: list[nn.Module] = []
     channels = 3
     for stack in IMAGENET_STACKS:
-        for count, units, field in stack:
+        for count, of_paper, field in stack:
+            units = _units(of_paper, width)
             for _ in range(count):
                 layers += [*_convolution(channels, units, field), as_activation(activation).torch_module()]
                 channels = units
@@ -101,7 +103,7 @@ def imagenet_15(activation: Activation | str, *, classes: int = 1000) -> nn.Sequ
     pyramid = SpatialPyramidPooling((1, 2, 4))
     layers.append(pyramid)
     features = channels * pyramid.regions
-    for units in (4096, 4096):
+    for units in [_units(4096, width)] * 2:
         layers += [nn.Linear(features, units), as_activation(activation).torch_module(), nn.Dropout(0.5)]
         features = units
     return nn.Sequential(*layers, nn.Linear(features, classes))
@@ -110,7 +112,7 @@ def imagenet_15(activation: Activation | str, *, classes: int = 1000) -> nn.Sequ
 def scaled(stacks: Sequence[Stack], width: float, classes: int) -> tuple[Stack, ...]:
     """The stacks with `width` times their units, rounded, at least one; the last stack is the output of `classes`."""
     hidden = tuple(
-        tuple((count, max(1, round(units * width)), field) for count, units, field in stack) for stack in stacks[:-1]
+        tuple((count, _units(units, width), field) for count, units, field in stack) for stack in stacks[:-1]
     )
     return _with_classes((*hidden, ()), classes)
 
@@ -211,6 +213,10 @@ def hidden_activations(network: nn.Sequential, inputs: Tensor) -> list[Tensor]:
 
 _BEFORE_ACTIVATION = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
 _NO_ACTIVATION = (*_BEFORE_ACTIVATION, nn.Dropout, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.ZeroPad2d)
+
+
+def _units(of_paper: int, width: float) -> int:
+    return max(1, round(of_paper * width))
 
 
 def _with_classes(stacks: Sequence[Stack], classes: int) -> tuple[Stack, ...]:

@@ -20,7 +20,7 @@ def crops_and_flips(padding: int) -> Callable[[Tensor, Sequence[int], int], Tens
     def augment(images: Tensor, seeds: Sequence[int], update: int) -> Tensor:
         return torch.stack(
             [
-                cropped(of_one, padding, *draws(seed, update, len(of_one), padding))
+                cropped(of_one, padding, *draws(seed, update, len(of_one), 2 * padding))
                 for of_one, seed in zip(images, seeds, strict=True)
             ]
         )
@@ -28,17 +28,22 @@ def crops_and_flips(padding: int) -> Callable[[Tensor, Sequence[int], int], Tens
     return augment
 
 
-def draws(seed: int, update: int, examples: int, padding: int) -> tuple[Tensor, Tensor]:
-    """Places (examples, 2) of the upper left corners, from 0 to 2 · `padding`, and which images are mirrored."""
+def draws(seed: int, update: int, examples: int, room: int) -> tuple[Tensor, Tensor]:
+    """Places (examples, 2) of the upper left corners, from 0 to `room`, and which images are mirrored."""
     mixed = np.random.SeedSequence((seed, update, _DRAWS)).generate_state(1, np.uint64)[0]
     generator = torch.Generator().manual_seed(int(mixed >> 1))
-    places = torch.randint(0, 2 * padding + 1, (examples, 2), generator=generator)
+    places = torch.randint(0, room + 1, (examples, 2), generator=generator)
     return places, torch.randint(0, 2, (examples,), generator=generator).bool()
 
 
-def cropped(images: Tensor, padding: int, places: Tensor, mirrored: Tensor) -> Tensor:
-    """Parts (N, channels, height, width) of the padded images, at these places, some of them mirrored."""
-    height, width = images.shape[-2:]
+def cropped(
+    images: Tensor, padding: int, places: Tensor, mirrored: Tensor, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Parts (N, channels, height, width) of the padded images, at these places, some of them mirrored.
+
+    `size`: height and width of the parts; None: of the images.
+    """
+    height, width = images.shape[-2:] if size is None else size
     padded = torch.nn.functional.pad(images, (padding,) * 4)
     rows = places[:, :1] + torch.arange(height)
     columns = torch.arange(width).expand(len(images), width)

@@ -65,11 +65,13 @@ def convolutional_cost(
     A network holds its weights, gradients and momenta; a batch what modules put out, and its gradients.
     """
     batch = min(batch_size, examples)
-    trained = size.training + _OF_A_NUMBER * size.outputs
-    looked_at = size.forward + _OF_A_NUMBER / 3 * size.outputs
-    held = 4 * size.parameters + max(2 * batch * size.outputs, min(evaluated, _EVALUATED_AT_ONCE) * size.largest)
-    return Cost(
-        operations=epochs * (examples * trained + evaluated * looked_at),
-        updates=epochs * -(-examples // batch),
-        bytes=itemsize * float(held),
-    )
+    trained = examples * (size.training + _OF_A_NUMBER * size.outputs)
+    held = itemsize * (4.0 * size.parameters + 2 * batch * size.outputs)
+    looked_at = passes_cost(size, images=evaluated, at_once=_EVALUATED_AT_ONCE, itemsize=itemsize)
+    return (Cost(trained, -(-examples // batch), held) + looked_at) * epochs
+
+
+def passes_cost(size: ConvolutionalSize, *, images: float, at_once: int, itemsize: int = 4) -> Cost:
+    """Of one network forward on so many images."""
+    held = itemsize * (size.parameters + min(images, at_once) * size.largest)
+    return Cost(images * (size.forward + _OF_A_NUMBER / 3 * size.outputs), bytes=float(held))

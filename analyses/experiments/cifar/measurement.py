@@ -15,12 +15,12 @@ from analyses.data.datasets import Split
 from analyses.data.labelled_images import stratified_order
 from analyses.data.prepared_images import kept_shape, prepared_images
 from analyses.experiments.cifar import recipe
-from analyses.experiments.cifar.prediction import layer_means, predicted_means
 from analyses.experiments.cifar.settings import BATCH, COLUMNS, OF_LAYERS, Config
 from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.augmentation import crops_and_flips
 from analyses.networks.convolution_cost import ConvolutionalSize, convolutional_cost, size_of
+from analyses.networks.layer_means import LayerMoments, layer_means, layer_moments
 from analyses.networks.stacked import Networks
 from analyses.networks.training import Training, fabric_on, train
 from analyses.networks.training_cost import shape_of
@@ -101,11 +101,11 @@ def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | Non
     measured = measured_images(data.train, config.measured).to(fabric.device)
     each = -(-len(data.train) // config.batch_size)
     build = recipe.builder(config, activation, cell.normalisation, data.shape, data.classes)
-    predicted: list[Any] = []
+    predicted: list[LayerMoments] = []
 
     def start(network: Any, seed: int) -> Any:
         recipe.initialised(network, seed)
-        predicted.extend(predicted_means(network, measured, activation))
+        predicted.extend(layer_moments(network, [measured], activation))
         return network
 
     trained = train(
@@ -131,8 +131,8 @@ def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | Non
     table["test_error"] = 1 - table["test_accuracy"]
     columns: dict[str, Any] = {name: trained.measured[name][:, 0].numpy() for name in ("mean", "mean_share")}
     beginning = np.where(table["epoch"] == 0, 1.0, np.nan)[:, None]
-    columns["predicted"] = beginning * [found.mean for found in predicted]
-    columns["band"] = beginning * [found.band for found in predicted]
+    columns["predicted"] = beginning * [layer.mean.predicted for layer in predicted]
+    columns["band"] = beginning * [layer.mean.band for layer in predicted]
     layers = pandas.DataFrame(
         {f"{name}_{layer + 1}": columns[name][:, layer] for layer in range(len(predicted)) for name in OF_LAYERS}
     )

@@ -13,9 +13,9 @@ from analyses.experiments.footprint.batch_statistics import batch_dependence, on
 from analyses.experiments.footprint.networks import ARCHITECTURES, VARIANTS, Architecture, hidden_layers
 from analyses.experiments.footprint.operation_counts import PARTS, Work, network_work, update_work
 from analyses.experiments.footprint.settings import COLUMNS, Config
-from analyses.experiments.footprint.timing import interleaved_seconds, layer_seconds, step_seconds, torch_threads
 from analyses.experiments.footprint.torch_counts import torch_counts
 from analyses.framework.sweep import Sweep
+from analyses.networks.step_times import interleaved_seconds, layer_seconds, step_seconds, torch_threads
 from elutheory.errors import InputError
 from elutheory.numerics.cost import SECONDS_PER_UPDATE, Cost
 from elutheory.output.domains import check_domains

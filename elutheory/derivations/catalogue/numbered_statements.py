@@ -407,8 +407,8 @@ PAPER_EXPERIMENTS = (
         "figure 6, section 4.4",
         "ImageNet with 15 layers: iterations to 20 % top-5 error, final error, and hours per iteration of ELU and "
         "ReLU.",
-        (),
-        "not repeated here",
+        ("imagenet",),
+        "statistics before training and time of a step; its training is not repeated here",
     ),
     PaperExperiment(
         "E8",

@@ -13,7 +13,6 @@ from analyses.data.prepared_images import prepared_images
 from analyses.experiments import cifar
 from analyses.experiments.cifar import recipe
 from analyses.experiments.cifar.measurement import FIRST_SEED, Cell, cells, measure_cell, measured_images
-from analyses.experiments.cifar.prediction import hidden_layers, layer_means, predicted_means
 from analyses.experiments.cifar.settings import BATCH, COLUMNS, NONE, PRESETS, Config, layers_of
 from analyses.experiments.cifar.verdicts import (
     BELOW_NORMALISED,
@@ -26,6 +25,7 @@ from analyses.experiments.cifar.verdicts import (
     training_times,
     untrained,
 )
+from analyses.networks.layer_means import hidden_layers, layer_means, layer_moments
 from elutheory.activations import activation
 from elutheory.errors import InputError
 
@@ -154,8 +154,8 @@ def test_predicted_means_are_those_over_many_networks(name: str) -> None:
         first = next(iter(hidden_layers(network, images())))
         found.append(float(first.activations.detach().mean()))
         if seed == 0:
-            predicted = predicted_means(network, images(), activation(name))
-    assert np.mean(found) == pytest.approx(predicted[0].mean, abs=4 * np.std(found) / 100**0.5)
+            predicted = layer_moments(network, [images()], activation(name))
+    assert np.mean(found) == pytest.approx(predicted[0].mean.predicted, abs=4 * np.std(found) / 100**0.5)
 
 
 def test_deep_layers_means_lie_in_their_bands() -> None:
@@ -165,10 +165,10 @@ def test_deep_layers_means_lie_in_their_bands() -> None:
     config = dataclasses.replace(SMALL, width=0.15)
     for seed in range(20):
         network = recipe.initialised(recipe.builder(config, activation("elu"), NONE, (1, 8, 8), 10)(), seed)
-        predicted = predicted_means(network, images(), activation("elu"))
+        predicted = layer_moments(network, [images()], activation("elu"))
         measured = layer_means(network, images())["mean"].detach().numpy()
-        differences.append(measured - [said.mean for said in predicted])
-        bands.append([said.band for said in predicted])
+        differences.append(measured - [said.mean.predicted for said in predicted])
+        bands.append([said.mean.band for said in predicted])
     spread = np.square(bands).sum(0) ** 0.5
     assert (np.abs(np.sum(differences, 0)) < 4 * spread).all()
     assert 0.6 < np.square(differences).sum() / np.square(bands).sum() < 1.7
@@ -176,9 +176,9 @@ def test_deep_layers_means_lie_in_their_bands() -> None:
 
 def test_behind_batch_normalisation_the_mean_is_that_of_a_standard_normal() -> None:
     network = recipe.initialised(recipe.builder(SMALL, activation("relu"), BATCH, (1, 8, 8), 10)(), 0)
-    predicted = predicted_means(network, images(), activation("relu"))
-    assert [said.mean for said in predicted] == pytest.approx([1 / (2 * np.pi) ** 0.5] * 10)
-    assert np.isnan([said.band for said in predicted]).all()
+    predicted = layer_moments(network, [images()], activation("relu"))
+    assert [said.mean.predicted for said in predicted] == pytest.approx([1 / (2 * np.pi) ** 0.5] * 10)
+    assert np.isnan([said.mean.band for said in predicted]).all()
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -222,10 +222,10 @@ def test_an_interrupted_network_goes_on_with_the_same_bits(
     cell, checkpoint = Cell(FIRST_SEED, "elu", BATCH), tmp_path / "cell.safetensors"
     whole_draws = augmentation.draws
 
-    def interrupted(seed: int, update: int, examples: int, padding: int):
+    def interrupted(seed: int, update: int, examples: int, room: int):
         if update == 5:
             raise KeyboardInterrupt
-        return whole_draws(seed, update, examples, padding)
+        return whole_draws(seed, update, examples, room)
 
     monkeypatch.setitem(training.train.__kwdefaults__, "checkpoint_seconds", 0.0)
     with monkeypatch.context() as patched:

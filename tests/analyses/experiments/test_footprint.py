@@ -23,7 +23,6 @@ from analyses.experiments.footprint.measurement import cells, counts, measure
 from analyses.experiments.footprint.networks import ARCHITECTURES, VARIANTS, Architecture, hidden_layers
 from analyses.experiments.footprint.operation_counts import PARTS, Work, layer_work, network_work, update_work
 from analyses.experiments.footprint.settings import COLUMNS, FIVE_PER_CENT, PRESETS, Config
-from analyses.experiments.footprint.timing import interleaved_seconds, layer_seconds, step_seconds, torch_threads
 from analyses.experiments.footprint.torch_counts import OperandBytes, torch_counts
 from analyses.experiments.footprint.verdicts import break_even, claims, decisions, ratios, summary
 from analyses.networks.architectures import (
@@ -33,6 +32,7 @@ from analyses.networks.architectures import (
     fully_connected,
     initialise,
 )
+from analyses.networks.step_times import interleaved_seconds, layer_seconds, step_seconds, torch_threads
 from elutheory.errors import InputError
 from elutheory.output.figures import figure_bytes
 

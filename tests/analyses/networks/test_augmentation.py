@@ -15,7 +15,7 @@ from elutheory.errors import InputError
 @pytest.mark.parametrize(("padding", "shape"), [(4, (3, 32, 32)), (2, (1, 5, 8)), (0, (3, 4, 4))])
 def test_crops_are_parts_of_the_padded_image(padding: int, shape: tuple[int, ...]) -> None:
     images = torch.randn(6, *shape, generator=torch.Generator().manual_seed(0))
-    places, mirrored = draws(3, 17, 6, padding)
+    places, mirrored = draws(3, 17, 6, 2 * padding)
     found = cropped(images, padding, places, mirrored).numpy()
     padded = np.pad(images.numpy(), ((0, 0), (0, 0), (padding,) * 2, (padding,) * 2))
     for image, crop, (row, column), mirror in zip(padded, found, places.tolist(), mirrored.tolist(), strict=True):
@@ -24,7 +24,7 @@ def test_crops_are_parts_of_the_padded_image(padding: int, shape: tuple[int, ...
 
 
 def test_places_are_uniform_and_half_of_the_images_are_mirrored() -> None:
-    places, mirrored = draws(0, 0, 90_000, 1)
+    places, mirrored = draws(0, 0, 90_000, 2)
     counts = np.bincount((3 * places[:, 0] + places[:, 1]).numpy(), minlength=9)
     assert np.abs(counts - 10_000).max() < 5 * 10_000**0.5
     assert abs(int(mirrored.sum()) - 45_000) < 5 * 22_500**0.5
@@ -81,7 +81,7 @@ def test_training_augments_and_adjusts_as_a_plain_loop_does() -> None:
         torch.manual_seed(4)
         for update in range(8):
             batch = batch_order(4, update // 4, 30).split(8)[update % 4]
-            inputs = cropped(Images.train.inputs[batch], 1, *draws(4, update, len(batch), 1))
+            inputs = cropped(Images.train.inputs[batch], 1, *draws(4, update, len(batch), 2))
             adjust(network, update)
             for group in optimizer.param_groups:
                 group["lr"] = 0.05 if update < 5 else 0.005
