@@ -104,7 +104,8 @@ def statistics(config: Config, seed: int, images: Tensor, device: str) -> pandas
     rows: list[dict[str, Any]] = []
     crops = crops_of(config, images, seed).to(device)
     for name in config.activations:
-        network = initialise(built(config, name).to(device), seed)
+        network = built(config, name).to(device)
+        initialise(network, seed)
         moments = layer_moments(network, crops.split(_AT_ONCE), named_activation(name, config.negative_slope))
         for number, layer in enumerate(moments, start=1):
             kind = "convolutional" if layer.convolutional else "fully connected"
@@ -126,7 +127,8 @@ def timed(config: Config, images: Tensor, device: str) -> pandas.DataFrame:
     for name in config.activations:
         network = initialise(built(config, name).to(device), 0)
         steps[name] = step_seconds(network, optimizer(config, network), batch, targets)
-    found = interleaved_seconds(steps, config.repetitions, 0.0)
+    with torch.random.fork_rng():  # dropout draws
+        found: Any = interleaved_seconds(steps, config.repetitions, 0.0)
     whole = found[found["part"] != "evaluation"].groupby(["variant", "seed"], sort=False)["value"].sum().reset_index()
     return whole.rename(columns={"variant": "activation"}).assign(quantity="seconds", layer=0)
 
