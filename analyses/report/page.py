@@ -60,6 +60,9 @@ class Section:
     described: dict[str, Any]
 
 
+_ANSWERED = "Why ELUs learn fast: predicted and measured"
+
+
 def report_page(figures: Path) -> str:
     """The page about all records in the folders of `figures`.
 
@@ -93,11 +96,11 @@ def report_page(figures: Path) -> str:
         style=(here / "page.css").read_text(encoding="utf-8"),
         answer=answered.short_text,
         answer_at_length=answered.text,
-        answer_figure=inline_svg(
-            figure_bytes(draw(answered), "svg"), "figure-answer", "Why ELUs learn fast: predicted and measured"
-        )
-        if answered.has_figure
-        else "",
+        answer_figures=[
+            (form, inline_svg(figure_bytes(draw(answered, narrow=form == "narrow"), "svg"), name, _ANSWERED))
+            for form, name in (("wide", "figure-answer"), ("narrow", "figure-answer-narrow"))
+            if answered.has_figure
+        ],
         rows=rows,
         headings=HEADINGS,
         lines=[(line.record, cells_of(line)) for line in beside_the_paper(figures)],

@@ -41,12 +41,15 @@ def test_page_fits_and_is_quiet_and_everything_in_it_has_a_size(
 ) -> None:
     """In light and in dark, with all that can be unfolded unfolded."""
     resize(page, width)
-    sizes = page.evaluate("""() => [...document.querySelectorAll('figure svg, math')].map(element => {
+    sizes = page.evaluate("""() => [...document.querySelectorAll('.drawing svg, math')].map(element => {
         const box = element.getBoundingClientRect();
         return [element.tagName.toLowerCase(), box.width, box.height];
     })""")
     kinds = [kind for kind, _, _ in sizes]
-    assert kinds.count("svg") == len(list(PAGE.parent.glob("*/figure.svg")))
+    assert kinds.count("svg") == len(list(PAGE.parent.glob("*/records.csv")))
+    forms = page.evaluate("""() => [...document.querySelectorAll('#answer figure')].filter(element =>
+        element.getBoundingClientRect().height > 80).map(element => element.className)""")
+    assert forms == ["narrow" if width < 544 else "wide"]
     assert kinds.count("math") > 100
     for kind, wide, high in sizes:
         least = (300, 80) if kind == "svg" else (8, 8)
