@@ -39,11 +39,19 @@ from elutheory.fisher.solves import (
 )
 from elutheory.fisher.unit_table import figure_of_units, table_of_units
 from elutheory.models.batch_layout import Mask, Output, with_mask, without_mask
-from elutheory.models.data import BATCH_SIZE, array_as_tensor, batches_of, check_inputs, tensors_of
+from elutheory.models.data import (
+    BATCH_SIZE,
+    array_as_tensor,
+    batches_of,
+    check_inputs,
+    number_of_batches,
+    tensors_of,
+)
 from elutheory.numerics.arguments import check_damping
 from elutheory.numerics.memory import check_fits
 from elutheory.output.checksums import EMPTY, is_unchanged, with_checksum
 from elutheory.output.files import check_output, write_whole
+from elutheory.output.progress import tracked
 
 if TYPE_CHECKING:
     import pandas
@@ -1045,6 +1053,7 @@ def unit_fisher(
     class_axis: int | None = None,
     output: Output = None,
     units: Units | None = None,
+    progress: bool | None = None,
 ) -> UnitFisher:
     """Unit Fisher matrices of the layer named `layer` (F1, arXiv 1511.07289).
 
@@ -1064,7 +1073,8 @@ def unit_fisher(
 
     - `mask`, `batch_axis`, `class_axis`, `output`: which positions count, and where examples, classes and outputs are,
       as in `model_scores`; a tensor `mask` is of all the data;
-    - `units`: those whose matrices are wanted, a slice or numbers; None: all. Memory and time are theirs alone.
+    - `units`: those whose matrices are wanted, a slice or numbers; None: all. Memory and time are theirs alone;
+    - `progress`: a bar with the time left, from two seconds on; None: where standard error is a terminal.
 
     Memory: the result and a batch's backward passes. Raises InputError for whatever `layer_scores` refuses.
 
@@ -1100,7 +1110,8 @@ def unit_fisher(
 
     targets, mask = array_as_tensor(targets, model), array_as_tensor(mask, model)
     inputs, labels = with_mask(tensors_of(inputs, model), targets, mask)
-    batches = batches_of(inputs, labels, batch_size, batch_axis)
+    count = number_of_batches(inputs, batch_size, batch_axis)
+    batches = tracked(batches_of(inputs, labels, batch_size, batch_axis), count, "unit Fisher matrices", progress)
     fisher = UnitFisher(scores_of(*next(batches)), scores_of, batch_axis)
     for batch in batches:
         fisher.add_scores(scores_of(*batch))

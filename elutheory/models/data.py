@@ -7,7 +7,7 @@ too, with a model's keyword arguments; and scikit-learn's handwritten digits.
 import inspect
 import math
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,13 @@ def number_of_examples(inputs: Any, axis: int = 0) -> int:
     """Examples of a tensor, or of the first of a mapping's tensors that has the axis; 0 if there is none."""
     tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
     return next((tensor.shape[axis] for tensor in tensors if isinstance(tensor, Tensor) and tensor.ndim > axis), 0)
+
+
+def number_of_batches(data: Any, batch_size: int = BATCH_SIZE, axis: int = 0) -> int | None:
+    """How many batches `batches_of` cuts the data into; None where that is not known beforehand."""
+    if isinstance(data, Tensor | Mapping | tuple):
+        return -(-number_of_examples(data[0] if isinstance(data, tuple) and data else data, axis) // batch_size)
+    return len(data) if isinstance(data, Sized) else None
 
 
 def shared_tensors(inputs: Any, axis: int = 0) -> list[str]:

@@ -140,6 +140,9 @@ class Observer:
         if name in ("mul", "imul", "rmul"):
             self._factors = [self._factor(value) for value in args[:2]]
             return
+        if name == "square" or (name == "pow" and _is_two(args[1:])):
+            self._factors = [self._factor(args[0])] * 2
+            return
         inputs = args[0] if args else kwargs.get("input")
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
             return
@@ -193,7 +196,8 @@ class Observer:
         if not functions or self._is_inside_activation():
             return
         own = factors[0][2] == factors[1][2]
-        name = f"x·{functions[0]}(x)" if own else gate_name(functions)
+        name = "·".join([*(["x"] if len(functions) == 1 else []), *(f"{function}(x)" for function in functions)])
+        name = name if own else gate_name(functions)
         value = next((layer for _, function, _, layer in factors if not function), factors[0][3])
         axis = self._axes.source(result)
         source = None if axis is None else Source(value, axis.axis)
@@ -211,6 +215,15 @@ class Observer:
             return  # inside a backward pass: a checkpointed forward pass that is repeated there, and told of already
         with torch._C.DisableTorchFunction():
             self._receive(call)
+
+
+def _is_two(exponents: tuple[Any, ...]) -> bool:
+    return len(exponents) == 1 and isinstance(exponents[0], int | float) and exponents[0] == 2
+
+
+def _is_of_one_factor(product: str) -> bool:
+    """Whether a product of values is of one net input alone, as x·logistic(x) is."""
+    return product.endswith("(x)")
 
 
 def _first_tensor(values: Any) -> Any:
@@ -454,13 +467,13 @@ class ActivationObserver:
             return
         for layer in call.factors if call.of == "output" else ():
             self.gates[layer] = "GLU" if call.function == "glu" else call.function
-            if call.function.startswith("x·"):
-                self.records.pop(layer, None)  # its own input times the function's value is another function
+            if _is_of_one_factor(call.function):
+                self.records.pop(layer, None)  # times its own input, or squared, it is another function
         if isinstance(call.module, nn.GLU) and call.source is not None and call.source.layer:
             self.gates[call.source.layer] = "GLU"
         if call.source is None or not call.direct or not call.source.layer or call.factors:
             return
-        if self.gates.get(call.source.layer, "").startswith("x·"):
+        if _is_of_one_factor(self.gates.get(call.source.layer, "")):
             return
         function = self._function(call, call.source)
         if function is None:

@@ -3,7 +3,7 @@
 import html
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from elutheory.models.data import (
     BATCH_SIZE,
     batches_of,
     check_inputs,
-    number_of_examples,
+    number_of_batches,
     on_device_of,
     run_on,
     tensors_of,
@@ -481,7 +481,9 @@ def layer_statistics(
     ):
         data, targets = with_mask(tensors_of(data, model), None, mask)
         batches = batches_of(data, targets, batch_size, batch_axis)
-        for inputs, labels in tracked(batches, _count(data, batch_size, batch_axis), "layer statistics", progress):
+        for inputs, labels in tracked(
+            batches, number_of_batches(data, batch_size, batch_axis), "layer statistics", progress
+        ):
             check_inputs(inputs)
             current = without_mask(labels, None)[1]
             run_on(model, on_device_of(model, inputs))
@@ -489,14 +491,6 @@ def layer_statistics(
         reasons = " ".join(statistics.uncovered.values())
         raise InputError(reasons or NOTHING_SEEN)
     return statistics
-
-
-def _count(data: Any, batch_size: int, axis: int) -> int | None:
-    """How many batches there are, where that can be told."""
-    if isinstance(data, Tensor | Mapping | tuple):
-        examples = number_of_examples(data[0] if isinstance(data, tuple) else data, axis)
-        return -(-examples // batch_size)
-    return len(data) if isinstance(data, Sized) else None
 
 
 @contextmanager

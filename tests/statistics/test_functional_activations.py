@@ -196,6 +196,14 @@ def test_a_function_of_its_own_factor_is_no_gate() -> None:
         assert et.diagnose(made(function), X, units=2).table["activation"].iloc[0] == "x·logistic(x)"
 
 
+@pytest.mark.parametrize("square", [lambda x: x * x, lambda x: x**2, torch.square, lambda x: x.pow(2)])
+def test_a_squared_function_is_no_gate(square: Function) -> None:
+    model = made(lambda x: square(f.relu(x)))
+    statistics = et.layer_statistics(model, X)
+    assert statistics.layers == ["relu()", "relu(x)·relu(x)"]
+    assert et.diagnose(model, X, units=2).table["activation"].iloc[0] == "relu(x)·relu(x)"
+
+
 def test_a_prelu_has_its_slope_per_channel() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv1d(2, 3, 2), nn.PReLU(3), nn.Flatten(), nn.Linear(9, 4), nn.PReLU()).double().eval()
