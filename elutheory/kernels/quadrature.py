@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Panel ends are at these distances from 0, from each breakpoint and each transition, in lengths of the transition, at
 # most 1, as far as panels are longer: what falls off by powers, as x/√(1 + x²) does, varies at every scale.
 _RESOLVED = 0.5  # of a panel's length
+_SHORT = 1e-2
 _NEAREST, _FARTHEST = 1.5, 1.5 * 2.0**20
 # In standard deviations: what is tried first; all that double precision holds.
 REACHES = ((0.0, 3.0, 6.0, 9.0, 13.5), (0.0, 1.5, 3.0, 4.5, 6.0, 7.5, 9.0, 11.0, 13.5, 16.5, 20.0, 25.0, 31.0, 38.5))
@@ -226,11 +227,14 @@ def _nested_mixed(
 ) -> Float[Array, " pairs"]:
     outer, inner = orders
     m1, m2, s1, s2, cosine, sine = pair.columns
-    x, weight, _ = nodes_and_weights(_nested_edges(activation, REACHES[0], pair), _DEGREE)
-    deviation = s1[:, None, None] * x
+    anchor, origin = _anchored(activation, m1, s1, REACHES[0])
+    y, weight, _ = nodes_and_weights(_nested_edges(activation, REACHES[0], pair, anchor, origin), _DEGREE, origin)
+    step = s1[:, None, None] * y
+    deviation = (anchor - m1)[:, None, None] + step
     slope_v, width = s2 * cosine, s2 * sine
-    conditional = _inner(activation, inner, m2[:, None, None] + slope_v[:, None, None] * x, width)
-    integrand = values(activation, outer, m1[:, None, None] + deviation) * conditional
+    mean_v = (m2 + slope_v * origin)[:, None, None] + slope_v[:, None, None] * y
+    conditional = _inner(activation, inner, mean_v, width)
+    integrand = values(activation, outer, anchor[:, None, None] + step) * conditional
     result = _total(weight * (integrand * deviation if weighted else integrand))
     # the point masses of f^(outer) are the jumps of the derivative below it
     for at, jump in jumps(activation, outer - 1) if outer else ():
@@ -248,29 +252,31 @@ def nested_rule(
 ) -> tuple[Float[Array, " pairs"], Float[Array, " pairs"]]:
     """value, slope or covariance for an activation without closed form, and the size that its error is relative to.
 
-    That is √(E f(U)² E f(V)²) for the value, the size of the integrand for the others.
+    That is √(E f(U)² E f(V)²) for the value, with f' for the slope, and the size of the integrands for the covariance.
     """
     m1, m2, s1, s2, cosine, sine = pair.columns
     reach = REACHES[rich]
-    edges = _nested_edges(activation, reach, pair)
-    x, weight, half = nodes_and_weights(edges, degree)
-    u = m1[:, None, None] + s1[:, None, None] * x
+    anchor, origin = _anchored(activation, m1, s1, reach)
+    edges = _nested_edges(activation, reach, pair, anchor, origin)
+    y, weight, half = nodes_and_weights(edges, degree, origin)
+    u = anchor[:, None, None] + s1[:, None, None] * y
     slope_v, width = s2 * cosine, s2 * sine
-    mean_v = m2[:, None, None] + slope_v[:, None, None] * x
+    mean_v = (m2 + slope_v * origin)[:, None, None] + slope_v[:, None, None] * y
     order = 0 if quantity == "value" else 1
     inner = _inner(activation, order, mean_v, width, degree, reach)
     outer = values(activation, order, u)
     if quantity == "covariance":
-        origin = 0.0 * m1
-        outer = integrals_from(origin, outer, half, edges) * s1[:, None, None]
-        inner = integrals_from(origin, inner, half, edges) * slope_v[:, None, None]
+        outer = integrals_from(-origin, outer, half, edges) * s1[:, None, None]
+        inner = integrals_from(-origin, inner, half, edges) * slope_v[:, None, None]
     product = weight * (outer * inner)
     result, scale = _total(product), _total(abs(product))
     if quantity == "covariance":
         result = result - _total(weight * outer) * _total(weight * inner)
-    if quantity == "value":  # of odd f next to correlation 0 the integrand vanishes; a rough E f(V)² will do
-        other = values(activation, 0, m2[:, None, None] + s2[:, None, None] * x)
-        scale = (_total(weight * outer**2) * _total(weight * other**2)) ** 0.5
+        scale = scale + _total(weight * abs(outer)) * _total(weight * abs(inner))
+    else:  # of odd f next to correlation 0 the integrand vanishes, and that of bumps
+        sides = [_nodes(activation, mean, std, degree, reach) for mean, std in ((m1, s1), (m2, s2))]
+        roots = [_total(weight * values(activation, order, place) ** 2) ** 0.5 for place, weight in sides]
+        scale = roots[0] * roots[1]
     return result, scale
 
 
@@ -295,25 +301,46 @@ def _total(weight: Float[Array, "pairs panels nodes"], values: Any = None) -> Fl
     return library(weight).einsum("ij,ij->i", flat, values.reshape(flat.shape))
 
 
+def _anchored(
+    activation: "Activation", mean: Float[Array, " pairs"], std: Float[Array, " pairs"], reach: tuple[float, ...]
+) -> tuple[Float[Array, " pairs"], Float[Array, " pairs"]]:
+    """A place u of f and its own x = (u − mean)/std, from which x is measured: the mean and 0, or a transition.
+
+    Where that is short beside its distance from the mean: mean + std x is rounded like the mean.
+    """
+    xp = library(mean)
+    anchor, shortest = mean, std
+    for place, length in transitions(activation):
+        away = abs(place - mean)
+        shorter = (away < reach[-1] * std) & (length < _SHORT * away) & (length < shortest)
+        anchor = xp.where(shorter, 0.0 * mean + place, anchor)
+        shortest = xp.where(shorter, 0.0 * mean + length, shortest)
+    return anchor, (anchor - mean) / xp.where(std > 0.0, std, xp.ones_like(std))
+
+
 def _nested_edges(
-    activation: "Activation", reach: tuple[float, ...], pair: PairArguments
+    activation: "Activation",
+    reach: tuple[float, ...],
+    pair: PairArguments,
+    anchor: Float[Array, " pairs"],
+    origin: Float[Array, " pairs"],
 ) -> Float[Array, "pairs ends"]:
     """Panel ends where M' is an integral: its transitions are as wide as the features of f, smoothed."""
-    m1, m2, s1, s2, cosine, sine = pair.columns
-    points = panel_ends(activation, m1, s1, reach)
+    _, m2, s1, s2, cosine, sine = pair.columns
+    points = panel_ends(activation, anchor, s1, reach, origin)
     scale = s2 * cosine
     width = s2 * sine
     breakpoints = breakpoint_values(activation)
     longest = max(end - start for start, end in pairwise(reach)) * float(s2.max())
     for at, length in transitions(activation):
-        centre = (at - m2) / scale
+        centre = (at - m2) / scale - origin
         points.append(centre)
         for distance in _distances(length, longest):
             step = (1.0 + (width / (_NEAREST * length)) ** 2) ** 0.5 * distance / scale
             points += [centre + step, centre - step]
         if at in breakpoints:
             points += [centre + sign * multiple * width / scale for multiple in (1.0, 3.0, 8.0) for sign in (1.0, -1.0)]
-    return increasing(points, -reach[-1], reach[-1])
+    return increasing(points, -reach[-1] - origin, reach[-1] - origin)
 
 
 @lru_cache(maxsize=256)
@@ -338,18 +365,40 @@ def _distances(length: float, longest: float) -> list[float]:
 
 
 def panel_ends(
-    activation: "Activation", mean: Float[Array, " pairs"], std: Float[Array, " pairs"], reach: tuple[float, ...]
+    activation: "Activation",
+    anchor: Float[Array, " pairs"],
+    std: Float[Array, " pairs"],
+    reach: tuple[float, ...],
+    origin: Float[Array, " pairs"],
 ) -> list[Float[Array, " pairs"]]:
-    """In standard deviations from the mean: 0, the steps of `reach`, breakpoints, distances from these."""
+    """In standard deviations from the `anchor`, itself at `origin` from the mean.
+
+    The mean, the steps of `reach` from it, breakpoints, distances from these.
+    """
     largest = float(std.max()) if len(std) else 0.0
     longest = max(end - start for start, end in pairwise(reach)) * largest
-    points = [0.0 * mean + sign * end for end in reach for sign in ((1.0, -1.0) if end else (1.0,))]
+    points = [sign * end - origin for end in reach for sign in ((1.0, -1.0) if end else (1.0,))]
     breakpoints = breakpoint_values(activation)
     for point, length in transitions(activation):
         offsets = _distances(length, longest)
         for offset in ([0.0] if point in breakpoints else []) + offsets + [-offset for offset in offsets]:
-            points.append((point + offset - mean) / std)
+            points.append((point - anchor + offset) / std)
     return points
+
+
+def _nodes(
+    activation: "Activation",
+    mean: Float[Array, " points"],
+    std: Float[Array, " points"],
+    degree: int,
+    reach: tuple[float, ...],
+) -> tuple[Float[Array, "points panels nodes"], Float[Array, "points panels nodes"]]:
+    """Where f is evaluated for one variable, and the weights times its density."""
+    anchor, origin = _anchored(activation, mean, std, reach)
+    ends = panel_ends(activation, anchor, std, reach, origin)
+    edges = increasing(ends, -reach[-1] - origin, reach[-1] - origin)
+    y, weight, _ = nodes_and_weights(edges, degree, origin)
+    return anchor[:, None, None] + std[:, None, None] * y, weight
 
 
 def smoothed(
@@ -367,9 +416,8 @@ def smoothed(
     while start < mean.shape[0]:
         chunk = slice(start, start + step)
         m, tau = mean[chunk], std[chunk]
-        edges = increasing(panel_ends(activation, m, tau, reach), -reach[-1], reach[-1])
-        z, weight, _ = nodes_and_weights(edges, degree)
-        integral = (weight * values(activation, order, m[:, None, None] + tau[:, None, None] * z)).sum(-1).sum(-1)
+        places, weight = _nodes(activation, m, tau, degree, reach)
+        integral = (weight * values(activation, order, places)).sum(-1).sum(-1)
         if order:
             for at, jump in jumps(activation, order - 1):
                 integral = integral + jump * (normal_density(xp.clip((m - at) / tau, -1e8, 1e8)) / tau)
@@ -379,5 +427,5 @@ def smoothed(
                 integral = integral - jump * (distance * normal_density(distance) / tau**2)
         output[chunk] = xp.where(tau == 0, values(activation, order, m), integral)
         start += step
-        step = max(1, _SMOOTHED_AT_ONCE // (z.shape[1] * degree))
+        step = max(1, _SMOOTHED_AT_ONCE // (weight.shape[1] * degree))
     return output

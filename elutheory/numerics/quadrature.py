@@ -62,13 +62,14 @@ def _column(bound: Any) -> Any:
 
 
 def nodes_and_weights(
-    ends: Float[Array, "batch ends"], degree: int
+    ends: Float[Array, "batch ends"], degree: int, origin: Float[Array, " batch"] | None = None
 ) -> tuple[Float[Array, "batch panels nodes"], Float[Array, "batch panels nodes"], Float[Array, "batch panels"]]:
-    """Nodes, weights times phi, and the panels' half lengths."""
+    """Nodes, weights times phi, and the panels' half lengths; nodes and ends are distances from the `origin`."""
     nodes, weights = (as_array_like(numbers, ends) for numbers in gauss_legendre(degree))
     middle, half = 0.5 * (ends[:, 1:] + ends[:, :-1]), 0.5 * (ends[:, 1:] - ends[:, :-1])
     x = middle[:, :, None] + half[:, :, None] * nodes
-    return x, (half[:, :, None] * weights) * normal_density(x), half
+    at = x if origin is None else x + origin[:, None, None]
+    return x, (half[:, :, None] * weights) * normal_density(at), half
 
 
 def integrals_from(
