@@ -67,8 +67,8 @@ SMALL: dict[str, dict[str, Any]] = {
         **{"measured": 20, "injected": (0.1,), "draws": 2, "seeds": 1},
     },
     "depth": {
-        **{"depths": (2, 6), "units": 4, "epochs": 5, "learning_rates": (0.1, 0.2, 0.4), "tuning_seeds": 1},
-        **{"examples": 40, "seeds": 1},
+        **{"depths": (2, 6), "units": 4, "epochs": 5, "learning_rates": (0.1, 0.2, 0.4), "widenings": 0},
+        **{"tuning_seeds": 1, "examples": 40, "seeds": 1},
     },
     "dose_response": {
         **{"doses": (0.0, 1.0), "layers": 2, "units": 4, "epochs": 1, "examples": 40, "tuning_seeds": 1},

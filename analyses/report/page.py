@@ -170,11 +170,12 @@ def _section(folder: Path) -> Section:
     with records.columns_of(folder, table):
         decisions = tuple(analysis.decisions(table)) if hasattr(analysis, "decisions") else ()
         summary = analysis.summary(table)
+        finding = analysis.finding(table) if hasattr(analysis, "finding") else ""
     return Section(
         name=folder.name,
         title=title,
         figure=inline_svg(records.figure_of(folder), f"figure-{folder.name}", title),
-        caption=caption(described),
+        caption=f"{finding} {caption(described)}".strip(),
         command=described["command"],
         decisions=decisions,
         summary=summary,

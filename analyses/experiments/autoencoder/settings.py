@@ -50,9 +50,9 @@ PRESETS = {
     "quick": Config(
         activations=("elu", "relu"),
         initialisations=("variance_preserving",),
-        encoder=(64, 32, 16, 8),
+        encoder=(64, 16),
         epochs=40,
-        learning_rates=(3e-2, 1e-2),
+        learning_rates=(2e-2, 5e-3),
     ),
     "paper": Config(),
 }

@@ -8,7 +8,7 @@ import pandas
 from analyses.experiments.depth.settings import DEEP, RIVALS, SHALLOW, of_use, setting_of
 from analyses.framework.claims import Claim, Decision, decide, hodges_lehmann, paired_differences, without_learning
 from analyses.networks.classifiers import BEATEN
-from elutheory.output.figures import label_of
+from elutheory.output.figures import label_of, number
 
 LEVEL = 0.05
 _POOLED = {
@@ -118,15 +118,12 @@ def finding(table: Any) -> str:
     parts = []
     for one in decisions(table):
         name, _, rival = one.claim.identifier.partition(": ")
-        if name == named:
-            parts.append(
-                f"{one.effect:+.2f} points [{one.low:+.2f}, {one.high:+.2f}] over {label_of(rival)}"
-                if one.verdict != "not trained"
-                else f"not trained against {label_of(rival)}"
-            )
-    return (
-        f"ELU's mean lead in test error {named} hidden layers: {', '.join(parts)}.".replace("-", "−") if parts else ""
-    )
+        if name == named and one.verdict == "not trained":
+            parts.append(f"not trained against {label_of(rival)}")
+        elif name == named:
+            lead, low, high = (number(value, "+.2f") for value in (one.effect, one.low, one.high))
+            parts.append(f"{lead} points [{low}, {high}] over {label_of(rival)}")
+    return f"ELU's mean lead in test error {named} hidden layers: {', '.join(parts)}." if parts else ""
 
 
 def summary(table: Any) -> str:

@@ -39,7 +39,7 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(epochs=8),
+    "quick": Config(epochs=8, seeds=5),
     "paper": Config(activations=("elu", "relu", "leaky_relu", "shifted_relu"), epochs=300, seeds=5),
 }
 

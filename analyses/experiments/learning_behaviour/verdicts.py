@@ -170,9 +170,10 @@ def finding(table: Any) -> str:
     if found.verdict == "not trained":
         return "Not trained: no verdict on how fast the training loss falls."
     share, low, high = (100 * np.exp(value) for value in (found.effect, found.low, found.high))
+    interval = f" [{low:.0f}, {high:.0f}]" if np.isfinite(high) else ""
     words = [
-        f"ELU needs {share:.0f} % [{low:.0f}, {high:.0f}] of the epochs to the same training loss that the faster of "
-        "ReLU and leaky ReLU needs"
+        f"ELU needs {share:.0f} %{interval} of the epochs to the same training loss that the faster of ReLU and leaky "
+        "ReLU needs"
     ]
     crossed = crossing_epochs(table, "relu")
     later = int(np.isfinite(crossed).sum())

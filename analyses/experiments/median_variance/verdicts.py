@@ -93,14 +93,16 @@ def finding(table: Any) -> str:
         return "All pairs of networks have one that diverged."
     if found[DECIDING].verdict == "not trained":
         return "Not trained: no verdict on how much the medians move."
-    relative, raw = (
-        f"{np.exp(one.effect):.2g} times [{np.exp(one.low):.2g}, {np.exp(one.high):.2g}]"
-        for one in (found[DECIDING], found["variance"])
-    )
+    relative, raw = (_times(found[name]) for name in (DECIDING, "variance"))
     return (
         f"Over training ReLUs' medians vary {relative} as much as ELUs' relative to the units' variance over examples, "
         f"{raw} in their own scales."
     )
+
+
+def _times(decision: Decision) -> str:
+    times, low, high = (np.exp(value) for value in (decision.effect, decision.low, decision.high))
+    return f"{times:.2g} times" + (f" [{low:.2g}, {high:.2g}]" if np.isfinite(high) else "")
 
 
 def summary(table: Any) -> str:

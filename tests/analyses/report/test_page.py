@@ -11,6 +11,8 @@ from xml.etree.ElementTree import Element
 import html5lib
 import pytest
 
+from analyses.framework import records
+from analyses.framework.catalogue import find_analysis
 from analyses.report import commands
 from analyses.report import page as report_module
 from analyses.report.ledger import ledger
@@ -114,6 +116,9 @@ def test_page_of_some_records(page: str) -> None:
         assert section.attrib["data-records-sha256"] == described["records_sha256"]
         assert described["command"] in text
         assert f"{described['seconds']:g} s on cpu" in text
+        if hasattr(find_analysis(described["analysis"]), "finding"):
+            table = records.load(FIGURES / name)
+            assert find_analysis(described["analysis"]).finding(table) in " ".join(text.split())
     claim = next(element for element in root.iter(f"{HTML}article") if element.attrib["id"] == "claim-learning-speed")
     words = " ".join("".join(claim.itertext()).split())
     assert "not tested it takes the record of `python -m analyses dose_response`" in words
