@@ -126,7 +126,11 @@ def number_of_examples(inputs: Any, axis: int = 0) -> int:
 
 
 def number_of_batches(data: Any, batch_size: int = BATCH_SIZE, axis: int = 0) -> int | None:
-    """How many batches `batches_of` cuts the data into; None where that is not known beforehand."""
+    """How many batches `batches_of` cuts the data into; None where that is not known beforehand.
+
+    Raises InputError for a batch size that is no whole number.
+    """
+    check_whole("batch_size", batch_size)
     if isinstance(data, Tensor | Mapping | tuple):
         return -(-number_of_examples(data[0] if isinstance(data, tuple) and data else data, axis) // batch_size)
     return len(data) if isinstance(data, Sized) else None
