@@ -24,6 +24,7 @@ from analyses.networks.layer_means import LayerMoments, layer_means, layer_momen
 from analyses.networks.stacked import Networks
 from analyses.networks.training import Training, fabric_on, train
 from analyses.networks.training_cost import shape_of
+from elutheory.errors import InputError
 from elutheory.numerics.cost import Cost
 from elutheory.output.domains import check_domains
 
@@ -97,6 +98,11 @@ def measure_cell(config: Config, cell: Cell, device: str, checkpoint: Path | Non
     """The rows of one network."""
     activation = named_activation(cell.activation, config.negative_slope)
     data = prepared_images(config.data, config.examples, config.regularisation)
+    if BATCH in config.normalisations and len(data.train) % config.batch_size == 1:
+        raise InputError(
+            f"of {len(data.train)} training images the last batch of {config.batch_size} has one, and batch "
+            "normalisation needs two; change batch_size."
+        )
     fabric = fabric_on(device, config.precision)
     measured = measured_images(data.train, config.measured).to(fabric.device)
     each = -(-len(data.train) // config.batch_size)

@@ -254,6 +254,14 @@ def test_bad_options_are_refused(change: dict) -> None:
         cells(dataclasses.replace(SMALL, **change))
 
 
+@pytest.mark.parametrize(("examples", "batch_size"), [(51, 25), (1, 100), (7, 3)])
+def test_a_last_batch_of_one_is_refused_before_anything_is_trained(examples: int, batch_size: int) -> None:
+    """By the first network, though it has no batch normalisation itself."""
+    config = dataclasses.replace(SMALL, examples=examples, batch_size=batch_size)
+    with pytest.raises(InputError, match="has one, and batch normalisation needs two; change batch_size"):
+        measure_cell(config, Cell(FIRST_SEED, "elu", NONE), "cpu")
+
+
 # --- verdicts -------------------------------------------------------------------------------------------------------
 
 ARMS = [
