@@ -20,6 +20,7 @@ SHAPES = {
     "digits": DataShape(1248, 64, 10),
     "fashion-mnist": DataShape(50_000, 784, 10),
     "mnist": DataShape(50_000, 784, 10),
+    "cifar10": DataShape(41_667, 3072, 10),
 }
 
 
