@@ -122,7 +122,7 @@ class Comparison:
         by = self.table.columns[0]
         for column in self.columns:
             shown = [by, *(name for name in self._of(column))]
-            lines.append(self.table[shown].to_string(index=False, float_format=_short))
+            lines.append(self.table[shown].to_string(index=False, float_format=_short))  # pyright: ignore[reportArgumentType]
         return "\n\n".join([*lines, *self._missing])
 
     def __repr__(self) -> str:
