@@ -16,8 +16,7 @@ from elutheory.fisher.unit_fisher_matrix import UnitFisher
 from elutheory.output.checksums import EMPTY, is_unchanged, with_checksum
 from elutheory.output.document import json_number
 from elutheory.output.files import check_output, write_whole
-from elutheory.statistics.figure import names_of_rows
-from elutheory.statistics.unit_statistics import LayerStatistics
+from elutheory.statistics.unit_statistics import LayerStatistics, names_of_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,13 +8,8 @@ from elutheory.output.layer_figure import Panel, Points, figure_by_layer
 _BLUE, _VERMILION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 
 
-def names_of_rows(table: DataFrame) -> list[str]:
-    """The layers' names, with what they are of where that is not the output."""
-    return [name if of == "output" else f"{name} ({of})" for name, of in zip(table["layer"], table["of"], strict=True)]
-
-
-def figure_of(table: DataFrame) -> Figure:
-    """Three panels, and a fourth of dead units where extremes were asked for."""
+def figure_of(table: DataFrame, names: list[str]) -> Figure:
+    """Of rows with these names: three panels, and a fourth of dead units where extremes were asked for."""
     mean = Points(table["mean"].tolist(), "mean over the units ± their spread", _BLUE, "o", [*table["unit_mean_std"]])
     median = Points(table["unit_mean_median"].tolist(), "median over the units", "#000000", "x")
     panels = [
@@ -25,7 +20,7 @@ def figure_of(table: DataFrame) -> Figure:
     if bool(table["never_positive_share"].notna().any()):
         never = _points(table, "never_positive_share", _ORANGE, "^")
         panels.append(Panel("share of the units", (_points(table, "dead_share", "#000000", "o"), never), level=0.0))
-    return figure_by_layer(names_of_rows(table), panels)
+    return figure_by_layer(names, panels)
 
 
 def _points(table: DataFrame, column: str, colour: str, marker: str) -> Points:

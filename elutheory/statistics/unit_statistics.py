@@ -374,7 +374,8 @@ class LayerStatistics:
         """A matplotlib figure by layer: means of the units, variance, share of the mean, dead units."""
         from elutheory.statistics.figure import figure_of  # noqa: PLC0415  (matplotlib, only where a figure is drawn)
 
-        return figure_of(self.table)
+        table = self.table
+        return figure_of(table, names_of_rows(table))
 
     def to_bytes(self) -> bytes:
         """The safetensors file."""
@@ -573,6 +574,11 @@ def _probabilities(quantiles: Sequence[float]) -> tuple[float, ...]:
         if isinstance(probability, bool) or not isinstance(probability, int | float) or not 0 <= probability <= 1:
             raise InputError(f"a quantile's probability is {probability!r}; a number between 0 and 1 is needed.")
     return tuple(map(float, quantiles))
+
+
+def names_of_rows(table: pandas.DataFrame) -> list[str]:
+    """The layers' names, with what they are of where that is not the output."""
+    return [name if of == "output" else f"{name} ({of})" for name, of in zip(table["layer"], table["of"], strict=True)]
 
 
 def _quantile_column(probability: float) -> str:
