@@ -38,7 +38,8 @@ def packet_moments(activation: "Activation", mean: Any, std: Any) -> tuple[Any, 
         for index, (number, size) in enumerate(zip(known, sizes, strict=True)):
             off = UNIT * number.rounding
             found[index] = number.value
-            errors[index] = _EPS + numpy.where(off > 0.0, off / numpy.abs(number.value), 0.0)
+            # of an odd f about 0 the terms are each other's opposites to the bit
+            errors[index] = _EPS + numpy.where((off > 0.0) & (number.value != 0.0), off / numpy.abs(number.value), 0.0)
             right &= (off <= _ACCEPTED * size) & numpy.isfinite(number.value)
     return found, errors, right
 
