@@ -191,6 +191,7 @@ def diagnose(
             yield from _counted(_cut(batch, batch_targets, size, batch_axis), mask, batch_axis)
 
     examples = 0
+    seen: list[Tensor] = []
     held: list[tuple[Any, Any]] | None = []
     with observing(model, {name: find_layer(model, name) for name in sums}) as observer:
         count = None if as_given else _count(data, max_examples, size, batch_axis)
@@ -199,6 +200,8 @@ def diagnose(
             found = scores_of(inputs, labels, list(sums), label_kind)
             add(found, LayerSums.add)
             here = number_of_examples(inputs, batch_axis)
+            if examples < PREDICTED_EXAMPLES and isinstance(inputs, Tensor) and inputs.ndim == 2 and batch_axis == 0:
+                seen.append(inputs)
             if held is None:
                 add(found, LayerSums.add_gradient)
             else:
@@ -213,7 +216,7 @@ def diagnose(
             add_fishers(held, examples)
     measured = min(examples, fisher_examples)
     drawing = Drawing(kind == "monte_carlo", not has_labels, measured / examples, damping)
-    predicted = _predicted_shares(model, first_inputs) if output is None and batch_axis == 0 else {}
+    predicted = _predicted_shares(model, torch.cat(seen)[:PREDICTED_EXAMPLES]) if seen and output is None else {}
     rows = [
         one.row(drawing, observer.records.get(name), observer.gates.get(name), predicted.get(name))
         for name, one in sums.items()
