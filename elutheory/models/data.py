@@ -120,9 +120,13 @@ def rows_of(values: Any, index: slice | Tensor, axis: int = 0) -> Any:
 
 
 def number_of_examples(inputs: Any, axis: int = 0) -> int:
-    """Examples of a tensor, or of the first of a mapping's tensors that has the axis; 0 if there is none."""
-    tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-    return next((tensor.shape[axis] for tensor in tensors if isinstance(tensor, Tensor) and tensor.ndim > axis), 0)
+    """Examples of a tensor, or of the first of a mapping's tensors that has the axis; 0 if there is none.
+
+    Nested tensors have no sizes; who computes with them refuses them in a sentence.
+    """
+    values = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    tensors = (value for value in values if isinstance(value, Tensor) and not value.is_nested)
+    return next((tensor.shape[axis] for tensor in tensors if tensor.ndim > axis), 0)
 
 
 def number_of_batches(data: Any, batch_size: int = BATCH_SIZE, axis: int = 0) -> int | None:

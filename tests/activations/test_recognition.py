@@ -111,7 +111,8 @@ def test_activation_modules_are_those_of_torch() -> None:
 
 
 def test_statistics_are_of_the_modules_that_count() -> None:
+    """And of the product of an activation with itself, which the square computes in its forward."""
     model = nn.Sequential(
         nn.Linear(4, 4), OwnELU(), Squared(), nn.Dropout(0.0), ActivationModule(torch.sin), nn.Softmax(-1)
     )
-    assert layer_statistics(model, torch.zeros(3, 4)).layers == ["1", "4"]
+    assert layer_statistics(model, torch.zeros(3, 4)).layers == ["1", "2.elu(x)·elu(x)", "4"]
