@@ -47,7 +47,10 @@ class Config:
     """The grid over which every method is tuned."""
 
 
-PRESETS = {"quick": Config(examples=300, steps=150), "paper": Config(seeds=5, steps=1500)}
+PRESETS = {
+    "quick": Config(examples=300, steps=100, learning_rates=(0.1, 0.316, 1.0)),
+    "paper": Config(seeds=5, steps=1500),
+}
 PROBLEMS = ("logistic regression", "network")
 METHODS = ("SGD", "SGD, momentum 0.9", "centred under p", "unit natural gradient")
 _RUNS = ["problem", "method", "learning_rate"]
