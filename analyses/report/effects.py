@@ -30,7 +30,7 @@ class Quantity:
         if isnan(low) or isnan(high):
             return ""
         if not (isfinite(low) and isfinite(high)):
-            return "without bound: too few pairs for an interval"
+            return "without bound: networks that diverged, or too few pairs"
         (first, less), (second, more) = self._said(low), self._said(high)
         if low < 0 < high:
             return f"{first} {less} to {second} {more}"

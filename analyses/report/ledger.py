@@ -10,6 +10,7 @@ alone never replicates a claim.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -235,6 +236,8 @@ def _what_it_takes(test: Test) -> str:
     of_case = f"{test.case}: " if test.case else ""
     if test.verdict == NOT_TRAINED:
         return f"{of_case}its networks have not learned"
+    if not (isfinite(test.low) and isfinite(test.high)):
+        return f"{of_case}more networks, or a rate at which none of them diverges"
     needed = pairs_needed(test.sample_size, test.effect, test.low, test.high)
     if needed is None or needed > _LARGEST_NUMBER:
         return f"{of_case}the effect is too near 0 for any number of networks that can be trained"
