@@ -111,7 +111,7 @@ def deactivation(identifier: str) -> Any:
 
 
 def exact_p(differences: Any) -> float:
-    """By scipy's table, or where sizes are tied or 0, which it does not know, over all signs; zeros as Pratt has them."""
+    """By scipy's table, or where sizes are tied or 0, which it does not know, over all signs; zeros after Pratt."""
     tied = len(np.unique(np.abs(differences))) < len(differences) or bool((differences == 0).any())
     method: Any = PermutationMethod(n_resamples=2 ** len(differences)) if tied else "exact"
     return float(wilcoxon(differences, zero_method="pratt", method=method).pvalue)
