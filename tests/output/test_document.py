@@ -18,6 +18,7 @@ from elutheory.output.document import (
     json_number,
     json_text,
     power_of_ten,
+    shortened,
 )
 
 BLOCKS = (
@@ -166,3 +167,23 @@ def test_json_says_what_is_not_finite() -> None:
     assert json_text({"σ": 1}) == '{\n  "σ": 1\n}\n'
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_text({"a": math.nan})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-1.23456, "-1.235"),
+        (math.nextafter(1e-3, 0), "1.00e-3"),
+        (1e-3, "0.001"),
+        (math.nextafter(1e5, 0), "1e+05"),
+        (1e5, "1.00e5"),
+        (-2.5e-7, "-2.50e-7"),
+        (1e123, "1.00e123"),
+        (math.inf, "∞"),
+        (-math.inf, "−∞"),
+        (math.nan, "undefined"),
+    ],
+)
+def test_shortened(value: float, text: str) -> None:
+    assert shortened(value, ".4g", ".2e") == text
