@@ -95,8 +95,9 @@ def draw(table: pandas.DataFrame) -> Figure:
             panel.axhline(0.0, color="0.8", linewidth=0.6, zorder=0)
             panel.set_xlabel("net input")
             panel.margins(x=0.02)
-        panels[0].set_ylabel("activation")
-        panels[1].set_ylabel("derivative")
+        for letter, panel, words in zip("ab", panels, ("activation", "derivative"), strict=True):
+            panel.set_title(f"({letter}) {words}")
+            panel.set_ylabel({"a": "f(net input)", "b": "f'(net input)"}[letter])
         panels[0].axvline(0.0, color="0.8", linewidth=0.6, zorder=0)
         panels[0].legend(frameon=False, fontsize=8, loc="upper left")
     return figure

@@ -129,6 +129,7 @@ def draw(table: pandas.DataFrame) -> Figure:
         levels = np.arange(-17, 1)
         norm = BoundaryNorm(levels, 256)
         image: Any = None
+        letters = iter("abcd")
         for row, moment in zip(panels, ("mean", "variance"), strict=True):
             for panel, form in zip(row, ("textbook", "elutheory"), strict=True):
                 chosen = table[(table["moment"] == moment) & (table["form"] == form)]
@@ -143,7 +144,8 @@ def draw(table: pandas.DataFrame) -> Figure:
                 largest = np.nanmax(errors.to_numpy(float))
                 title = {"textbook": "textbook form", "elutheory": "elutheory"}[form]
                 worst = "≥ 1" if largest >= 1 else f"{largest:.0e}"
-                panel.set_title(f"{ {'mean': 'E f', 'variance': 'Var f'}[moment] }, {title}: largest {worst}")
+                symbol = {"mean": "E f", "variance": "Var f"}[moment]
+                panel.set_title(f"({next(letters)}) {symbol}, {title}: largest {worst}")
                 columns = errors.columns.to_numpy(float)
                 ticks = [int(np.abs(columns - value).argmin()) for value in (-100, -0.1, -1e-4, 0, 1e-4, 0.1, 100)]
                 panel.xaxis.set_major_locator(FixedLocator(ticks))

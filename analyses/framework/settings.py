@@ -41,3 +41,10 @@ def check_activations(names: Sequence[str], negative_slope: float) -> None:
     """Raises InputError unless the registry knows all names."""
     for name in names:
         named_activation(name, negative_slope)
+
+
+def data_in_words(name: str) -> str:
+    """A data set's name as readers know it: "MNIST" for mnist; a name that is not known here stays."""
+    return {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "fashion-mnist": "Fashion-MNIST", "mnist": "MNIST"}.get(
+        name, name
+    )

@@ -22,6 +22,7 @@ from analyses.experiments.predicted_speed import verdicts as of_prediction
 from analyses.experiments.predicted_speed.figure import draw_predictions
 from analyses.framework import records
 from analyses.framework.claims import Decision, hodges_lehmann
+from analyses.framework.settings import data_in_words
 from elutheory.output.figures import label_of, plain_ticks, style
 
 RECORDS = ("initialisation_and_rate", "predicted_speed", "dose_response", "causal_claim")
@@ -29,16 +30,32 @@ RECORDS = ("initialisation_and_rate", "predicted_speed", "dose_response", "causa
 _LEVEL = 0.05
 _MISSED = 0.15
 """A prediction that is off by more than this, in the median, counts as failed."""
+_CAPTIONS = {
+    "predicted_speed": "Each point is a setting and a training loss: on the line, the tangent kernel at initialisation "
+    "predicts the updates to it, with nothing fitted.",
+    "dose_response": "Only the mean of what the layers receive is moved, the network's function stays the same, and "
+    "each "
+    "point has its own best learning rate; ringed: the networks as they are; bars: 95 % intervals.",
+}
+"""What a panel of the figure shows, by its record, in the order of the panels."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A question that a reader asks first, and what the records answer."""
+
+    question: str
+    words: str
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`short`: the answer in at most five sentences; `sentences`: all that the records say, in order.
+    """`short`: the answer, question by question; `sentences`: all that the records say, in order.
 
     `missing`: the records that are not there; `tables` by the name of the record.
     """
 
-    short: tuple[str, ...]
+    short: tuple[Point, ...]
     sentences: tuple[str, ...]
     missing: tuple[str, ...]
     tables: dict[str, Any]
@@ -46,21 +63,32 @@ class Answer:
     @property
     def text(self) -> str:
         """The whole paragraph, and what is not measured."""
-        return " ".join([*self.sentences, *self._unmeasured])
+        return " ".join([*self.sentences, *self.unmeasured])
 
     @property
     def short_text(self) -> str:
-        """The five sentences, and what is not measured."""
-        return " ".join([*self.short, *self._unmeasured])
+        """The points of the short answer as text, and what is not measured."""
+        return " ".join([*(f"{point.question} {point.words}" for point in self.short), *self.unmeasured])
 
     @property
-    def _unmeasured(self) -> list[str]:
+    def caption(self) -> str:
+        """What the panels of the figure show, in words; empty where there is none."""
+        letters = iter(["(a)", "(b)"]) if len(self._drawn) > 1 else iter([""])
+        return " ".join(f"{next(letters)} {_CAPTIONS[name]}".strip() for name in self._drawn)
+
+    @property
+    def unmeasured(self) -> list[str]:
+        """A sentence for each record that is not there."""
         return [f"Not measured: {name} (python -m analyses {name})." for name in self.missing]
 
     @property
     def has_figure(self) -> bool:
         """Whether one of its records at least is there."""
-        return bool({"predicted_speed", "dose_response"} & set(self.tables))
+        return bool(self._drawn)
+
+    @property
+    def _drawn(self) -> list[str]:
+        return [name for name in _CAPTIONS if name in self.tables]
 
 
 def answer(figures: Path) -> Answer:
@@ -91,7 +119,7 @@ def answer(figures: Path) -> Answer:
 # --- in short -------------------------------------------------------------------------------------------------------
 
 
-def _how_much_in_short(table: Any) -> list[str]:
+def _how_much_in_short(table: Any) -> list[Point]:
     """Does it learn faster, by how much, from where to where, how sure."""
     leads, row = of_start.leads(table), table.iloc[0]
     if "paper" not in leads or "he tuned" not in leads:
@@ -102,62 +130,75 @@ def _how_much_in_short(table: Any) -> list[str]:
         for role in ("fixed", "tuned")
         for name in ("elu", "relu")
     }
-    agreeing = {name: int((leads[name] < 0).sum()) for name in ("paper", "he tuned")}
+    agreeing = {name: f"{(leads[name] < 0).sum()} of {len(leads[name])} networks" for name in ("paper", "he tuned")}
     verdict = next(one.verdict for one in of_start.decisions(table) if one.claim.identifier == "he tuned")
-    beginning = {"holds": "ELU networks learn faster", "does not hold": "ELU networks do not learn faster"}
+    yes_or_no = {"holds": "Yes.", "does not hold": "No."}.get(verdict, "That is not decided.")
     return [
-        f"{beginning.get(verdict, 'Whether ELU networks learn faster is not decided')}: on {_data(row)}, initialised "
-        f"as in the paper, they get from chance to a training loss of {starts.DECIDING:g} nats in "
-        f"{updates['tuned', 'elu']:,.0f} updates where ReLU networks need {updates['tuned', 'relu']:,.0f}, each at the "
-        f"learning rate that is best for it ({_share(leads['he tuned'])} of the updates; fewer in "
-        f"{agreeing['he tuned']} of {len(leads['he tuned'])} networks), and in {updates['fixed', 'elu']:,.0f} where "
-        f"those need {updates['fixed', 'relu']:,.0f} at the paper's rate of {rate:g} ({_share(leads['paper'])}; "
-        f"{agreeing['paper']} of {len(leads['paper'])})."
+        Point(
+            "Do ELU networks learn faster?",
+            f"{yes_or_no} On {_data(row)}, initialised as in the paper and each at the learning rate that is best for "
+            f"it, they get from chance to a training loss of {starts.DECIDING:g} nats in "
+            f"{updates['tuned', 'elu']:,.0f} updates, ReLU networks in "
+            f"{updates['tuned', 'relu']:,.0f}: {_percentage(np.exp(hodges_lehmann(leads['he tuned'], _LEVEL)))} of "
+            "the updates, "
+            f"fewer in {agreeing['he tuned']}.",
+        ),
+        Point(
+            "And at the paper's learning rate?",
+            f"At {rate:g} they need {updates['fixed', 'elu']:,.0f} updates, ReLU networks "
+            f"{updates['fixed', 'relu']:,.0f}: {_percentage(np.exp(hodges_lehmann(leads['paper'], _LEVEL)))}, fewer in "
+            f"{agreeing['paper']}.",
+        ),
     ]
 
 
-def _the_mean_in_short(table: Any) -> list[str]:
+def _the_mean_in_short(table: Any) -> list[Point]:
     """Why: what of it is the mean's, and by what it acts."""
     closed, decided = of_dose.share_closed(table), of_dose.decisions(table)
     found = []
     if closed is not None:
-        share, low, high = closed
-        found.append(
-            "Why: taking the mean activation off what a ReLU network's layers receive, its function unchanged, closes "
-            f"{share:.0%} of its gap behind ELU [{low:.0%}, {high:.0%}]"
+        words = (
+            "Taking the mean activation off what a ReLU network's layers receive, its function unchanged, closes "
+            f"{_percentage(closed)} of its gap behind ELU"
         )
         with_mean = [one for one in decided if one.claim.identifier == "lead without small mean"]
         if with_mean:
-            found[0] += (
-                f", and ELU with its own mean doubled needs {np.exp(with_mean[0].effect):.0%} of ReLU's updates "
-                f"[{np.exp(with_mean[0].low):.0%}, {np.exp(with_mean[0].high):.0%}]"
-            )
-        found[0] += "."
+            ends = np.exp([with_mean[0].effect, with_mean[0].low, with_mean[0].high])
+            words += f"; ELU with its own mean doubled needs {_percentage(ends)} of ReLU's updates"
+        found.append(Point("Why?", f"{words}."))
     rate = table[table["role"] == "fixed"]["learning_rate"].iloc[0]
+    fixed, tuned = _largest(table, "fixed"), _largest(table, "tuned")
+    beginning = "It allows larger steps: at" if fixed < tuned / 2 else "At"
     found.append(
-        f"A small mean helps by allowing larger steps: at the one rate {rate:g} moving the mean changes the updates by "
-        f"at most {_largest(table, 'fixed'):.0%}, at tuned rates by up to {_largest(table, 'tuned'):.0%}."
+        Point(
+            "How does a small mean act?",
+            f"{beginning} the one rate {rate:g} moving the mean changes the updates by at most {100 * fixed:.0f} %, at "
+            f"tuned rates by up to {100 * tuned:.0f} %.",
+        )
     )
     return found
 
 
-def _the_natural_gradient_in_short(table: Any) -> list[str]:
+def _the_natural_gradient_in_short(table: Any) -> list[Point]:
     """Not why: the paper's reason."""
     decided = of_cause.decisions(table)
     verdict = next(one.verdict for one in decided if one.claim is of_cause.DECISIVE[1])
     means = of_cause.mean_outcomes(table)
     term, natural = (
-        _change(hodges_lehmann((means[method] - means[of_cause.CENTRED]).to_numpy(), _LEVEL)[0])
+        _change(hodges_lehmann((means[method] - means[of_cause.CENTRED]).to_numpy(), _LEVEL)[0]).replace("%", " %")
         for method in (of_cause.TERM, of_cause.NATURAL)
     )
-    words = {"holds": "is borne out", "does not hold": "is refuted"}.get(verdict, "is not decided")
+    words = {"holds": "That is borne out", "does not hold": "That is refuted"}.get(verdict, "That is not decided")
     return [
-        f"The paper's reason, that small means bring the gradient closer to the unit natural gradient, {words}: adding "
-        f"that gradient's bias-shift term alone takes {term} updates than centring does, the whole of it {natural}."
+        Point(
+            "Is it because the gradient comes closer to the unit natural gradient, as the paper says?",
+            f"{words}: adding that gradient's bias-shift term alone takes {term} updates than centring does, the whole "
+            f"of it {natural}.",
+        )
     ]
 
 
-def _prediction_in_short(table: Any) -> list[str]:
+def _prediction_in_short(table: Any) -> list[Point]:
     """How much of it theory tells beforehand."""
     rows = of_prediction.compared(table)
     settings = len(rows[list(of_prediction.SETTING)].drop_duplicates())
@@ -166,16 +207,20 @@ def _prediction_in_short(table: Any) -> list[str]:
     if len(widths) > 1:
         ends += f" to {widths.iloc[0]:.2f} at width {widths.index[0]}"
     return [
-        "The tangent kernel at initialisation tells the speed before training with nothing fitted: over "
-        f"{settings} settings, at rates up to the kernel's largest stable one, the rank correlation of predicted and "
-        f"measured updates is {of_prediction.rank_correlation(rows):.2f}; they differ by a factor of {ends} (medians)."
+        Point(
+            "Can it be told before training?",
+            f"From the tangent kernel at initialisation, with nothing fitted: over {settings} settings, at rates up to "
+            "the kernel's largest stable one, the rank correlation of predicted and measured updates is "
+            f"{of_prediction.rank_correlation(rows):.2f}; they differ by a factor of {ends} (medians).",
+        )
     ]
 
 
 def _data(row: Any) -> str:
     """Data and networks in words."""
-    name = {"mnist": "MNIST", "cifar10": "CIFAR-10"}.get(row["data"], row["data"])
-    return f"{name} ({row['examples']:,} examples, {row['layers']} hidden layers of {row['units']})"
+    return (
+        f"{data_in_words(row['data'])} ({row['examples']:,} examples, {row['layers']} hidden layers of {row['units']})"
+    )
 
 
 def _largest(table: Any, role: str) -> float:
@@ -263,7 +308,7 @@ def _what_the_mean_does(table: Any) -> list[str]:
         share, low, high = closed
         found.append(
             f"Taking ReLU's mean off closes {share:.0%} of its gap behind ELU [{low:.0%}, {high:.0%}] "
-            f"({row['data']}, {table[table['role'] == 'tuned']['seed'].nunique()} networks per point)."
+            f"({data_in_words(row['data'])}, {table[table['role'] == 'tuned']['seed'].nunique()} networks per point)."
         )
     with_mean = [one for one in decided if one.claim.identifier == "lead without small mean"]
     if with_mean:
@@ -336,6 +381,12 @@ def _what_is_not_predicted(tables: dict[str, Any]) -> list[str]:
             factor = float(np.exp(np.log(counted / tuned["predicted"]).median()))
             found.append(f"At tuned rates networks need {factor:.2g} times the updates predicted (median).")
     return found
+
+
+def _percentage(shares: Sequence[float]) -> str:
+    """An estimate and its interval: "57 % [54 to 60 %]"."""
+    share, low, high = (100 * value for value in shares)
+    return f"{share:.0f} % [{low:.0f} to {high:.0f} %]" if np.isfinite([low, high]).all() else f"{share:.0f} %"
 
 
 def _share(differences: Any) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from analyses.framework import records
 from analyses.framework.catalogue import find_analysis
 from analyses.framework.claims import Decision
+from analyses.framework.settings import data_in_words
 from analyses.report.abstract_claims import CLAIMS, AbstractClaim, DecidingTest, Others
 from analyses.report.effects import pairs_needed
 from elutheory.errors import InputError
@@ -63,7 +64,7 @@ class Row:
 
     `reason`: what the verdict is about: which cases hold and which do not, or what a decision would take. `question`:
     what the deciding test compares; `data`: what it was measured on. `tests`: the deciding ones first, then those that
-    point the other way.
+    point the other way. `seen`: the record had been seen when the deciding test was chosen among its tests.
     """
 
     identifier: str
@@ -74,6 +75,7 @@ class Row:
     question: str
     data: str
     tests: tuple[Test, ...]
+    seen: bool = False
 
     @property
     def deciding(self) -> tuple[Test, ...]:
@@ -114,8 +116,8 @@ def _record(folder: Path) -> _Record:
 
 
 def size_in_words(config: Mapping[str, Any]) -> str:
-    """Data and size of a record from its configuration: "mnist, 4,000 examples, 8 hidden layers of 128 units"."""
-    parts = [str(config["data"])] if config.get("data") else []
+    """Data and size of a record from its configuration: "MNIST, 4,000 examples, 8 hidden layers of 128 units"."""
+    parts = [data_in_words(str(config["data"]))] if config.get("data") else []
     if "network" in config and "width" in config:
         parts.append(f"{config['network'].replace('_', ' ')} of {config['width']:g} times the paper's units")
     for name, words in (
@@ -143,7 +145,7 @@ def _row(claim: AbstractClaim, found: Mapping[str, _Record]) -> Row:
         return Row(*said, "not tested", reason, claim.deciding.question, "", others)
     tests = [_deciding(claim.deciding, identifier, record) for identifier in claim.deciding.cases]
     verdict, reason = _verdict(tests)
-    return Row(*said, verdict, reason, claim.deciding.question, record.data, (*tests, *others))
+    return Row(*said, verdict, reason, claim.deciding.question, record.data, (*tests, *others), claim.deciding.seen)
 
 
 def _deciding(stated: DecidingTest, identifier: str, record: _Record) -> Test:

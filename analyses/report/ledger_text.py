@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import textwrap
 from collections.abc import Sequence
 from io import StringIO
 from math import isnan
@@ -23,6 +24,7 @@ SIGNS = {
 """A verdict's sign: told apart without colour."""
 TEST_SIGNS = {"holds": "✓", "does not hold": "✗", "not trained": "–"}
 """Of a single test's verdict; "?": any other."""
+SEEN = "†: the record had been seen when, of its tests, the one that decides was chosen."
 _CITED = re.compile(r"\b[BEFKLMPT]\d+b?\b")
 _PAGE = "docs/statements.md"
 
@@ -41,7 +43,8 @@ def ledger_text(rows: Sequence[Row], width: int, *, tests: bool = False) -> str:
         table.add_row(f"{row.sentence} ({row.versions})", verdict(row), "\n".join(filter(None, lines)))
     target = StringIO()
     Console(file=target, width=width, color_system=None, markup=False, emoji=False, highlight=False).print(table)
-    return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
+    lines = [line.rstrip() for line in target.getvalue().splitlines()]
+    return "\n".join([*lines, "", *textwrap.wrap(SEEN, width)] if any(row.seen for row in rows) else lines)
 
 
 def ledger_markdown(rows: Sequence[Row]) -> str:
@@ -52,7 +55,7 @@ def ledger_markdown(rows: Sequence[Row]) -> str:
         said = f"{sign} **{row.verdict}**{rest.removeprefix(row.verdict)}"
         cells = (f"{row.sentence} ({row.versions})", said, found(row))
         lines.append(f"| {' | '.join(_CITED.sub(_link, cell) for cell in cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", SEEN] if any(row.seen for row in rows) else lines)
 
 
 def _link(cited: re.Match[str]) -> str:
@@ -67,14 +70,14 @@ def verdict(row: Row) -> str:
 def found(row: Row) -> str:
     """The deciding test's effects in natural units, intervals, how many networks agree, and what they were trained on.
 
-    Empty where there is none.
+    Empty where there is none; with a † where the test was chosen with the record seen.
     """
     if not row.deciding:
         return ""
     effects = "; ".join(effect(test) for test in row.deciding)
     data = f" ({row.data})" if row.data else ""
     question = row.question[:1].upper() + row.question[1:]
-    return f"{question}: {effects}{data}."
+    return f"{question}: {effects}{data}.{' †' if row.seen else ''}"
 
 
 def effect(test: Test) -> str:
@@ -88,7 +91,7 @@ def effect(test: Test) -> str:
 def ledger_table(rows: Sequence[Row]) -> pandas.DataFrame:
     """One row per test, the claim's verdict repeated; a claim without tests has one row with empty fields."""
     fields = [field.name for field in dataclasses.fields(Test)]
-    claims = ("identifier", "sentence", "versions", "verdict", "reason", "question", "data")
+    claims = ("identifier", "sentence", "versions", "verdict", "reason", "question", "data", "seen")
     records = []
     for row in rows:
         claim = {f"claim_{name}": getattr(row, name) for name in claims}

@@ -23,7 +23,7 @@ from analyses.report.answer import answer, draw
 from analyses.report.beside_the_paper import HEADINGS, beside_the_paper, cells_of
 from analyses.report.inline_svg import inline_svg
 from analyses.report.ledger import ledger
-from analyses.report.ledger_text import SIGNS, TEST_SIGNS, effect, found
+from analyses.report.ledger_text import SEEN, SIGNS, TEST_SIGNS, effect, found
 from elutheory.derivations.catalogue import PROOFS
 from elutheory.derivations.catalogue.numbered_statements import PAPER_EXPERIMENTS, PARTS
 from elutheory.errors import InputError
@@ -94,8 +94,7 @@ def report_page(figures: Path) -> str:
     proofs = _proofs()
     page = environment.get_template("page.html.jinja").render(
         style=(here / "page.css").read_text(encoding="utf-8"),
-        answer=answered.short_text,
-        answer_at_length=answered.text,
+        answer=answered,
         answer_figures=[
             (form, inline_svg(figure_bytes(draw(answered, narrow=form == "narrow"), "svg"), name, _ANSWERED))
             for form, name in (("wide", "figure-answer"), ("narrow", "figure-answer-narrow"))
@@ -106,6 +105,7 @@ def report_page(figures: Path) -> str:
         lines=[(line.record, cells_of(line)) for line in beside_the_paper(figures)],
         counts=Counter(row.verdict for row in rows),
         verdicts=SIGNS,
+        seen=SEEN,
         proofs=proofs,
         derived={identifier for _, derivations in proofs for identifier, _, _ in derivations},
         statements=PARTS,

@@ -26,9 +26,13 @@ def with_tables(text: str, figures: Path, benchmarks: Path) -> str:
 
 
 def _answer(figures: Path) -> str:
-    """The paragraph, below its figure where there is something to draw."""
+    """The figure, where there is something to draw, what it shows, and the answer, question by question."""
     found = answer(figures)
-    return "\n\n".join([*([f"![{_DRAWN}](figures/answer/figure.png)"] if found.has_figure else []), found.short_text])
+    drawn = [f"![{_DRAWN}](figures/answer/figure.png)", f"*{found.caption}*"] if found.has_figure else []
+    points = [f"- **{point.question}** {point.words}" for point in found.short] + [
+        f"- {one}" for one in found.unmeasured
+    ]
+    return "\n\n".join([*drawn, "\n".join(points)])
 
 
 def _replaced(text: str, name: str, block: Callable[[], str]) -> str:

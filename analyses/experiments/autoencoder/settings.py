@@ -12,6 +12,7 @@ from analyses.framework.settings import (
     Names,
     NegativeSlope,
     Seeds,
+    data_in_words,
 )
 from elutheory.output.domains import OneOf, Several, Whole
 
@@ -90,7 +91,8 @@ def setting_of(table: Any) -> str:
     row, epochs = table.iloc[0], table["epoch"].max()
     updates = epochs * -(-row["examples"] // row["batch_size"])
     return (
-        f"{row['data']}, {row['examples']:,} training examples; encoder {row['encoder']} and its mirror; batches of "
+        f"{data_in_words(row['data'])}, {row['examples']:,} training examples; encoder {row['encoder']} and its "
+        "mirror; batches of "
         f"{row['batch_size']}, {epochs} epochs ({updates:,} updates); {table['seed'].nunique()} seeds"
     )
 

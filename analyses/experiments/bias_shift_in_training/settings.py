@@ -11,6 +11,7 @@ from analyses.framework.settings import (
     Positive,
     Seeds,
     UnitsPerLayer,
+    data_in_words,
 )
 from elutheory.output.domains import Whole
 
@@ -85,7 +86,8 @@ def setting_of(table: Any) -> str:
     """Data and size in words, for the figure and the summary."""
     row = table.iloc[0]
     return (
-        f"{row['data']}; {row['layers']} hidden layers × {row['units']}; learning rate {row['learning_rate']:g}, "
+        f"{data_in_words(row['data'])}; {row['layers']} hidden layers × {row['units']}; learning rate "
+        f"{row['learning_rate']:g}, "
         f"batches of {row['batch_size']}; means over {row['examples']} examples, exact unit Fisher matrices over "
         f"{row['fisher_examples']}, relative damping {row['damping']:g}; {table['seed'].nunique()} seeds"
     )

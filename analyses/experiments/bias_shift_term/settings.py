@@ -14,6 +14,7 @@ from analyses.framework.settings import (
     Positive,
     Seeds,
     UnitsPerLayer,
+    data_in_words,
 )
 from elutheory.output.domains import Real, Several, Whole
 
@@ -81,7 +82,8 @@ def setting_of(table: Any) -> str:
     """Data and size in words, for the figure and the summary."""
     row = table.iloc[0]
     return (
-        f"{row['data']}; {row['layers']} hidden layers × {row['units']}, before and after {row['epochs']} epochs "
+        f"{data_in_words(row['data'])}; {row['layers']} hidden layers × {row['units']}, before and after "
+        f"{row['epochs']} epochs "
         f"(learning rate {row['learning_rate']:g}, batches of {row['batch_size']}); exact unit Fisher matrices and "
         f"gradients over {row['examples']} examples, undamped unless stated; {table['seed'].nunique()} seeds"
     )

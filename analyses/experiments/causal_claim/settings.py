@@ -14,6 +14,7 @@ from analyses.framework.settings import (
     Positive,
     SeedCount,
     UnitsPerLayer,
+    data_in_words,
 )
 from elutheory.output.domains import Whole
 
@@ -103,7 +104,8 @@ def setting_of(table: Any) -> str:
     row = table.iloc[0]
     seeds = table.groupby("role")["seed"].nunique()
     return (
-        f"{row['data']}, {row['examples']:,} training examples, all in every update, {row['features']} inputs; "
+        f"{data_in_words(row['data'])}, {row['examples']:,} training examples, all in every update, {row['features']} "
+        "inputs; "
         f"{row['layers']} hidden layers × {row['units']}, He; at most {row['updates']} updates; {seeds['tuned']} "
         f"networks per point, rates tuned on {seeds['tuning']} others"
     )

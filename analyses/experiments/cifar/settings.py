@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from analyses.framework.settings import BatchSize, DataName, Epochs, Examples, Names, NegativeSlope, Positive, Seeds
+from analyses.framework.settings import (
+    BatchSize,
+    DataName,
+    Epochs,
+    Examples,
+    Names,
+    NegativeSlope,
+    Positive,
+    Seeds,
+    data_in_words,
+)
 from elutheory.output.domains import OneOf, Real, Several, Whole
 
 BATCH, NONE = "batch", "none"
@@ -112,7 +122,7 @@ def setting_of(table: Any) -> str:
     """Data and size in words, for the figure and the summary."""
     row = table.iloc[0]
     return (
-        f"{row['data']}, {row['examples']:,} training images; {row['network'].replace('_', ' ')}, width "
+        f"{data_in_words(row['data'])}, {row['examples']:,} training images; {row['network'].replace('_', ' ')}, width "
         f"{row['width']:g} of the paper's; {table['epoch'].max()} epochs = {row['updates']:,} updates of "
         f"{row['batch_size']}, {row['precision']}; {table['seed'].nunique()} seeds"
     )

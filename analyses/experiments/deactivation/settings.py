@@ -13,6 +13,7 @@ from analyses.framework.settings import (
     Positive,
     SeedCount,
     UnitsPerLayer,
+    data_in_words,
 )
 from elutheory.output.domains import Real, Several, Whole
 from elutheory.output.figures import label_of
@@ -113,7 +114,8 @@ def setting_of(table: Any) -> str:
     unit = table[table["part"] == "unit"].iloc[0]
     row = table[table["part"] == "layer"].iloc[0]
     return (
-        f"one unit: {unit['samples']:,} samples, channel noise {unit['channel_noise']:g}; networks: {row['data']}, "
+        f"one unit: {unit['samples']:,} samples, channel noise {unit['channel_noise']:g}; networks: "
+        f"{data_in_words(row['data'])}, "
         f"{row['examples']:,.0f} training examples, {row['layers']} hidden layers × {row['units']}, learning rate "
         f"{row['learning_rate']:g}, {row['epochs']} epochs, at {row['measured']} test examples; "
         f"{table['seed'].nunique()} seeds"

@@ -12,6 +12,7 @@ from analyses.framework.settings import (
     NegativeSlope,
     SeedCount,
     UnitsPerLayer,
+    data_in_words,
 )
 from elutheory.output.domains import Several, Whole
 
@@ -87,7 +88,8 @@ def setting_of(table: Any) -> str:
     row, tuning, compared = table.iloc[0], of_use(table, "tuning"), of_use(table, "comparison")
     rates, choosing = tuning["learning_rate"].nunique(), tuning["seed"].nunique()
     return (
-        f"{row['data']}, {row['examples']:,} training examples; {row['units']} units a layer; batches of "
+        f"{data_in_words(row['data'])}, {row['examples']:,} training examples; {row['units']} units a layer; batches "
+        "of "
         f"{row['batch_size']}, {row['epoch']} epochs;\nlearning rate: best of up to {rates} on the validation "
         f"examples, {choosing} seeds; {compared['seed'].nunique()} other seeds compared"
     )

@@ -36,7 +36,9 @@ def draw(table: Any) -> Figure:
         figure.legend(
             *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names), frameon=False
         )
-        figure.suptitle(f"{setting_of(table)}\ngeometric means with 95 % intervals (t, over networks)", fontsize=8)
+        figure.suptitle(
+            f"{setting_of(table)}\ngeometric means with 95 % intervals (t, over networks); ringed: c = 0", fontsize=8
+        )
     return figure
 
 
@@ -51,14 +53,19 @@ def _draw_doses(panel: Any, found: Any, name: str, shift: float) -> None:
 
 
 def draw_shares(panel: Any, table: Any, name: str) -> None:
-    """Geometric mean of the updates at tuned rates over the mean share, a point per dose."""
+    """Geometric mean of the updates at tuned rates over the mean share, a point per dose, ringed where nothing "
+    "moved."""
     found = outcomes(table, "tuned")[name]
     rows = table[(table["role"] == "tuned") & (table["activation"] == name)]
-    shares = rows.groupby("dose")["mean_share"].mean()
-    middle, *_ = _intervals(found)
+    by_dose = rows.groupby("dose")["mean_share"].mean()
+    shares = np.array([by_dose[dose] for dose in found.columns])
+    middle, low, high = _intervals(found)
     look = look_of(name)
     shown: Any = {"color": look.colour, "linestyle": look.line, "marker": look.marker, "markersize": 4, "linewidth": 1}
-    panel.plot([shares[dose] for dose in found.columns], middle, label=look.label, **shown)
+    panel.errorbar(shares, middle, [middle - low, high - middle], label=look.label, **shown)
+    unmoved = found.columns.to_numpy(float) == 0
+    ring: Any = {"linestyle": "", "marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgewidth": 0.8}
+    panel.plot(shares[unmoved], middle[unmoved], color=look.colour, **ring)
 
 
 def _intervals(found: Any) -> tuple[Any, Any, Any]:

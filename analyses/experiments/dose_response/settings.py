@@ -14,6 +14,7 @@ from analyses.framework.settings import (
     Positive,
     SeedCount,
     UnitsPerLayer,
+    data_in_words,
 )
 from elutheory.output.domains import Real, Several, Whole
 
@@ -111,6 +112,7 @@ def setting_of(table: Any) -> str:
     row = table.iloc[0]
     seeds = table.groupby("role")["seed"].nunique()
     return (
-        f"{row['data']}, {row['examples']:,} training examples; {row['layers']} hidden layers × {row['units']}, He; "
+        f"{data_in_words(row['data'])}, {row['examples']:,} training examples; {row['layers']} hidden layers × "
+        f"{row['units']}, He; "
         f"batches of {row['batch_size']}, at most {row['updates']:,} updates; {seeds['tuned']} networks per point"
     )

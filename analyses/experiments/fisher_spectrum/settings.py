@@ -13,6 +13,7 @@ from analyses.framework.settings import (
     SeedCount,
     Seeds,
     UnitsPerLayer,
+    data_in_words,
 )
 from elutheory.output.domains import Whole
 
@@ -98,7 +99,8 @@ def setting_of(table: Any) -> str:
     """Data and size in words, for the figure and the summary."""
     row = table.iloc[0]
     return (
-        f"{row['data']}; {row['layers']} hidden layers × {row['units']}; Fisher matrices over {row['examples']} "
+        f"{data_in_words(row['data'])}; {row['layers']} hidden layers × {row['units']}; Fisher matrices over "
+        f"{row['examples']} "
         f"inputs;\n{row['epochs']} epochs of SGD, learning rate {row['learning_rate']:g}, batches of "
         f"{row['batch_size']}; {table['seed'].nunique()} seeds"
     )

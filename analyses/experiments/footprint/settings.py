@@ -5,7 +5,7 @@ from math import log
 from typing import Annotated, Any
 
 from analyses.experiments.footprint.networks import VARIANTS
-from analyses.framework.settings import DataName, Names, SeedCount
+from analyses.framework.settings import DataName, Names, SeedCount, data_in_words
 from elutheory.output.domains import Real, Whole
 from elutheory.output.figures import label_of
 
@@ -74,5 +74,5 @@ def setting_of(table: Any) -> str:
     turns, seeds = (table.loc[table["quantity"] == name, "seed"].nunique() for name in ("seconds", "mean_share"))
     return (
         f"{turns} turns on {row['device']}, threads: {row['threads']}; mean activations over {row['measured']} images "
-        f"of {row['data']}, {seeds} seeds"
+        f"of {data_in_words(row['data'])}, {seeds} seeds"
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from analyses.framework.settings import Names, NegativeSlope, Positive, SeedCount
+from analyses.framework.settings import Names, NegativeSlope, Positive, SeedCount, data_in_words
 from elutheory.output.domains import Real, Whole
 
 
@@ -66,6 +66,7 @@ def setting_of(table: Any) -> str:
     row = table.iloc[0]
     seeds = table[table["quantity"] == "mean"]["seed"].nunique()
     return (
-        f"{row['data']}, {row['images']} images of {row['crop']} × {row['crop']}; width {row['width']:g} of the "
+        f"{data_in_words(row['data'])}, {row['images']} images of {row['crop']} × {row['crop']}; width "
+        f"{row['width']:g} of the "
         f"paper's; steps of {row['batch_size']} on {row['device']}; {seeds} seeds"
     )

@@ -15,6 +15,7 @@ from analyses.framework.settings import (
     Positive,
     SeedCount,
     UnitsPerLayer,
+    data_in_words,
 )
 from elutheory.output.domains import Whole
 
@@ -110,6 +111,7 @@ def setting_of(table: Any) -> str:
     row = table.iloc[0]
     seeds = table.groupby("role")["seed"].nunique()
     return (
-        f"{row['data']}, {row['examples']:,} training examples; {row['layers']} hidden layers × {row['units']}; "
+        f"{data_in_words(row['data'])}, {row['examples']:,} training examples; {row['layers']} hidden layers × "
+        f"{row['units']}; "
         f"batches of {row['batch_size']}, at most {row['updates']:,} updates; {seeds['tuned']} networks per point"
     )

@@ -14,6 +14,7 @@ from analyses.framework.settings import (
     Positive,
     Seeds,
     UnitsPerLayer,
+    data_in_words,
 )
 from elutheory.output.domains import Whole
 
@@ -92,7 +93,8 @@ def setting_of(table: Any) -> str:
     """Data and size in words, for the figure and the summary."""
     row = table.iloc[0]
     return (
-        f"{row['data']}, {row['examples']:,} training examples; {row['layers']} hidden layers × {row['units']}; "
+        f"{data_in_words(row['data'])}, {row['examples']:,} training examples; {row['layers']} hidden layers × "
+        f"{row['units']}; "
         f"learning rate {row['learning_rate']:g}, batches of {row['batch_size']}, {table['epoch'].max()} epochs; "
         f"{table['seed'].nunique()} seeds"
     )

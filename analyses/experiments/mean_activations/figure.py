@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from analyses.experiments.mean_activations.settings import CURVE, INITIALISATION_NAMES, reference_label
 from analyses.experiments.mean_activations.verdicts import compared_rows
+from analyses.framework.settings import data_in_words
 from elutheory.output.figures import label_of, look_of, style
 
 _PANELS = (
@@ -72,7 +73,7 @@ def _title(row: Any) -> str:
     name = kind.get(str(row["architecture"]), ", batch-normalised and residual")
     start = INITIALISATION_NAMES[str(row["initialisation"])]
     networks = f"width {row['width']}, {row['seeds']} networks{name}, {start} initialisation"
-    return f"{row['examples']} inputs of {row['data']}, {networks}: mean and standard error"
+    return f"{row['examples']} inputs of {data_in_words(row['data'])}, {networks}: mean and standard error"
 
 
 def _draw_curves(panel: Any, rows: Any, name: str) -> None:

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from analyses.framework.settings import BatchSize, DataName, Examples, HiddenLayers, Positive, Seeds, UnitsPerLayer
+from analyses.framework.settings import (
+    BatchSize,
+    DataName,
+    Examples,
+    HiddenLayers,
+    Positive,
+    Seeds,
+    UnitsPerLayer,
+    data_in_words,
+)
 from elutheory.output.domains import Whole
 
 
@@ -62,7 +71,8 @@ def setting_of(table: Any) -> str:
     """Data and size in words, for the figure and the summary."""
     row = table.iloc[0]
     return (
-        f"{row['data']}, {row['examples']:,} training examples; {table['layer'].max()} hidden layers × {row['units']}; "
+        f"{data_in_words(row['data'])}, {row['examples']:,} training examples; {table['layer'].max()} hidden layers × "
+        f"{row['units']}; "
         f"learning rate {row['learning_rate']:g}, batches of {row['batch_size']}, {row['epochs']} epochs; "
         f"{table['seed'].nunique()} seeds"
     )

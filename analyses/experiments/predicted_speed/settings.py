@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from analyses.framework.settings import DataName, Names, NegativeSlope, Positive, SeedCount
+from analyses.framework.settings import DataName, Names, NegativeSlope, Positive, SeedCount, data_in_words
 from elutheory.output.domains import Real, Several, Whole
 
 LOSSES = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
@@ -89,6 +89,7 @@ def setting_of(table: Any) -> str:
     row = table.iloc[0]
     settings = len(table[list(SETTING)].drop_duplicates())
     return (
-        f"{row['data']}, {row['examples']:,} training examples; {settings} settings of activation, depth, width, "
+        f"{data_in_words(row['data'])}, {row['examples']:,} training examples; {settings} settings of activation, "
+        "depth, width, "
         f"initialisation, batch and rate; {table['seed'].nunique()} networks each; nothing fitted"
     )

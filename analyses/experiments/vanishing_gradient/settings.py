@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from analyses.experiments.vanishing_gradient.float32 import LOSSES
-from analyses.framework.settings import Names, NegativeSlope, SeedCount
+from analyses.framework.settings import Names, NegativeSlope, SeedCount, data_in_words
 from elutheory.output.domains import Whole
 from elutheory.propagation.initialisations import INITIALISATIONS
 
@@ -69,5 +69,5 @@ def setting_of(row: Any) -> str:
     """Data and size in words, for the figure and the summary."""
     return (
         f"random networks of {row['depth']} hidden layers of {row['width']} units, {row['networks']} of each kind, "
-        f"each on one input of {row['data']}"
+        f"each on one input of {data_in_words(row['data'])}"
     )

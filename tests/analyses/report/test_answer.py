@@ -80,22 +80,30 @@ def test_numbers_are_those_of_the_tables(figures: Path) -> None:
     assert "Not measured" not in text
 
 
-def test_the_short_answer_has_five_sentences_of_the_same_numbers(figures: Path) -> None:
+def test_the_short_answer_has_the_same_numbers_question_by_question(figures: Path) -> None:
     found = answer(figures)
-    assert len(found.short) == 5
+    assert [point.question for point in found.short] == [
+        "Do ELU networks learn faster?",
+        "And at the paper's learning rate?",
+        "Why?",
+        "How does a small mean act?",
+        "Is it because the gradient comes closer to the unit natural gradient, as the paper says?",
+        "Can it be told before training?",
+    ]
     for words in (
-        "ELU networks learn faster: on ",
-        "in 100 updates where ReLU networks need 200, each at the learning rate that is best for it (50% [",
-        "and in 100 where those need 400 at the paper's rate of",
-        "closes 57% of its gap behind ELU [",
-        "ELU with its own mean doubled needs 50% of ReLU's updates [",
+        "Do ELU networks learn faster? Yes. On ",
+        "in 100 updates, ReLU networks in 200: 50 % [50 to 50 %] of the updates, fewer in 12 of 12 networks.",
+        "they need 100 updates, ReLU networks 400: 25 % [25 to 25 %], fewer in 12 of 12 networks.",
+        "closes 57 % [",
+        "ELU with its own mean doubled needs 50 % [",
+        "It allows larger steps: at the one rate",
         "moving the mean changes the updates by at most",
-        "at tuned rates by up to 33%",
-        "is refuted: adding that gradient's bias-shift term alone takes",
+        "at tuned rates by up to 33 %.",
+        "That is refuted: adding that gradient's bias-shift term alone takes",
         "the rank correlation of predicted and measured updates is",
     ):
         assert words in found.short_text
-    assert all(sentence.endswith(".") and len(sentence) < 600 for sentence in found.short)
+    assert all(point.words.endswith(".") and len(point.words) < 400 for point in found.short)
 
 
 @pytest.mark.parametrize("there", [(), ("dose_response",), ("predicted_speed", "causal_claim")])
@@ -109,6 +117,8 @@ def test_what_is_missing_is_named_and_nothing_else_is_said(
     for name in RECORDS:
         assert (f"Not measured: {name} (python -m analyses {name})." in found.text) == (name not in there)
     assert bool(found.sentences) == bool(there)
+    assert ("(a)" in found.caption) == ({"dose_response", "predicted_speed"} <= set(there))
+    assert bool(found.caption) == found.has_figure
     assert found.has_figure == bool({"dose_response", "predicted_speed"} & set(there))
     assert figure_bytes(draw(found), "svg").startswith(b"<?xml")
 

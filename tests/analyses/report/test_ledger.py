@@ -1,5 +1,6 @@
 """The ledger: verdicts from made-up records whose tests are known, and from the repository's own records."""
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -115,7 +116,8 @@ def test_numbers_are_those_of_the_decision(figures: Path) -> None:
     assert (test.effect, test.sample_size, test.agreeing, test.p) == (5.5, 10, 10, 2 / 1024)
     assert test.low < test.effect < test.high
     assert test.in_words == "5.5 units more"
-    assert found(row) == "What is compared: 5.5 units more [3 to 8, 10 of 10 seeds]."
+    assert found(row) == "What is compared: 5.5 units more [3 to 8, 10 of 10 seeds]. †"  # chosen with the record seen
+    assert found(dataclasses.replace(row, seen=False)) == "What is compared: 5.5 units more [3 to 8, 10 of 10 seeds]."
     assert "n = 10" in outcome(test)
 
 
@@ -143,7 +145,7 @@ def test_numbers_in_natural_units() -> None:
 
 def test_size_in_words() -> None:
     config = {"data": "mnist", "examples": 4000, "layers": 8, "units": 128, "epochs": 25, "seeds": 12}
-    assert size_in_words(config) == "mnist, 4,000 examples, 8 hidden layers of 128 units, 25 epochs"
+    assert size_in_words(config) == "MNIST, 4,000 examples, 8 hidden layers of 128 units, 25 epochs"
     assert size_in_words({"data": "digits", "examples": 0, "units": 64}) == "digits, 64 units"
     assert size_in_words({}) == ""
 
@@ -201,6 +203,7 @@ def test_forms_of_the_ledger_hold_every_row(figures: Path) -> None:
     assert table["deciding"].tolist()[:3] == [True, True, False]
     for text in (ledger_text(rows, 100), ledger_text(rows, 60, tests=True), ledger_markdown(rows)):
         assert "One." in text
+        assert "†: the record had been seen" in " ".join(text.split())
         assert "it would take a day" in " ".join(text.split())
         assert "replicated in part" in " ".join(text.split()).replace("**", "")
     assert max(map(len, ledger_text(rows, 60, tests=True).splitlines())) <= 60

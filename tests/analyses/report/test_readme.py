@@ -32,8 +32,9 @@ def figures(tmp_path: Path) -> Path:
 def test_blocks_are_replaced_and_the_rest_kept(figures: Path) -> None:
     text = with_tables(WRITTEN, figures, BENCHMARKS)
     table, speeds = ledger_markdown(ledger(figures)), benchmark_table(BENCHMARKS)
+    unmeasured = "\n".join(f"- {sentence}" for sentence in answer(figures).unmeasured)
     assert text == (
-        f"# A title\n\n<!-- begin answer -->\n\n{answer(figures).text}\n\n<!-- end answer -->\nBefore.\n"
+        f"# A title\n\n<!-- begin answer -->\n\n{unmeasured}\n\n<!-- end answer -->\nBefore.\n"
         f"<!-- begin ledger -->\n\n{table}\n\n<!-- end ledger -->\nBetween, \\1 and {{x}}.\n\n"
         f"<!-- begin benchmarks -->\n\n{speeds}\n\n<!-- end benchmarks -->\nAfter.\n"
     )
