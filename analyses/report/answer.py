@@ -5,7 +5,7 @@ that makes it, and what it would say is left out.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -383,7 +383,7 @@ def _what_is_not_predicted(tables: dict[str, Any]) -> list[str]:
     return found
 
 
-def _percentage(shares: Sequence[float]) -> str:
+def _percentage(shares: Iterable[float]) -> str:
     """An estimate and its interval: "57 % [54 to 60 %]"."""
     share, low, high = (100 * value for value in shares)
     return f"{share:.0f} % [{low:.0f} to {high:.0f} %]" if np.isfinite([low, high]).all() else f"{share:.0f} %"
