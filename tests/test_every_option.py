@@ -1,10 +1,15 @@
 """Every option of every command, from its own declaration: what is no number, out of range, repeated or at the end of
 its domain is refused in one sentence or works, and never takes more than was estimated."""
 
+import collections
 import contextlib
 import dataclasses
+import os
 import random
+import re
+import shutil
 import time
+import traceback
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,12 +17,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import tyro
 
 from analyses.__main__ import main as analyses_main
 from analyses.framework import run as analysis_run
+from analyses.framework import workers
 from analyses.framework.catalogue import catalogue, find_analysis
 from analyses.framework.command import RunOptions, options_of
-from analyses.report.commands import ClaimsOptions, ReadmeOptions, ReportOptions
+from analyses.report.commands import AnswerOptions, ClaimsOptions, PaperOptions, ReadmeOptions, ReportOptions
 from elutheory.bias_shift import command as bias_shift
 from elutheory.derivations import __main__ as derivations
 from elutheory.diagnosis import command as diagnosis
@@ -27,6 +34,7 @@ from elutheory.moments import command as moments
 from elutheory.numerics.cost import Cost, check_cost
 from elutheory.output.domains import Domain, Several, Whole, domain_of
 from elutheory.propagation import command as propagation
+from tests.analyses.framework.smallest_runs import SMALL, small_options
 
 MODEL = """
 from torch import nn
@@ -42,73 +50,13 @@ COMMANDS: dict[str, tuple[ModuleType, list[str]]] = {
     "diagnosis": (diagnosis, ["of_the_fuzz:network", "--data", "digits", "--max-examples", "40", "--units", "2"]),
 }
 """Module with Options and main, and the arguments of a small run."""
-SMALL: dict[str, dict[str, Any]] = {
-    "activation_curves": {"points": 5},
-    "autoencoder": {"activations": ("elu", "relu"), "encoder": (4, 2), "epochs": 2, "examples": 40, "seeds": 1},
-    "bias_shift_in_training": {
-        **{"activations": ("elu", "relu"), "layers": 2, "units": 4, "updates": 8, "points": 2, "window": 3},
-        **{"examples": 30, "fisher_examples": 20, "seeds": 1},
-    },
-    "bias_shift_term": {
-        **{"activations": ("elu", "relu"), "layers": 2, "units": 4, "epochs": 1, "examples": 40},
-        **{"dampings": (0.0,), "seeds": 1},
-    },
-    "causal_claim": {
-        **{"examples": 60, "layers": 2, "units": 4, "updates": 3, "learning_rates": (0.1, 0.2, 0.4)},
-        **{"natural_learning_rates": (0.01, 0.02, 0.04), "widenings": 0, "tuning_seeds": 1, "seeds": 1},
-    },
-    "cifar": {
-        **{"examples": 40, "width": 0.01, "activations": ("elu", "relu"), "epochs": 1, "batch_size": 20},
-        **{"measured": 10, "seeds": 1},
-    },
-    "deactivation": {
-        **{"activations": ("elu", "leaky_relu"), "negative_slopes": (0.1,), "largest_mean": 2.0, "step": 1.0},
-        **{"stds": (1.0,), "samples": 200, "replicates": 2, "layers": 2, "units": 4, "epochs": 1, "examples": 40},
-        **{"measured": 20, "injected": (0.1,), "draws": 2, "seeds": 1},
-    },
-    "depth": {
-        **{"depths": (2, 6), "units": 4, "epochs": 5, "learning_rates": (0.1, 0.2, 0.4), "widenings": 0},
-        **{"tuning_seeds": 1, "examples": 40, "seeds": 1},
-    },
-    "dose_response": {
-        **{"doses": (0.0, 1.0), "layers": 2, "units": 4, "epochs": 1, "examples": 40, "tuning_seeds": 1},
-        **{"learning_rates": (0.1, 0.2, 0.4), "widenings": 0, "seeds": 1},
-    },
-    "fisher_spectrum": {
-        **{"activations": ("elu", "relu"), "layers": 2, "units": 4, "examples": 12, "epochs": 1},
-        **{"seeds": 1, "seeds_at_once": 1},
-    },
-    "footprint": {
-        **{"networks": ("fully_connected",), "batch_size": 4, "repetitions": 1, "shortest": 0.0, "measured": 4},
-        **{"seeds": 1},
-    },
-    "imagenet": {
-        **{"images": 2, "side": 20, "crop": 16, "width": 0.01, "classes": 3, "batch_size": 1, "repetitions": 1},
-        **{"seeds": 1},
-    },
-    "gaussian_closure": {
-        **{"activations": ("elu", "relu"), "layers": 2, "units": 4, "epochs": 1, "examples": 40, "seeds": 1},
-    },
-    "initialisation_and_rate": {
-        **{"examples": 40, "layers": 2, "units": 4, "epochs": 1, "learning_rates": (0.1, 0.2, 0.4), "widenings": 0},
-        **{"tuning_seeds": 1, "seeds": 1, "draws": 1},
-    },
-    "learning_behaviour": {"layers": 2, "units": 4, "epochs": 1, "examples": 40, "measured": 20, "seeds": 1},
-    "mean_activations": {"widths": (8,), "depth": 2, "examples": 10, "seeds": 2, "initialisations": ("he",)},
-    "median_variance": {"layers": 2, "units": 4, "epochs": 3, "examples": 40, "seeds": 1},
-    "moment_accuracy": {"means": 3, "stds": 2},
-    "natural_gradient_descent": {
-        **{"features": 3, "examples": 20, "hidden": 2, "seeds": 1, "steps": 3, "learning_rates": (0.1,)},
-    },
-    "predicted_speed": {
-        **{"examples": 20, "depths": (2,), "widths": (8,), "initialisations": ("he",), "batch_sizes": (0,)},
-        **{"longest": 5, "draws": 1, "seeds": 1, "activations": ("elu", "relu")},
-    },
-    "vanishing_gradient": {
-        **{"activations": ("elu", "relu"), "initialisations": ("he",), "width": 32, "depth": 3, "seeds": 2},
-    },
+ON_ALL_RECORDS = {
+    "answer": AnswerOptions,
+    "claims": ClaimsOptions,
+    "paper": PaperOptions,
+    "report": ReportOptions,
+    "readme": ReadmeOptions,
 }
-"""Each analysis as small as it can be and still be what it is."""
 BAD = [
     "nan",
     "inf",
@@ -149,7 +97,7 @@ def plain_types(hint: Any) -> Iterator[Any]:
 ALL_OPTIONS: dict[str, Callable[[], list[type]]] = {
     **{name: lambda module=module: [module.Options] for name, (module, _) in COMMANDS.items()},
     "derivations": lambda: [derivations.Options],
-    "on all records": lambda: [ClaimsOptions, ReportOptions, ReadmeOptions],
+    "on all records": lambda: [*ON_ALL_RECORDS.values()],
     **{name: lambda name=name: [find_analysis(name).Config, RunOptions] for name in catalogue()},
 }
 
@@ -175,20 +123,41 @@ def values_for(domain: Domain) -> list[list[str]]:
     return typed
 
 
+def words_for(hint: Any) -> list[list[str]]:
+    """What is typed after an option that is text, a file or one of some words, of whatever has no domain but a type."""
+    kinds = {*plain_types(hint)}
+    if typing.Literal in map(typing.get_origin, kinds):
+        words = ["", "nonsense", "\n", "1"]
+    elif Path in kinds:
+        words = ["", ".", "a\nb", "=1+1", "n" * 300, "/nowhere/at/all", "/dev/full", "/proc/1/x", "\udcff"]
+    elif str in kinds:
+        words = ["", ".", "a\nb", "=1+1", "n" * 300, "/dev/null", "pipe", "é", "\udcff", "a:b", ":", "1" * 5000]
+    else:
+        return [[], ["nonsense"]]
+    return [[], *([word] for word in words)]
+
+
 def trials(options: Any) -> list[list[str]]:
-    """Every option with every value that its declaration suggests."""
-    return [
-        [f"--{field.replace('_', '-')}", *words]
-        for field, hint in fields_of(options).items()
-        if (domain := domain_of(hint)) is not None
-        for words in values_for(domain)
-    ]
+    """Every option with every value that its declaration suggests; a positional one by its value alone."""
+    found: list[list[str]] = []
+    for field, hint in fields_of(options).items():
+        domain = domain_of(hint)
+        positional = tyro.conf.Positional in getattr(hint, "__metadata__", ())
+        option = [] if positional else [f"--{field.replace('_', '-')}"]
+        found += [[*option, *words] for words in (words_for(hint) if domain is None else values_for(domain))]
+    return found
+
+
+def numeric_trials(options: Any) -> list[list[str]]:
+    """Those of the options that declare a domain."""
+    domains = {f"--{field.replace('_', '-')}" for field, hint in fields_of(options).items() if domain_of(hint)}
+    return [trial for trial in trials(options) if trial and trial[0] in domains]
 
 
 def sampled(options: Any, seed: str) -> list[list[str]]:
     """One value of each option."""
     by_option: dict[str, list[list[str]]] = {}
-    for trial in trials(options):
+    for trial in numeric_trials(options):
         by_option.setdefault(trial[0], []).append(trial)
     return [random.Random(f"{seed}{name}").choice(of_option) for name, of_option in by_option.items()]
 
@@ -211,6 +180,8 @@ def estimates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Cost]:
     for module in (analysis_run, *(module for module, _ in COMMANDS.values())):
         monkeypatch.setattr(module, "check_cost", checked, raising=False)
     (tmp_path / "of_the_fuzz.py").write_text(MODEL)
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(workers, "_PATIENCE", 2.0)
     monkeypatch.chdir(tmp_path)
     return stated
 
@@ -221,26 +192,52 @@ LIMIT = 20.0
 def said_or_done(main: Any, arguments: list[str], capsys: pytest.CaptureFixture[str], stated: list[Cost]) -> str:
     """The outcome: refused, done, or announced alone. Whatever else happens fails the test."""
     stated.clear()
-    start = time.process_time()
+    before, start = written(), time.process_time()
     code = main(arguments)
     took = time.process_time() - start
     said = capsys.readouterr().err
     assert "Traceback" not in said, arguments
+    assert "not enough memory" not in said, arguments  # an estimate says so, and what it needs
     if code == 2:
-        assert sum("elutheory: " in line for line in said.splitlines()) <= 2, (arguments, said)
+        sentences = [line for line in said.splitlines() if not line.startswith(ANNOUNCED)]
+        assert len(sentences) == 1, (arguments, said)
+        assert re.fullmatch(r"elutheory: .*\.", sentences[0]), (arguments, said)
+        assert written() == before, arguments
         return "announced" if "too long for a test" in said else "refused"
+    if code == 130 and "--max-minutes" in arguments:
+        return "interrupted"
     assert code in (0, 1, 3), (arguments, code, said)
     if stated:
         assert took <= stated[-1].seconds + 10, (arguments, took, stated[-1])  # of the processor, whoever else works
     return "done"
 
 
-def small_options(name: str) -> list[str]:
-    """The words that make an analysis small."""
-    words: list[str] = []
-    for field, value in SMALL[name].items():
-        words += [f"--{field.replace('_', '-')}", *(map(str, value) if isinstance(value, tuple) else (str(value),))]
-    return words
+ANNOUNCED = "elutheory: this takes up to "
+
+
+def written() -> dict[str, tuple[int, int]]:
+    """Files in the folder of the fuzz, by name: size and when they were written."""
+    found = (Path(folder) / file for folder, _, files in os.walk(".") for file in files if "__pycache__" not in folder)
+    return {str(file): (held.st_size, held.st_mtime_ns) for file in found if (held := file.lstat())}
+
+
+def tried(
+    name: str, main: Any, small: list[str], options: Any, capsys: pytest.CaptureFixture[str], stated: list[Cost]
+) -> None:
+    """All trials of a command; what fails is collected, and the counts printed."""
+    assert said_or_done(main, small, capsys, stated) == "done"
+    outcomes, faults = collections.Counter[str](), []
+    for trial in trials(options):
+        try:
+            outcomes[said_or_done(main, [*small, *trial], capsys, stated)] += 1
+        except (Exception, SystemExit):
+            faults.append(f"{name} {trial}\n{traceback.format_exc(limit=-4)}")
+    with capsys.disabled():
+        print(
+            f"\n{name}: {len(fields_of(options))} options,", *(f"{n} {o}," for o, n in sorted(outcomes.items())), end=""
+        )
+        print(f" {len(faults)} faults")
+    assert not faults, "\n\n".join(faults)
 
 
 @pytest.mark.parametrize("name", catalogue())
@@ -285,24 +282,32 @@ def test_bad_values_are_one_sentence(
     assert "refused" in outcomes
 
 
-@pytest.mark.exhaustive  # minutes: every option of every command with every value, run where that is quick
+@pytest.mark.exhaustive  # an hour: every option of every command with every value
 @pytest.mark.parametrize("name", catalogue())
 def test_every_option_of_an_analysis(name: str, estimates: list[Cost], capsys: pytest.CaptureFixture[str]) -> None:
-    outcomes = []
-    analysis = find_analysis(name)
-    for trial in [[], *trials(options_of(analysis, "quick"))]:
-        arguments = [name, *small_options(name), "--device", "cpu", "--output", "made", "--replace"]
-        outcomes.append(said_or_done(analyses_main, [*arguments, *trial], capsys, estimates))
-    assert outcomes[0] == "done"
-    print(name, {outcome: outcomes.count(outcome) for outcome in sorted({*outcomes})})
+    small = [name, *small_options(name), "--device", "cpu", "--output", "made", "--replace"]
+    tried(name, analyses_main, small, options_of(find_analysis(name), "quick"), capsys, estimates)
 
 
 @pytest.mark.exhaustive  # as above
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_of_a_command(name: str, estimates: list[Cost], capsys: pytest.CaptureFixture[str]) -> None:
     module, small = COMMANDS[name]
-    outcomes = [
-        said_or_done(module.main, [*small, *trial], capsys, estimates) for trial in [[], *trials(module.Options)]
-    ]
-    assert outcomes[0] == "done"
-    print(name, {outcome: outcomes.count(outcome) for outcome in sorted({*outcomes})})
+    tried(name, module.main, small, module.Options, capsys, estimates)
+
+
+@pytest.mark.exhaustive  # as above
+@pytest.mark.parametrize("name", ON_ALL_RECORDS)
+def test_every_option_of_a_command_on_all_records(
+    name: str, estimates: list[Cost], capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = Path(__file__).parents[1] / "README.md"
+    Path("README.md").write_bytes(readme.read_bytes())
+    Path("benchmarks").symlink_to(readme.parent / "benchmarks")
+    shutil.copytree(readme.parent / "figures" / "depth", "figures/depth")
+    tried(name, analyses_main, [name], ON_ALL_RECORDS[name], capsys, estimates)
+
+
+@pytest.mark.exhaustive  # as above
+def test_every_option_of_the_derivations(estimates: list[Cost], capsys: pytest.CaptureFixture[str]) -> None:
+    tried("derivations", derivations.main, [], derivations.Options, capsys, estimates)

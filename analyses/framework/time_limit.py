@@ -26,8 +26,8 @@ def at_most(minutes: float | None) -> Iterator[None]:
         raise KeyboardInterrupt(f"{minutes:g} minutes are over; the same command goes on.")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, 60 * minutes, _AGAIN)
     try:
+        signal.setitimer(signal.ITIMER_REAL, 60 * minutes, _AGAIN)  # within: a short limit is over before this returns
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -88,17 +88,18 @@ def _same(a: sympy.Expr, b: sympy.Expr) -> bool:
 
 
 def _merged(points: Iterable[sympy.Expr]) -> tuple[sympy.Expr, ...]:
+    """The breakpoints in order, each once; raises InputError where there are too many."""
     merged: list[sympy.Expr] = []
     for point in sorted(points, key=lambda point: sympy.N(point, _DIGITS)):
         if not merged or not _same(merged[-1], point):
             merged.append(point)
+    if len(merged) > LARGEST_NUMBER_OF_KINKS:
+        raise InputError(f"the expression has more than {LARGEST_NUMBER_OF_KINKS} kinks; write it with fewer.")
     return tuple(merged)
 
 
 def _combine(function: Callable[..., sympy.Basic], *functions: _Cells) -> _Cells:
     breakpoints = _merged(point for cells in functions for point in cells.breakpoints)
-    if len(breakpoints) > LARGEST_NUMBER_OF_KINKS:
-        raise InputError(f"the expression has more than {LARGEST_NUMBER_OF_KINKS} kinks; write it with fewer.")
     refined = [cells.refined(breakpoints).values for cells in functions]
     combined = tuple(function(*values) for values in zip(*refined, strict=True))
     for value in combined:

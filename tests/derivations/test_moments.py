@@ -317,3 +317,9 @@ def test_no_rule_is_no_refutation() -> None:
 def test_closed_forms_of_too_many_terms_are_refused_at_once() -> None:
     with pytest.raises(NoClosedForm, match="no closed form beyond 128 terms or the power 64"):
         moment_formulas(Activation.from_text("(x**2+1)**20"))
+
+
+def test_many_breakpoints_have_no_closed_form() -> None:
+    """Sixteen took a quarter of a minute to prove; up to eight are proved."""
+    with pytest.raises(NoClosedForm, match="closed forms are derived for up to 8 breakpoints"):
+        moment_formulas(Activation.from_text("+".join(f"abs(x-{place})" for place in range(9))))

@@ -66,6 +66,8 @@ from elutheory.errors import InputError
 _POINTS = 3
 _LONG = 10**6  # a rational constant with more digits than this is given a letter
 _LONGEST_TITLE = 50
+# Of closed forms, whose proofs take half a second a breakpoint; test_many_breakpoints_have_no_closed_form guards it.
+_MOST_BREAKPOINTS = 8
 # In lengths of f, of the breakpoint next to 0: (3 + 2) / (1/4) standard deviations, which the quadrature still reaches.
 _FARTHEST_BREAKPOINT = 3
 
@@ -171,7 +173,7 @@ def moment_formulas(function: Activation | str) -> MomentFormulas:
     """The closed forms of M3-M6 for an activation or a registry name; parameters are numbers or positive symbols.
 
     Raises NoClosedForm if a piece of the activation is not polynomial × exponential and the whole no line times Phi and
-    no wave (tanh, silu, …), InputError for a parameter called mu or sigma.
+    no wave (tanh, silu, …), and for more than 8 breakpoints; InputError for a parameter called mu or sigma.
 
     >>> import elutheory as et
     >>> et.moment_formulas("relu").slope_mean
@@ -193,6 +195,8 @@ def _moment_formulas(function: Activation) -> MomentFormulas:
     def expectation(pieces: tuple[Piece, ...]) -> sympy.Expr:
         return gaussian_expectation_of_pieces(pieces, function.symbol)
 
+    if len(function.breakpoints) > _MOST_BREAKPOINTS:
+        raise NoClosedForm(f"{function}: closed forms are derived for up to {_MOST_BREAKPOINTS} breakpoints.")
     try:
         for piece in _pieces(function, INTEGRANDS["second_moment"]):  # the most terms: what is too long is so at once
             exponential_polynomial(piece.expression, function.symbol)
