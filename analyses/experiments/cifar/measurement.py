@@ -19,11 +19,10 @@ from analyses.experiments.cifar.settings import BATCH, COLUMNS, OF_LAYERS, Confi
 from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.augmentation import crops_and_flips
-from analyses.networks.convolution_cost import ConvolutionalSize, convolutional_cost, size_of
 from analyses.networks.layer_means import LayerMoments, layer_means, layer_moments
 from analyses.networks.stacked import Networks
 from analyses.networks.training import Training, fabric_on, train
-from analyses.networks.training_cost import shape_of
+from analyses.networks.training_cost import ConvolutionalSize, convolutional_cost, shape_of, size_of
 from elutheory.errors import InputError
 from elutheory.numerics.cost import Cost
 from elutheory.output.domains import check_domains

@@ -6,6 +6,7 @@ less (c = 1: none) or more (c = −1: twice) of the part that the mean makes (B4
 ln of the updates to a training loss, so that it does not change with the pace of time or the scale of a loss. Every
 activation and dose has a learning rate of its own, of the fewest updates on other seeds than those compared, over a
 grid of factors of two that is widened until the best rate lies inside; beside it all run at the paper's rate, 0.01.
+With `draws` the tangent kernel whose layers receive a − c·m (T5) predicts the same updates, nothing fitted.
 What is tested, and how, is fixed in `verdicts.claims`.
 """
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
 from analyses.experiments.dose_response.settings import DECIDING, setting_of
-from analyses.experiments.dose_response.verdicts import outcomes
+from analyses.experiments.dose_response.verdicts import outcomes, predictions
 from elutheory.output.figures import look_of, plain_ticks, style
 
 
@@ -22,6 +22,9 @@ def draw(table: Any) -> Figure:
             shift = 0.03 * (order - (len(names) - 1) / 2)
             for panel, role in zip(panels, ("tuned", "fixed"), strict=False):
                 _draw_doses(panel, outcomes(table, role)[name], name, shift)
+                expected = predictions(table, role)
+                if len(expected):
+                    _draw_predictions(panel, expected[name], name, shift)
             draw_shares(panels[2], table, name)
         panels[0].set_yscale("log")
         plain_ticks(panels[0].yaxis, (1, 2, 3, 5))
@@ -50,6 +53,13 @@ def _draw_doses(panel: Any, found: Any, name: str, shift: float) -> None:
     panel.errorbar(
         found.columns.to_numpy(float) + shift, middle, [middle - low, high - middle], label=look.label, **shown
     )
+
+
+def _draw_predictions(panel: Any, expected: Any, name: str, shift: float) -> None:
+    """T5's, open, of the same colour and marker."""
+    look = look_of(name)
+    shown: Any = {"color": look.colour, "linestyle": "", "marker": look.marker, "markersize": 5}
+    panel.plot(expected.index.to_numpy(float) + shift, np.exp(expected), markerfacecolor="none", **shown)
 
 
 def draw_shares(panel: Any, table: Any, name: str) -> None:

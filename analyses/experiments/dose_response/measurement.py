@@ -7,15 +7,17 @@ import numpy as np
 import pandas
 from torch import nn
 
-from analyses.experiments.dose_response.settings import ARMS, COLUMNS, LOSSES, OUTCOME, Config
+from analyses.data.datasets import Dataset
+from analyses.experiments.dose_response.settings import ARMS, COLUMNS, DECIDING, LOSSES, OUTCOME, Config
 from analyses.framework.rates import Comparison, check_grid, updates_to
 from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.classifiers import classification_data
 from analyses.networks.origins import mean_shares, move_origins, with_origins
+from analyses.networks.predictions import kernel_of_examples, predicted_training
 from analyses.networks.training import Training, fabric_on, train
-from analyses.networks.training_cost import classifier_shape, training_cost
+from analyses.networks.training_cost import classifier_shape, prediction_cost, training_cost
 from elutheory.errors import InputError
 from elutheory.numerics.cost import Cost
 from elutheory.output.domains import check_domains
@@ -63,6 +65,10 @@ def cost(config: Config) -> Cost:
             sizes, networks=networks, examples=examples, epochs=config.epochs, batch_size=config.batch_size
         )
         total += each * (cells * arms)
+    if config.draws:
+        steps = config.epochs * -(-examples // min(config.batch_size, examples))
+        predicted = prediction_cost(examples, config.layers, sizes[-1], steps, config.draws, config.batch_size)
+        total += predicted * (2 * arms)
     return total
 
 
@@ -107,7 +113,32 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
             | {f"updates_to_{loss:g}": updates_to(losses, each, loss) for loss in LOSSES}
             | {"diverged_update": curve["diverged_update"].iloc[0]}
         )
+    prediction = {} if cell.role == "tuning" or not config.draws else predicted(config, cell, data, each)
     described = {name: getattr(cell, name) for name in ("role", "activation", "dose", "learning_rate")}
     settings = {name: getattr(config, name) for name in ("layers", "units", "batch_size", "negative_slope")}
-    table = pandas.DataFrame(rows).assign(**described, **settings, updates=each * config.epochs)
+    table = pandas.DataFrame(rows).assign(**described, **settings, **prediction, updates=each * config.epochs)
     return table.assign(data=data.name, examples=len(data.train)).reindex(columns=list(COLUMNS))
+
+
+def predicted(config: Config, cell: Cell, data: Dataset, each: int) -> dict[str, float]:
+    """What the kernel says whose hidden layers receive what is left at this dose (T5): updates, largest stable rate."""
+    theta = kernel_of_examples(
+        data,
+        named_activation(cell.activation, config.negative_slope),
+        layers=config.layers,
+        units=config.units,
+        weight_variance=2.0,
+        bias_variance=0.0,
+    )
+    found = predicted_training(
+        theta.centred(dose=cell.dose, inputs=False),
+        data,
+        learning_rate=cell.learning_rate,
+        steps=each * config.epochs,
+        batch_size=config.batch_size,
+        batch_seed=cell.seeds[0],
+        draws=config.draws,
+    )
+    steps = found.steps_to(DECIDING)
+    stable = found.largest_stable_rate
+    return {"predicted": steps if np.isfinite(steps) else np.nan, "largest_stable_rate": stable}

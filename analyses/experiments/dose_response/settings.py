@@ -61,6 +61,8 @@ class Config:
     """Networks per rate, for tuning alone."""
     seeds: SeedCount = 12
     """Networks that are compared, fresh ones."""
+    draws: Annotated[int, Whole(0, 10**4)] = 0
+    """Initial functions of the prediction by T5; 0: no prediction."""
 
 
 PRESETS = {
@@ -76,8 +78,12 @@ PRESETS = {
         fixed_rate=0.1,
         tuning_seeds=2,
         seeds=6,
+        draws=4,
     ),
     "paper": Config(examples=4000),
+    "predicted": Config(
+        activations=("elu", "relu", "tanh"), doses=(-1.0, 0.0, 1.0), examples=1000, epochs=100, draws=4
+    ),
 }
 ROLES = ("tuning", "tuned", "fixed")
 
@@ -94,6 +100,10 @@ COLUMNS = {
         "before its update, placed in the middle of the epoch; ln loss interpolated in between); nan: not reached"
         for loss in LOSSES
     },
+    "predicted": f"of compared networks: updates to {DECIDING:g} nats by T5's kernel at this dose and rate, the "
+    "inputs' "
+    "own origin kept, median of initial functions; nan: not within the updates, or not predicted",
+    "largest_stable_rate": "T3: 2/λ_1 of that kernel; nan: not predicted",
     "last_loss": "training loss of the last epoch trained (no longer than the networks of a cell need to the lowest "
     "loss counted); nan: diverged",
     "diverged_update": "updates after which the loss had diverged; nan: never",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from analyses.experiments.dose_response.settings import ARMS, DECIDING, OUTCOME, setting_of
 from analyses.framework.claims import Claim, Decision, decide, hodges_lehmann
@@ -13,12 +14,19 @@ from elutheory.output.figures import label_of
 LEVEL = 0.05
 MARGIN = 0.05
 """Differences of ln updates that count as none: 5 % of the updates."""
+CLOSE = 0.15
+"""The relative error of the updates per dose that the prediction is claimed not to exceed."""
+RANKED = 0.8
+"""The rank correlation that the prediction is claimed to reach."""
 _RESAMPLED = 9_999
 _OUTCOME = f"ln updates to a training loss of {DECIDING:g} nats"
 
 
-def claims(activations: Sequence[str]) -> list[Claim]:
-    """Per activation one for tuned rates and one for the fixed rate, and two about the gap; fixed before measuring."""
+def claims(activations: Sequence[str], *, predicted: bool = False) -> list[Claim]:
+    """Per activation one for tuned rates and one for the fixed rate, and two about the gap; fixed before measuring.
+
+    With predictions: per activation one about T5's, and one about the order of all doses and activations.
+    """
     slope = f"least-squares slope of {_OUTCOME} over the dose"
     found = [
         *(
@@ -67,7 +75,39 @@ def claims(activations: Sequence[str]) -> list[Claim]:
                 MARGIN,
             ),
         ]
+    if predicted:
+        found += [
+            Claim(
+                f"predicted: {name}",
+                f"T5 predicts how {label_of(name)}'s updates change with the dose within {CLOSE:.0%} a dose.",
+                "measured and predicted slope over the dose, at tuned rates",
+                f"|measured − predicted slope| of {_OUTCOME}, less ln {1 + CLOSE:g}",
+                "less",
+                LEVEL,
+            )
+            for name in activations
+        ]
+        found.append(
+            Claim(
+                "predicted ranks",
+                f"Predicted and measured updates have a rank correlation of at least {RANKED}.",
+                "activations, doses and both rates",
+                f"Spearman's rank correlation, less {RANKED}",
+                "greater",
+                LEVEL,
+            )
+        )
     return found
+
+
+def predictions(table: Any, role: str) -> Any:
+    """ln of the predicted updates by (activation, dose), all updates where not reached; empty without predictions."""
+    rows = table[table["role"] == role]
+    if "predicted" not in rows or rows["predicted"].isna().all():
+        return rows["updates"].iloc[:0]
+    return (
+        np.log(rows["predicted"].fillna(rows["updates"]).clip(lower=1.0)).groupby([rows[name] for name in ARMS]).first()
+    )
 
 
 def outcomes(table: Any, role: str) -> Any:
@@ -95,7 +135,25 @@ def decisions(table: Any) -> list[Decision]:
         differences["gap"] = (tuned["elu", 0.0] - tuned["relu", 0.0]).to_numpy()
         if -1.0 in doses:
             differences["lead without small mean"] = (tuned["elu", -1.0] - tuned["relu", 0.0]).to_numpy()
-    return decide([claim for claim in claims(names) if claim.identifier in differences], differences)
+    differences |= _beside_predictions(table, {"tuned": tuned, "fixed": fixed}, names)
+    stated = claims(names, predicted="predicted ranks" in differences)
+    return decide([claim for claim in stated if claim.identifier in differences], differences)
+
+
+def _beside_predictions(table: Any, measured: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """By claim about a prediction its difference, one per seed; empty without predictions."""
+    predicted = {role: predictions(table, role) for role in measured}
+    if not all(map(len, predicted.values())):
+        return {}
+    found: dict[str, Any] = {}
+    for name in names:
+        slope = slopes(predicted["tuned"][name].to_frame().T)
+        found[f"predicted: {name}"] = np.abs(slopes(measured["tuned"][name]) - slope) - np.log1p(CLOSE)
+    by_seed = np.hstack([measured[role][predicted[role].index].to_numpy(float) for role in measured])
+    expected = np.concatenate([predicted[role].to_numpy(float) for role in measured])
+    correlations: Any = [spearmanr(one, expected) for one in by_seed]
+    found["predicted ranks"] = np.array([correlation.statistic for correlation in correlations]) - RANKED
+    return found
 
 
 def share_closed(table: Any) -> tuple[float, float, float] | None:
@@ -133,6 +191,11 @@ def summary(table: Any) -> str:
         )
         logarithms = outcomes(table, role)
         found.insert(1, "updates", [np.exp(logarithms[key].mean()) for key in found.index])
+        expected = predictions(table, role)
+        if len(expected):
+            found.insert(2, "predicted", [np.exp(expected[key]) for key in found.index])
+            stable = rows.groupby(["activation", "dose"], sort=False)["largest_stable_rate"].first()
+            found.insert(1, "rate/stable", found["rate"] / stable)
         lines += [
             f"{role} rate: geometric mean of the updates to {DECIDING:g} nats (all updates where not reached)",
             found.to_string(float_format="%.4g"),

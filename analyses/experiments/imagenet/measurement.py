@@ -15,9 +15,9 @@ from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import imagenet_15, initialise
 from analyses.networks.augmentation import cropped, draws
-from analyses.networks.convolution_cost import convolutional_cost, passes_cost, size_of
 from analyses.networks.layer_means import layer_moments
 from analyses.networks.step_times import interleaved_seconds, step_seconds
+from analyses.networks.training_cost import convolutional_cost, passes_cost, size_of
 from elutheory.errors import InputError
 from elutheory.numerics.cost import Cost
 from elutheory.output.domains import check_domains

@@ -14,9 +14,9 @@ from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.classifiers import classification_data, classifier_sizes
+from analyses.networks.predictions import kernel_of_examples, predicted_training
 from analyses.networks.training import Training, fabric_on, train
 from analyses.networks.training_cost import classifier_shape, prediction_cost, training_cost
-from elutheory.dynamics import predict_training, training_kernel
 from elutheory.errors import InputError
 from elutheory.numerics.cost import Cost
 from elutheory.output.domains import check_domains
@@ -126,23 +126,14 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
 
 def predicted(config: Config, cell: Cell, data: Dataset, variances: dict[str, float], each: int) -> dict[str, float]:
     """What the kernel at initialisation says: updates to the deciding loss, and its size and top share."""
-    inputs = data.train.inputs.double().numpy()
-    features = inputs.shape[1]
-    theta = training_kernel(
-        named_activation(cell.activation, config.negative_slope),
-        inputs @ inputs.T / features,
-        depth=config.layers,
-        width=config.units,
-        features=features,
-        **variances,
-    )
-    found = predict_training(
+    function = named_activation(cell.activation, config.negative_slope)
+    theta = kernel_of_examples(data, function, layers=config.layers, units=config.units, **variances)
+    found = predicted_training(
         theta,
-        data.train.targets.numpy(),
-        classes=data.classes,
+        data,
         learning_rate=cell.learning_rate,
         steps=each * config.epochs,
-        batch_size=min(config.batch_size, len(inputs)),
+        batch_size=config.batch_size,
         batch_seed=cell.seeds[0],
         draws=config.draws,
     )

@@ -15,9 +15,9 @@ from analyses.framework.settings import check_activations, named_activation
 from analyses.framework.sweep import Sweep
 from analyses.networks.architectures import fully_connected, initialise
 from analyses.networks.classifiers import classification_data
+from analyses.networks.predictions import kernel_of_examples, predicted_training
 from analyses.networks.training import Training, fabric_on, train
 from analyses.networks.training_cost import classifier_shape, parameters, prediction_cost, training_cost
-from elutheory.dynamics import predict_training, training_kernel
 from elutheory.errors import InputError
 from elutheory.numerics.cost import Cost
 from elutheory.output.domains import check_domains
@@ -89,19 +89,14 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     function = named_activation(cell.activation, config.negative_slope)
     start = initialisation(cell.initialisation, function)
     variances = {"weight_variance": start.weight_variance, "bias_variance": start.bias_variance}
-    inputs = data.train.inputs.double().numpy()
-    features = inputs.shape[1]
-    theta = training_kernel(
-        function, inputs @ inputs.T / features, depth=cell.depth, width=cell.width, features=features, **variances
-    )
+    theta = kernel_of_examples(data, function, layers=cell.depth, units=cell.width, **variances)
     fixed = config.fixed_rate * REFERENCE_WIDTH / cell.width
     rate = fixed if cell.rule == "fixed" else 2 / theta.top_eigenvalue
-    batch = cell.batch_size if 0 < cell.batch_size < len(inputs) else None
+    batch = cell.batch_size if 0 < cell.batch_size < len(data.train) else None
     seeds = tuple(range(_FIRST_SEED, _FIRST_SEED + config.seeds))
-    predicted = predict_training(
+    predicted = predicted_training(
         theta,
-        data.train.targets.numpy(),
-        classes=data.classes,
+        data,
         learning_rate=rate,
         steps=config.longest,
         batch_size=batch,
@@ -121,7 +116,7 @@ def measure_cell(config: Config, cell: Cell, device: str) -> pandas.DataFrame:
     ]
     table = pandas.DataFrame(rows).replace([np.inf], np.nan).assign(**described, learning_rate=rate)
     table = table.assign(diagonal_mean=theta.diagonal_mean, top_share=theta.top_share)
-    table = table.assign(data=data.name, examples=len(inputs), negative_slope=config.negative_slope)
+    table = table.assign(data=data.name, examples=len(data.train), negative_slope=config.negative_slope)
     return table.reindex(columns=list(COLUMNS))
 
 

@@ -25,6 +25,7 @@ SMALL = analysis.Config(
     widenings=1,
     tuning_seeds=1,
     seeds=2,
+    draws=2,
 )
 
 
@@ -52,6 +53,7 @@ def test_table_has_every_network_and_pairs_share_their_start(table: pandas.DataF
     for name in SMALL.activations:
         assert shares[name, -1.0] > shares[name, 0.0] > shares[name, 1.0]
         assert shares[name, 1.0] < 1e-10
+    assert table.loc[table["role"] == "tuning", "predicted"].isna().all()
     assert not set(table[table["role"] == "tuning"]["seed"]) & set(table[table["role"] == "tuned"]["seed"])
 
 
@@ -61,7 +63,9 @@ def made(updates: dict[tuple[str, str, float], list[float]]) -> pandas.DataFrame
         for seed, value in enumerate(values):
             row: dict[str, Any] = dict.fromkeys(COLUMNS, 0.0)
             row |= {"role": role, "activation": name, "dose": dose, "seed": seed, "updates": 1000, "data": "made"}
-            rows.append(row | {"updates_to_0.1": value, "learning_rate": 0.1, "diverged_update": np.nan})
+            rows.append(
+                row | {"updates_to_0.1": value, "learning_rate": 0.1, "diverged_update": np.nan, "predicted": np.nan}
+            )
     return pandas.DataFrame(rows)
 
 
@@ -94,6 +98,34 @@ def test_claims_by_hand() -> None:
     assert closed[0] == pytest.approx(0.4 / np.log(2), abs=0.02)
     assert closed[1] < closed[0] < closed[2]
     assert [claim.identifier for claim in claims(["elu", "relu"])] == list(found)
+
+
+def test_claims_about_predictions_by_hand() -> None:
+    """Predicted are ReLU's e^−0.4 a dose, as measured, and none for ELU, where −0.4 are measured; at a fixed rate all
+    are alike but for the activation."""
+    generator = np.random.default_rng(1)
+    measured, predicted = {}, {}
+    for role in ("tuned", "fixed"):
+        for name, size in (("elu", 200), ("relu", 400)):
+            for dose in (-1.0, 0.0, 1.0):
+                noise = np.exp(0.01 * generator.standard_normal(12))
+                slope = -0.4 if role == "tuned" else 0.0
+                measured[role, name, dose] = (noise * size * np.exp(slope * dose)).tolist()
+                predicted[role, name, dose] = size * np.exp(slope * dose * (name == "relu"))
+    table = made(measured)
+    table["predicted"] = [
+        predicted[key] for key in table[["role", "activation", "dose"]].itertuples(index=False, name=None)
+    ]
+    found = {decision.claim.identifier: decision for decision in analysis.decisions(table)}
+    assert found["predicted: relu"].verdict == "holds"
+    assert found["predicted: elu"].verdict == "does not hold"
+    assert found["predicted: elu"].effect == pytest.approx(0.4 - np.log(1.15), abs=0.01)
+    assert found["predicted ranks"].pairs == 12
+    without = table.assign(predicted=np.nan)
+    assert not [one for one in analysis.decisions(without) if one.claim.identifier.startswith("predicted")]
+    assert not [
+        one for one in analysis.decisions(table.drop(columns="predicted")) if "predicted" in one.claim.identifier
+    ]
 
 
 def test_a_network_that_does_not_get_there_counts_as_all_its_updates() -> None:

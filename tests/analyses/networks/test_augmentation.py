@@ -7,8 +7,8 @@ import torch
 from analyses.data.datasets import Split
 from analyses.networks import architectures
 from analyses.networks.augmentation import cropped, crops_and_flips, draws
-from analyses.networks.convolution_cost import convolutional_cost, size_of
 from analyses.networks.training import Training, train
+from analyses.networks.training_cost import convolutional_cost, size_of
 from elutheory.errors import InputError
 
 
