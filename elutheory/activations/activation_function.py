@@ -9,8 +9,9 @@ definition say so: a breakpoint belongs to one piece, and the derivative is that
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import import_module
+from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +48,22 @@ def activation(name: str, **parameters: Any) -> "Activation":
     (elu(alpha=2.0), 0.5, -1.264241)
     """
     # sympy is not loaded before an activation is asked for
-    from elutheory.activations.symbolic import registered_expression, registry_name  # noqa: PLC0415
+    from elutheory.activations.symbolic import registry_name  # noqa: PLC0415
 
     name = registry_name(name)
+    if all(isinstance(value, Real) for value in parameters.values()):
+        return _kept(name, **parameters)
+    return _registered(name, **parameters)
+
+
+def _registered(name: str, **parameters: Any) -> "Activation":
+    from elutheory.activations.symbolic import registered_expression  # noqa: PLC0415 (loads sympy)
+
     return Activation(name, *registered_expression(name, parameters))
+
+
+# typed: True and 1 are equal, and one of them is refused
+_kept = lru_cache(maxsize=256, typed=True)(_registered)
 
 
 def as_activation(activation_or_name: Any) -> "Activation":
@@ -216,6 +229,10 @@ class Activation:
 
     def refuse_symbolic(self) -> None:
         """Raise InputError if a parameter is a symbol: there is no number to compute with."""
-        free = sorted(str(symbol) for symbol in self.expression.free_symbols - {self.symbol})
-        if free:
-            raise InputError(f"{self} has the symbolic parameter {free[0]}; give it a number to evaluate it.")
+        if self._free:
+            raise InputError(f"{self} has the symbolic parameter {self._free[0]}; give it a number to evaluate it.")
+
+    @cached_property
+    def _free(self) -> tuple[str, ...]:
+        """The symbolic parameters."""
+        return tuple(sorted(str(symbol) for symbol in self.expression.free_symbols - {self.symbol}))

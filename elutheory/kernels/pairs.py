@@ -74,10 +74,12 @@ def pair_arguments(arrays: tuple[Float[Array, "*shape"], ...], unit: float) -> P
     shape = tuple(arrays[0].shape)
     arguments = tuple(array.reshape(-1) for array in arrays)
     variance_u, variance_v, covariance, mean_u, mean_v = arguments
-    for name, value in zip(_NAMES, arguments, strict=True):
-        _refuse(~xp.isfinite(value), arguments, shape, f"{name} must be finite")
-    for name, value in zip(_NAMES[:2], arguments[:2], strict=True):
-        _refuse(value < 0, arguments, shape, f"{name} must be >= 0")
+    usual = xp.isfinite(variance_u + variance_v + covariance + mean_u + mean_v) & (variance_u >= 0) & (variance_v >= 0)
+    if not bool(usual.all()):
+        for name, value in zip(_NAMES, arguments, strict=True):
+            _refuse(~xp.isfinite(value), arguments, shape, f"{name} must be finite")
+        for name, value in zip(_NAMES[:2], arguments[:2], strict=True):
+            _refuse(value < 0, arguments, shape, f"{name} must be >= 0")
     u, v = _scale(variance_u), _scale(variance_v)
     scaled_u, scaled_v = _times_power(variance_u, -2 * u), _times_power(variance_v, -2 * v)
     scaled = _times_power(_times_power(covariance, -u), -v)

@@ -34,8 +34,11 @@ def evaluate(
     safe_mean, safe_std = mean, std
     if any_special:
         safe_mean, safe_std = xp.where(special, 0.0 * std, mean), xp.where(special, 0.0 * std + 1.0, std)
-    outputs = tuple(xp.empty_like(mean) for _ in range(6))
     size = mean.shape[0]
+    if size <= _CHUNK[xp.__name__] and not any_special:
+        with numpy.errstate(all="ignore"):
+            return tuple(value.reshape(shape) for value in form.moments(mean, std)), None
+    outputs = tuple(xp.empty_like(mean) for _ in range(6))
     step = _CHUNK[xp.__name__]
     if xp is not numpy and mean.device.type != "cpu":
         step = max(size, 1)
@@ -117,6 +120,8 @@ def refuse_overflow(f: "Activation", what: str, variables: tuple[tuple[float, fl
 def refuse_invalid(mean: Float[Array, "*shape"], std: Float[Array, "*shape"]) -> None:
     """Raises InputError naming the first mean that is nan, or std that is negative, infinite or nan."""
     xp = library(mean)
+    if bool(((std >= 0) & xp.isfinite(std) & ~xp.isnan(mean)).all()):
+        return
     for name, wrong, allowed in (
         ("mean", xp.isnan(mean), "a number or ±inf"),
         ("std", ~((std >= 0) & xp.isfinite(std)), "finite and >= 0"),

@@ -14,6 +14,8 @@ from jaxtyping import Float, Shaped
 from elutheory.errors import InputError
 from elutheory.numerics.arrays import Array, is_torch, namespace, torch_namespace
 
+_FLOAT64 = numpy.dtype(numpy.float64)
+
 # --- single numbers, and one per layer ------------------------------------------------------------------------------
 
 
@@ -150,6 +152,8 @@ def _dtype_of_results(xp: Any, dtype: Any, what: str) -> Any:
 
 
 def _numpy_arrays(names: tuple[str, ...], values: tuple[Any, ...], in_float64: bool) -> tuple[tuple[Any, ...], Any]:
+    if all(type(value) is float for value in values):
+        return tuple(numpy.array(value) for value in values), _FLOAT64
     for name, value in zip(names, values, strict=True):
         _refuse_wrong_type(name, value)
     # A Python number has no dtype of its own: beside a float32 array it is float32.
@@ -159,6 +163,8 @@ def _numpy_arrays(names: tuple[str, ...], values: tuple[Any, ...], in_float64: b
         arrays = [numpy.asarray(value, dtype=numpy.float64 if in_float64 else dtype) for value in values]
     except OverflowError as error:
         raise InputError(f"{_listed(names)} must be within the range of float64.") from error
+    if all(array.shape == arrays[0].shape for array in arrays):
+        return tuple(arrays), dtype
     try:
         return tuple(numpy.broadcast_arrays(*arrays)), dtype
     except ValueError as error:

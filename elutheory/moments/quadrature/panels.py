@@ -298,9 +298,11 @@ class Panels:
             _relative((left[index] + 2.0 * _EPS) * size, total)
             for index, (size, total) in enumerate(zip(sizes, sums, strict=True))
         ]
+        # a density in the tail is rounded like its exponent; t − tilt, and the density with it, like the tilt
+        away = numpy.abs(self.t - self.tilt[:, None, None])
         far = numpy.abs(self.tilt)
-        if (far > 1.0).any():  # t − tilt, and the density with it, is rounded like the tilt
-            moved = (_EPS * far)[:, None, None] * numpy.abs(self.t - self.tilt[:, None, None]) * self.weight
+        if (far > 1.0).any() or self.integrand.kinks:
+            moved = _EPS * away * (far[:, None, None] + away) * self.weight
             for index, g in enumerate(self.values):
                 errors[index] = errors[index] + _relative(_dot(moved, numpy.abs(g)), sums[index])
         for index, moved in self._moved_by_rounding(sums, odd=0 if symmetry < 0 else 2, tilted=tilted):
