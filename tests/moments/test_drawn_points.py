@@ -19,7 +19,7 @@ from tests.references.oracle import precision
 ALLOWED = 1e-13
 ROUNDED = 5e-16  # a stated error has one digit
 SMALLEST = 1e-290
-QUICK = ("elu", "hard_swish", "tanh", "mish", "tanh(3*x-1)", "where(abs(x)<1, 1-x**2, 0)", "log(1+abs(x))*sign(x)")
+QUICK = ("elu", "hard_swish", "tanh", "log(1+abs(x))*sign(x)")
 PLACES = (-3, -1, -0.5, 0, 1, 3, 6, 1 / 3, 2)
 
 
