@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from benchmarks.interleaved_times import best_times
-from elutheory.models.running_moments import FOLD_AFTER
+from elutheory.numerics.running_moments import FOLD_AFTER
 from elutheory.statistics import observe_layers
 
 DEPTH, WIDTH, BATCH = 20, 512, 256

@@ -15,8 +15,8 @@ from elutheory.fisher.factors import placed, with_bias
 from elutheory.fisher.scores import LayerScores
 from elutheory.fisher.unit_fisher_matrix import UnitFisher
 from elutheory.models.observers import ActivationRecord, SlopePerUnit
-from elutheory.models.running_moments import RunningMoments
 from elutheory.moments.floating_point import gaussian_moments
+from elutheory.numerics.running_moments import RunningMoments
 
 STRENGTH_POINTS = 1024
 """The strength of the correction (B5) is that over at most so many points, a point being an example and position."""

@@ -18,7 +18,8 @@ from elutheory.fisher.likelihoods import Gaussian
 from elutheory.fisher.scores import LayerScores, model_scores
 from elutheory.models.batch_layout import BatchLayout, Output
 from elutheory.models.data import check_inputs, first_sentence, number_of_examples, rows_of
-from elutheory.models.layers import KINDS_OF_LAYER, check_model, own_parameters, refusal_of_layer
+from elutheory.models.layers import KINDS_OF_LAYER, own_parameters
+from elutheory.models.refusals import check_model, refusal_of_layer
 from elutheory.numerics.arguments import check_whole
 
 MOST_BYTES = 2**28

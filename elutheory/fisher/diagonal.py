@@ -33,7 +33,7 @@ from elutheory.models.data import (
     shared_tensors,
     tensors_of,
 )
-from elutheory.models.layers import check_model
+from elutheory.models.refusals import check_model
 from elutheory.output.progress import tracked
 
 BATCH_BYTES = 2**28

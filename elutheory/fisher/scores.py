@@ -37,7 +37,8 @@ from elutheory.models.data import (
     run_on,
     shared_tensors,
 )
-from elutheory.models.layers import PARAMETRISED, UnitWeights, check_model, find_layer, layer_names, refusal_of_weights
+from elutheory.models.layers import PARAMETRISED, UnitWeights, find_layer, layer_names
+from elutheory.models.refusals import check_model, refusal_of_weights
 from elutheory.models.unit_axes import following
 from elutheory.numerics.arguments import check_whole
 from elutheory.numerics.memory import check_fits

@@ -2,8 +2,8 @@
 
 Everything below reads a model through hooks that are always removed; the model is left as it was.
 
-- `layers.py`: which weights are those of units, along which axis the units lie, and every reason for which a layer
-  or a whole model is refused (compiled, scripted and parallel models in one place);
+- `layers.py`: which weights are those of units, and along which axis the units lie;
+- `refusals.py`: every reason for which a layer or a whole model is refused: compiled, scripted, parallel, in training;
 - `hooks.py`: hooks that are always removed;
 - `weight_uses.py`: where a running model multiplies a weight with activations, function by function;
 - `linear_maps.py`: how each such function lays out activations, net inputs and weights;
@@ -13,7 +13,6 @@ Everything below reads a model through hooks that are always removed; the model 
 - `observers.py`: what activation functions receive and return while a model runs, and which layer feeds each of them;
 - `activation_calls.py`: activation functions that a model calls without a module, and what gated units are called;
 - `plain_networks.py`: sequences of layers and activation functions, as the theory has them;
-- `running_moments.py`: mean and variance of every unit over data that come in batches;
 - `batch_layout.py`: which axis counts examples or classes, which positions count, which of a model's outputs are meant;
 - `data.py`: what users hand in as data, as batches, and data sets from files.
 

@@ -27,8 +27,8 @@ from elutheory.models.activation_calls import (
 from elutheory.models.batch_layout import BatchLayout, mask_of_positions
 from elutheory.models.hooks import hooked
 from elutheory.models.layers import PASSED_THROUGH, UnitWeights, unit_axis
-from elutheory.models.running_moments import RunningMoments
 from elutheory.models.unit_axes import Source, UnitAxes, layer_hooks, names_of_weights
+from elutheory.numerics.running_moments import RunningMoments
 
 Of = Literal["output", "input"]
 

@@ -6,6 +6,7 @@
 - `normal_tails`: Mills' ratio and the overshoot of a standard normal beyond a threshold;
 - `normal_quadrants`: the four quadrants of two correlated ones;
 - `known_numbers`: numbers beside what rounding may have made of them;
+- `running_moments`: mean and variance of every unit over data that come in batches;
 - `twofold`: numbers of twice the digits;
 - `working_precision`: Arb's and mpmath's, which belong to the whole process: one thread at a time;
 - `chebyshev`: Chebyshev series and functions in pieces;

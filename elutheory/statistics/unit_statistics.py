@@ -28,10 +28,10 @@ from elutheory.models.data import (
     run_on,
     tensors_of,
 )
-from elutheory.models.layers import check_observable, check_parameters
 from elutheory.models.observers import Observed, Of, UnitAxis, observed_modules, observing_modules
-from elutheory.models.running_moments import Scratch, UnitSums
+from elutheory.models.refusals import check_observable, check_parameters
 from elutheory.models.unit_axes import Source
+from elutheory.numerics.running_moments import Scratch, UnitSums
 from elutheory.output.checksums import EMPTY, is_unchanged, with_checksum
 from elutheory.output.files import check_output, write_whole
 from elutheory.output.progress import tracked

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import elutheory
-import elutheory.models.running_moments
+import elutheory.numerics.running_moments
 from elutheory.errors import InputError
 from elutheory.statistics import LayerStatistics, layer_statistics, observe_layers
 from elutheory.statistics.quantiles import UnitQuantiles
@@ -487,7 +487,7 @@ class HostCopies(TorchDispatchMode):
 
 def test_no_batch_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the meta device, which has no values to wait for, and under a mode that names whatever would."""
-    monkeypatch.setattr(elutheory.models.running_moments, "FOLD_AFTER", 4)
+    monkeypatch.setattr(elutheory.numerics.running_moments, "FOLD_AFTER", 4)
     with torch.device("meta"):
         model = nn.Sequential(
             nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ELU(), nn.Flatten(), nn.Linear(48, 5), nn.ReLU()
@@ -497,7 +497,7 @@ def test_no_batch_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
         observe_layers(model, extremes=True, pre_activations=True, quantiles=(0.5,), memory=2**40) as statistics,
         HostCopies(),
     ):
-        for _ in range(2 * elutheory.models.running_moments.FOLD_AFTER + 1):
+        for _ in range(2 * elutheory.numerics.running_moments.FOLD_AFTER + 1):
             model(data)
     assert [statistics.units(name).count for name in statistics.layers] == [9 * 4 * 16, 9 * 4]
 
@@ -507,13 +507,13 @@ def test_no_batch_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_waiting_for_the_device_is_caught(wait: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: with one line more in the sums it does."""
-    sums = elutheory.models.running_moments._sums
+    sums = elutheory.numerics.running_moments._sums
 
     def waiting_sums(values: Tensor, *others: Any) -> Any:
         wait(values)
         return sums(values, *others)
 
-    monkeypatch.setattr(elutheory.models.running_moments, "_sums", waiting_sums)
+    monkeypatch.setattr(elutheory.numerics.running_moments, "_sums", waiting_sums)
     with torch.device("meta"):
         model, data = nn.Sequential(nn.ELU()), torch.empty(4, 2)
     with pytest.raises((RuntimeError, NotImplementedError), match=r"waits|meta"), observe_layers(model), HostCopies():

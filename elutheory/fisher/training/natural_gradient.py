@@ -25,13 +25,8 @@ from elutheory.fisher.training.running_fisher import (
 from elutheory.fisher.training.step_divergence import divergence_of_step
 from elutheory.fisher.training.training_scores import ScoreChoices, TrainingScores
 from elutheory.models.batch_layout import BatchLayout, Mask, Output
-from elutheory.models.layers import (
-    KINDS_OF_LAYER,
-    WeightLayer,
-    check_observable,
-    check_parameters,
-    refusal_of_layer,
-)
+from elutheory.models.layers import KINDS_OF_LAYER, WeightLayer
+from elutheory.models.refusals import check_observable, check_parameters, refusal_of_layer
 from elutheory.numerics.arguments import check_damping, check_number, check_whole
 
 UNTOLD = 0.2

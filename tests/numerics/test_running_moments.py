@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-import elutheory.models.running_moments
-from elutheory.models.running_moments import Moments, RunningMoments, UnitSums
+import elutheory.numerics.running_moments
+from elutheory.numerics.running_moments import Moments, RunningMoments, UnitSums
 
 EXACTLY = {"rtol": 1e-12, "atol": 1e-14}
 
@@ -93,7 +93,7 @@ def test_many_batches_are_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.randn(1000, 3, dtype=torch.float64)
     found = []
     for fold_after in (1, 7, 10_000):
-        monkeypatch.setattr(elutheory.models.running_moments, "FOLD_AFTER", fold_after)
+        monkeypatch.setattr(elutheory.numerics.running_moments, "FOLD_AFTER", fold_after)
         sums = UnitSums(extremes=True)
         for batch in values.split(9):
             sums.add(batch, -1)
