@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elutheory.activations.activation_function import Activation, activation
+from elutheory.activations.activation_function import Activation, activation, activation_names
 from elutheory.activations.torch_module import ActivationModule
 from elutheory.errors import InputError
 
@@ -50,28 +50,9 @@ _WITHOUT_PARAMETERS = {
     nn.Hardswish: "hard_swish",
 }
 _PROBE = (-30.0, -6.0, -3.0, -1.7, -1.0, -0.6, -0.3, -0.1, 0.0, 0.1, 0.3, 0.6, 1.0, 1.7, 3.0, 5.5, 7.0, 30.0)
-_NAMES_FOUND_BY_VALUE = (
-    "relu",
-    "shifted_relu",
-    "elu",
-    "gelu",
-    "silu",
-    "tanh",
-    "logistic",
-    "softplus",
-    "selu",
-    "relu6",
-    "hard_tanh",
-    "hard_sigmoid",
-    "hard_swish",
-    "gelu_tanh",
-    "quick_gelu",
-    "mish",
-    "squared_relu",
-    "erf",
-    "sin",
-    "cos",
-)
+_FOUND_BY_VALUE = tuple(name for name in activation_names() if name not in ("identity", "prelu"))
+"""Each with its default parameters. The identity is no activation function here, a PReLU without slopes of its own to
+learn is a leaky ReLU, and CELU is ELU first."""
 
 
 def is_activation(module: nn.Module) -> bool:
@@ -112,7 +93,7 @@ def recognised_activation(module: nn.Module, device: torch.device | None = None)
         return activation("prelu", negative_slope=module.weight.item()) if module.weight.numel() == 1 else None
     if type(module) in _WITHOUT_PARAMETERS:
         return activation(_WITHOUT_PARAMETERS[type(module)])
-    return _found_by_value(module, [activation(name) for name in _NAMES_FOUND_BY_VALUE], device)
+    return _found_by_value(module, [activation(name) for name in _FOUND_BY_VALUE], device)
 
 
 def activation_of_module(module: nn.Module) -> Activation:

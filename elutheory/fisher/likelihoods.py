@@ -432,11 +432,13 @@ def as_likelihood(likelihood: Likelihood | str) -> Likelihood:
     """
     if isinstance(likelihood, Likelihood):
         return likelihood
+    if isinstance(likelihood, type) and issubclass(likelihood, Likelihood):
+        raise InputError(f"likelihood is the class {likelihood.__name__}; an instance of it is needed.")
     named = {"categorical": Categorical, "bernoulli": Bernoulli, "gaussian": Gaussian}
-    if likelihood not in named:
+    if not isinstance(likelihood, str) or likelihood not in named:
         raise InputError(
-            f"likelihood {likelihood!r} is not available; 'categorical', 'bernoulli', 'gaussian' (variance 1) and "
-            "Gaussian(variance) are."
+            f"likelihood {likelihood!r} is not available; 'categorical', 'bernoulli', 'gaussian' (variance 1), "
+            "Gaussian(variance) and instances of a Likelihood of your own are."
         )
     return named[likelihood]()
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from elutheory.activations import activation
+from elutheory.activations import activation, activation_names
 from elutheory.activations.recognition import ACTIVATIONS, is_activation, recognised_activation
 from elutheory.activations.torch_module import ActivationModule
 from elutheory.statistics import layer_statistics
@@ -48,6 +48,23 @@ class NamedElsewhere(nn.Module):
 def test_recognised_activations(module: nn.Module, name: str | None) -> None:
     found = recognised_activation(module)
     assert (None if found is None else str(found)) == name
+
+
+class FunctionElsewhere(nn.Module):
+    """Another library's module for any function of the registry."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.function = activation(name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def test_every_name_of_the_registry_is_found_by_its_values() -> None:
+    found = {name: recognised_activation(FunctionElsewhere(name)) for name in activation_names()}
+    same = {"celu": "elu", "identity": None, "prelu": None}  # the last: at the default slope, which no other has
+    assert {name: None if one is None else one.name for name, one in found.items()} == {n: n for n in found} | same
 
 
 class Squared(nn.Module):

@@ -122,6 +122,11 @@ def test_names() -> None:
     assert Gaussian(0.25).name == "gaussian with variance 0.25"
     with pytest.raises(InputError, match=r"likelihood 'poisson' is not available; 'categorical', 'bernoulli'"):
         as_likelihood("poisson")
+    for other in (None, ["gaussian"], 3):
+        with pytest.raises(InputError, match=r"is not available; .* instances of a Likelihood of your own are"):
+            as_likelihood(other)  # pyright: ignore
+    with pytest.raises(InputError, match=r"likelihood is the class Gaussian; an instance of it is needed"):
+        as_likelihood(Gaussian)  # pyright: ignore
 
 
 @pytest.mark.parametrize("variance", [0.0, -1.0, math.nan, math.inf])
