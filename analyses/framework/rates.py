@@ -105,6 +105,11 @@ class Comparison:
         first = sorted(config.learning_rates if rates is None else rates)
         return [self._tuning_cell(config, arm, rate) for arm in arms for rate in first]
 
+    def groups(self, config: Any) -> tuple[tuple[int, int], ...]:
+        """Of an arm, cells and networks in each: those that tune, on the widest grid, then those that are compared."""
+        rates = len(config.learning_rates) + config.widenings
+        return (rates, config.tuning_seeds), (len(self.roles), config.seeds)
+
     def measure(self, measure_cell: Any, config: Any, cells: Sequence[Any], sweep: Sweep) -> pandas.DataFrame:
         """The tables of the tuning cells, of those that wider grids add, then of the networks that are compared."""
         found = sweep.table(measure_cell, config, cells)

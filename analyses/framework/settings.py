@@ -20,6 +20,13 @@ NegativeSlope = Annotated[float, Real(0.0, 100.0), arg(help="Of leaky_relu.")]
 Epochs = Annotated[int, Whole(1, 10**6), arg(help="Passes over the training examples.")]
 BatchSize = Annotated[int, Whole(1, 10**7), arg(help="Examples an update.")]
 Seeds = Annotated[int, Whole(1, 10**5), arg(help="Sets of initial weights and batch orders.")]
+Widenings = Annotated[
+    int,
+    Whole(0, 100),
+    arg(help="How many further rates, by factors of two, are tried while the best one is at an end of the grid."),
+]
+TuningSeeds = Annotated[int, Whole(1, 10**5), arg(help="Networks per rate, for tuning alone.")]
+ComparedSeeds = Annotated[int, Whole(1, 10**5), arg(help="Networks that are compared, fresh ones.")]
 
 SeedCount = Annotated[int, Whole(1, 10**5)]
 """Seeds of which the experiment says what they are for."""

@@ -82,8 +82,7 @@ def cost(config: Config) -> Cost:
     """
     examples, sizes = classifier_shape(config.data, config.examples, [config.units] * config.layers)
     sizes = (min(config.features or sizes[0], sizes[0]), *sizes[1:])
-    rates = len(config.learning_rates) + config.widenings
-    networks = len(config.activations) * (rates * config.tuning_seeds + config.seeds)
+    networks = len(config.activations) * sum(count * seeds for count, seeds in COMPARISON.groups(config))
     taken = -(-config.updates // 2)
     each = training_cost(sizes, networks=1, examples=examples, epochs=taken, batch_size=examples, itemsize=8)
     natural = fisher_cost((*sizes, 1), examples) * taken

@@ -6,14 +6,16 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from analyses.framework.settings import (
+    ComparedSeeds,
     DataName,
     Examples,
     LearningRateGrid,
     Names,
     NegativeSlope,
     Positive,
-    SeedCount,
+    TuningSeeds,
     UnitsPerLayer,
+    Widenings,
     data_in_words,
 )
 from elutheory.output.domains import Whole
@@ -53,14 +55,11 @@ class Config:
     """The first grid of every activation and method but the unit natural gradient, by factors of two."""
     natural_learning_rates: LearningRateGrid = (0.01, 0.02, 0.04)
     """That of the unit natural gradient, whose steps are longer by a unit's inverse Fisher matrix."""
-    widenings: Annotated[int, Whole(0, 100)] = 4
-    """How many further rates, by factors of two, are tried while the best one is at an end of the grid."""
+    widenings: Widenings = 4
     damping: Positive = 1e-2
     """Of the unit natural gradient: λ as a multiple of the mean diagonal of a unit's Fisher matrix."""
-    tuning_seeds: SeedCount = 4
-    """Networks per rate, for tuning alone."""
-    seeds: SeedCount = 12
-    """Networks that are compared, fresh ones."""
+    tuning_seeds: TuningSeeds = 4
+    seeds: ComparedSeeds = 12
 
 
 PRESETS = {

@@ -76,10 +76,9 @@ def cells(config: Config) -> list[Cell]:
 def cost(config: Config) -> Cost:
     """Of the networks that tune, on the first grid and wider ones, and those that are compared, of every depth."""
     total = Cost()
-    rates = len(config.learning_rates) + config.widenings
     for depth in config.depths:
         examples, sizes = classifier_shape(config.data, config.examples, [config.units] * depth)
-        for count, networks in ((rates, config.tuning_seeds), (1, config.seeds)):
+        for count, networks in COMPARISON.groups(config):
             each = training_cost(
                 sizes,
                 networks=networks,

@@ -5,13 +5,15 @@ from typing import Annotated, Any
 
 from analyses.framework.settings import (
     BatchSize,
+    ComparedSeeds,
     DataName,
     Examples,
     LearningRateGrid,
     Names,
     NegativeSlope,
-    SeedCount,
+    TuningSeeds,
     UnitsPerLayer,
+    Widenings,
     data_in_words,
 )
 from elutheory.output.domains import Several, Whole
@@ -33,14 +35,11 @@ class Config:
     them on, a 25th in the last fifth, over which test errors are averaged."""
     learning_rates: LearningRateGrid = (0.02, 0.04, 0.08, 0.16)
     """The first grid of each activation and depth, by factors of two."""
-    widenings: Annotated[int, Whole(0, 100)] = 4
-    """How many further rates, by factors of two, are tried while the best one is at an end of the grid."""
-    tuning_seeds: SeedCount = 2
-    """Sets of initial weights and batch orders that choose the learning rate."""
+    widenings: Widenings = 4
+    tuning_seeds: TuningSeeds = 2
     batch_size: BatchSize = 64
     examples: Examples = 0
-    seeds: SeedCount = 12
-    """Further sets, which are compared."""
+    seeds: ComparedSeeds = 12
 
 
 PRESETS = {

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from analyses.framework.settings import (
     BatchSize,
+    ComparedSeeds,
     DataName,
     Epochs,
     Examples,
@@ -12,8 +13,9 @@ from analyses.framework.settings import (
     Names,
     NegativeSlope,
     Positive,
-    SeedCount,
+    TuningSeeds,
     UnitsPerLayer,
+    Widenings,
     data_in_words,
 )
 from elutheory.output.domains import Real, Several, Whole
@@ -53,14 +55,11 @@ class Config:
         0.16,
     )
     """The first grid of every activation and dose, by factors of two."""
-    widenings: Annotated[int, Whole(0, 100)] = 4
-    """How many further rates, by factors of two, are tried while the best one is at an end of the grid."""
+    widenings: Widenings = 4
     fixed_rate: Positive = 0.01
     """The rate at which all are compared too: the paper's."""
-    tuning_seeds: SeedCount = 4
-    """Networks per rate, for tuning alone."""
-    seeds: SeedCount = 12
-    """Networks that are compared, fresh ones."""
+    tuning_seeds: TuningSeeds = 4
+    seeds: ComparedSeeds = 12
     draws: Annotated[int, Whole(0, 10**4)] = 0
     """Initial functions of the prediction by T5; 0: no prediction."""
 

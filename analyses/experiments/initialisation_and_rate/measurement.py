@@ -69,11 +69,11 @@ def cost(config: Config) -> Cost:
     examples, sizes = classifier_shape(config.data, config.examples, [config.units] * config.layers)
     arms = len(config.activations) * len(config.initialisations)
     total = Cost()
-    for cells, networks in ((len(config.learning_rates) + config.widenings, config.tuning_seeds), (2, config.seeds)):
+    for count, networks in COMPARISON.groups(config):
         each = training_cost(
             sizes, networks=networks, examples=examples, epochs=config.epochs, batch_size=config.batch_size
         )
-        total += each * (cells * arms)
+        total += each * (count * arms)
     steps = config.epochs * -(-examples // min(config.batch_size, examples))
     predicted = prediction_cost(examples, config.layers, sizes[-1], steps, config.draws, config.batch_size)
     return total + predicted * (2 * arms)
