@@ -18,6 +18,7 @@ from elutheory.dynamics.infinite_width import training_kernel
 from elutheory.dynamics.prediction import predict_training
 from elutheory.dynamics.report import Report, render
 from elutheory.errors import InputError
+from elutheory.kernels.expectations import pair_cost
 from elutheory.numerics.cost import Cost, check_cost
 from elutheory.output.command_line import VERIFIED, parse_options, run, write_or_print
 from elutheory.output.csv_text import csv_of
@@ -101,7 +102,9 @@ def _command(arguments: Sequence[str] | None) -> int:
     _check_options(options)
     functions = _functions(options)
     inputs, targets = _data(options)
-    check_cost(_cost(options, len(functions), inputs, targets))
+    nested = Cost(operations=sum(pair_cost(function).operations for function in functions))  # of a pair at a layer
+    pairs = 0.5 * len(inputs) ** 2 * options.depth * (1 + options.centred)
+    check_cost(_cost(options, len(functions), inputs, targets) + nested * pairs)
     runs = tuple(one for function in functions for one in _runs(options, function, inputs, targets))
     text = render(_report(options, runs, inputs), options.format)
     if options.figure is not None:

@@ -280,6 +280,15 @@ def nested_rule(
     return result, scale
 
 
+def nested_nodes(activation: "Activation", degree: int) -> int:
+    """Where `nested_rule` evaluates f for one pair of standard normal variables, correlated by 0.6."""
+    zero, one = numpy.zeros(1), numpy.ones(1)
+    pair = PairArguments(zero, zero, one, one, 0.6 * one, 0.8 * one)
+    outer = _nested_edges(activation, REACHES[0], pair, zero, zero).shape[1] - 1
+    inner = _nodes(activation, zero, 0.8 * one, degree, REACHES[0])[1].shape[1]
+    return outer * inner * degree**2
+
+
 def _inner(
     activation: "Activation",
     order: int,

@@ -13,6 +13,7 @@ import pandas
 from elutheory.activations.activation_function import Activation
 from elutheory.activations.options import given_parameters, named_activations
 from elutheory.errors import InputError
+from elutheory.kernels.expectations import pair_cost
 from elutheory.numerics.cost import Cost, check_cost
 from elutheory.output.command_line import VERIFIED, parse_options, run, write_or_print
 from elutheory.output.csv_text import csv_of
@@ -24,6 +25,8 @@ from elutheory.propagation.initialisations import Initialisation, initialisation
 from elutheory.propagation.report import BANDS, Group, Report, label, render, shown_layers
 
 LARGEST_DEPTH = 100_000
+_PAIRS = 150
+"""Expectations by which a layer is taken to the next: a rule of 14, then some of 24 nodes in the angle."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     check_output_files(output=options.output, table=options.table, figure=options.figure)
     _check_options(options)
     functions = _functions(options)
-    networks = len(functions) * len(_initialisations(options))
-    check_cost(Cost(updates=0.2 * options.depth * networks, bytes=400.0 * options.depth * networks))
+    check_cost(_cost(options, functions))
     groups = tuple(_group(options, name, functions) for name in _initialisations(options))
     text = render(_report(options, groups), options.format)
     if options.figure is not None:
@@ -101,6 +103,13 @@ def _check_options(options: Options) -> None:
         raise InputError("--bias-variance needs --weight-variance beside it.")
     if options.weight_variance is not None and options.initialisation:
         raise InputError("give either --initialisation or --weight-variance, not both.")
+
+
+def _cost(options: Options, functions: tuple[Activation, ...]) -> Cost:
+    """Of all layers: of a pair's moments in each, by up to so many expectations where they are integrals of pairs."""
+    layers = options.depth * len(_initialisations(options))
+    nested = Cost(operations=sum(pair_cost(function).operations for function in functions)) * (_PAIRS * layers)
+    return Cost(updates=0.2 * layers * len(functions), bytes=400.0 * layers * len(functions)) + nested
 
 
 def _functions(options: Options) -> tuple[Activation, ...]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import elutheory as et
 from elutheory.errors import InputError
 from elutheory.kernels import DualKernel, dual_covariance, dual_kernel, dual_kernel_derivative
-from elutheory.kernels.expectations import pair_expectation
+from elutheory.kernels.expectations import pair_cost, pair_expectation
 from elutheory.kernels.exponential_half_lines import half_lines, within_reach
 from elutheory.kernels.pairs import PairArguments
 from elutheory.kernels.quadrature import closed_rule
@@ -675,3 +675,17 @@ def test_slope_of_equal_steep_arguments(name: str, std: float) -> None:
     # Reference: gaussian_moments, certified in test_moments; f' decays within a small part of the standard deviation.
     slope = dual_kernel_derivative(name, std**2, std**2, std**2).value
     assert slope == pytest.approx(gaussian_moments(name, 0.0, std).slope_second_moment, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("where(x>0,x,exp(x)-1)", 0.0, 0.0),
+        ("tanh(x)", 0.0, 0.0),
+        ("where(x>0,tanh(x),x)", 0.02, 0.1),
+        ("abs(3*abs(3*abs(3*x-1)-1)-1)", 0.4, 2.0),
+    ],
+)
+def test_cost_of_pairs(text: str, least: float, most: float) -> None:
+    """Seconds: what has kinks and no closed form took 0.03 and 0.47 at two and eight pieces."""
+    assert least <= pair_cost(et.Activation.from_text(text)).seconds <= most

@@ -169,3 +169,13 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...
     assert (code, out) == (2, "")
     assert re.fullmatch(rf"elutheory: {sentence}\n", err), err
     assert os.listdir() == []
+
+
+def test_layers_by_integrals_of_pairs_are_estimated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Default depth: more than an hour is announced before the first of them."""
+    monkeypatch.setattr("elutheory.propagation.command.propagate", lambda *_, **__: pytest.fail("not before"))
+    with pytest.raises(pytest.fail.Exception, match="not before"):
+        propagation_command.main(["--expression", "abs(3*abs(3*abs(3*x-1)-1)-1)", "--figure", "None"])
+    assert re.match(r"elutheory: this takes up to [\d.]+ minutes", capsys.readouterr().err)
