@@ -93,9 +93,10 @@ class TrainingScores:
         self._class_axis: dict[int, int] = {}  # by the number of the outputs' axes
         self._axes = UnitAxes()
         self._passes: list[_Pass] = []
-        placed, self._following = ExitStack(), ExitStack()
-        placed.enter_context(hooked(_hooks(weakref.ref(self), model, layers)))
+        placed, self._following, self._noting_calls = ExitStack(), ExitStack(), ExitStack()
+        placed.enter_context(hooked(_first_hook(weakref.ref(self), model)))
         placed.enter_context(self._following)
+        placed.enter_context(self._noting_calls)
         self._following.enter_context(hooked(self.axis_hooks(model)))
         placed.enter_context(hooked(_last_hook(weakref.ref(self), model)))
         self.close = weakref.finalize(self, placed.close)
@@ -153,6 +154,9 @@ class TrainingScores:
         """Before a forward pass: from here on calls are noted, if the pass counts."""
         counts = model.training and torch.is_grad_enabled() and not is_captured(model)
         self._calls = {} if counts and self.due else None
+        self._noting_calls.close()
+        if self._calls is not None:  # hooks on every layer would take a tenth of a small network's forward pass
+            self._noting_calls.enter_context(hooked(_hooks_of_calls(weakref.ref(self), self._layers)))
         self._circumstances = Circumstances.now(self._devices()) if counts and self.noting else None
         counts = self._calls is not None or self._circumstances is not None
         self._inputs = (arguments, keywords) if counts else ((), {})
@@ -174,6 +178,7 @@ class TrainingScores:
     def finish(self, model: nn.Module, returned: Any) -> None:
         """After a forward pass: checks what the model returned and its layers' calls, and gathers their scores."""
         calls, self._calls = self._calls, None  # closed first: a checkpointed model calls its layers again from here
+        self._noting_calls.close()
         circumstances, self._circumstances = self._circumstances, None
         inputs, self._inputs = self._inputs, ((), {})
         if not calls and circumstances is None:
@@ -282,14 +287,20 @@ class TrainingScores:
         return likelihood.drawn_scores(outputs, samples, self._generator)
 
 
-def _hooks(
-    own: "weakref.ref[TrainingScores]", model: nn.Module, layers: dict[str, WeightLayer]
-) -> Iterator[RemovableHandle]:
+def _first_hook(own: "weakref.ref[TrainingScores]", model: nn.Module) -> Iterator[RemovableHandle]:
     """The hooks know the gatherer weakly, so that it goes when its optimizer does."""
 
     def before(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         if (gatherer := own()) is not None:
             gatherer.start(module, arguments, keywords)
+
+    yield model.register_forward_pre_hook(before, with_kwargs=True)
+
+
+def _hooks_of_calls(
+    own: "weakref.ref[TrainingScores]", layers: dict[str, WeightLayer]
+) -> Iterator[RemovableHandle]:
+    """Those on the layers, in place during passes whose scores are gathered."""
 
     def note(name: str, incoming: Tensor, output: Tensor) -> Tensor | None:
         gatherer = own()
@@ -297,7 +308,6 @@ def _hooks(
 
     for name, layer in layers.items():
         yield on_calls(layer, partial(note, name))
-    yield model.register_forward_pre_hook(before, with_kwargs=True)
 
 
 def _last_hook(own: "weakref.ref[TrainingScores]", model: nn.Module) -> Iterator[RemovableHandle]:
