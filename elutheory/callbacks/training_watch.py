@@ -159,7 +159,7 @@ class TrainingWatch:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on from here, numbers only."""
+        """What `load_state_dict` needs to go on from here, numbers and names only, the table's rows among them."""
         generator = self._generator.get_state()
         return {
             "steps": self._steps,
@@ -167,6 +167,7 @@ class TrainingWatch:
             "trained": self._trained,
             "cost": self._cost,
             "generator": generator,
+            "rows": [dict(row) for row in self._rows],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -178,11 +179,12 @@ class TrainingWatch:
             self._steps = int(state["steps"])
             self._spent, self._trained, self._cost = (float(state[name]) for name in ("spent", "trained", "cost"))
             self._generator.set_state(state["generator"])
+            rows = [dict(row) for row in state.get("rows", self._rows)]
+            self._rows = [row for row in rows if row["step"] <= self._steps]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError("the state is none that TrainingWatch.state_dict gave.") from error
         self._begun, self._last = False, time.perf_counter()
         self._copy_if_due()
-        self._rows = [row for row in self._rows if row["step"] <= self._steps]
 
     # ------------------------------------------------------------------------------------------------------- internals
 

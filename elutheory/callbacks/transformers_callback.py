@@ -1,12 +1,19 @@
 """`TransformersWatch`: a `TrainingWatch` as a callback of Hugging Face's Trainer."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback  # pyright: ignore[reportMissingImports]
 
 from elutheory.callbacks.training_watch import TrainingWatch
+from elutheory.output.files import write_whole
+
+STATE = "elutheory_watch.json"
+"""The watch's state, a file beside the Trainer's own in every checkpoint."""
 
 
 class TransformersWatch(TrainerCallback):
@@ -15,8 +22,9 @@ class TransformersWatch(TrainerCallback):
     - `record` and `options`: as of `TrainingWatch`.
 
     The Trainer does not tell a callback of its batches, so the keyword arguments of the model's last call while it
-    trains are taken; its `labels` are the targets. A training that resumes goes on at the Trainer's step, and a file
-    keeps its rows up to there. `watch` is the `TrainingWatch` of the last `train`.
+    trains are taken; its `labels` are the targets. Every checkpoint has the watch's state, the rows of its table among
+    it, and a training that resumes from one in its output folder goes on from there; from another folder, at the
+    Trainer's step alone. A file keeps its rows up to there. `watch` is the `TrainingWatch` of the last `train`.
     """
 
     def __init__(self, record: Any = None, **options: Any) -> None:
@@ -29,7 +37,8 @@ class TransformersWatch(TrainerCallback):
         """Makes the watch and begins to note what the model is called with."""
         self.watch = TrainingWatch(model, self._record, **self._options)
         if state.global_step:
-            self.watch.load_state_dict(self.watch.state_dict() | {"steps": state.global_step})
+            known = self.watch.state_dict() | {"steps": state.global_step}
+            self.watch.load_state_dict(known | _saved(_checkpoint(args, state)))
         self._handle = self.watch.model.register_forward_pre_hook(self._note, with_kwargs=True)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -38,6 +47,14 @@ class TransformersWatch(TrainerCallback):
             inputs, self._inputs = self._inputs, {}
             epoch = None if state.epoch is None else int(state.epoch)
             self.watch.step(inputs, None, epoch)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Puts the watch's state into the checkpoint."""
+        folder = _checkpoint(args, state)
+        if self.watch is not None and folder.is_dir() and getattr(state, "is_world_process_zero", True):
+            found = self.watch.state_dict()
+            found["generator"] = found["generator"].tolist()
+            write_whole(folder / STATE, json.dumps(found))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Stops noting."""
@@ -48,3 +65,15 @@ class TransformersWatch(TrainerCallback):
     def _note(self, module: nn.Module, _arguments: Any, keywords: dict[str, Any]) -> None:
         if module.training:
             self._inputs = {key: value for key, value in keywords.items() if isinstance(value, Tensor)}
+
+
+def _checkpoint(args: Any, state: Any) -> Path:
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
+
+
+def _saved(folder: Path) -> dict[str, Any]:
+    """The state in a checkpoint; nothing where there is none."""
+    if not (folder / STATE).is_file():
+        return {}
+    found = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    return found | {"generator": torch.tensor(found["generator"], dtype=torch.uint8)}

@@ -111,6 +111,7 @@ def predict_layers(
     seed: int = 0,
     batch_norm: bool = False,
     residual: bool = False,
+    progress: bool | None = None,
 ) -> LayerPredictions:
     """What theory says of every hidden layer of a random network for these inputs, through their whole Gram matrix.
 
@@ -122,7 +123,8 @@ def predict_layers(
     - `inputs` (examples, ...): numpy or torch; further axes are joined. More than `examples` of them are drawn from,
       with `seed`;
     - `width`: units per layer, needed for `bias_shift_strength` alone, at `damping` times the mean square activation;
-    - `batch_norm`, `residual`: as in `propagate_gram`.
+    - `batch_norm`, `residual`: as in `propagate_gram`;
+    - `progress`: a bar with the time left, from two seconds on; None: where standard error is a terminal.
 
     Widths are infinite: a network of finite width deviates, by more the deeper it is (P6). Raises InputError for a
     model of other modules, for inputs that are no finite numbers, and for fewer than two of them.
@@ -147,7 +149,9 @@ def predict_layers(
         names = [str(number + 1) for number in range(len(layers))]
     gram = matrix @ matrix.T / matrix.shape[1]
     damping = real_number("damping", damping, positive=True)
-    found = layer_statistics_table(layers, gram, matrix.shape[1], damping, batch_norm=batch_norm, residual=residual)
+    found = layer_statistics_table(
+        layers, gram, matrix.shape[1], damping, batch_norm=batch_norm, residual=residual, progress=progress
+    )
     described = pandas.DataFrame(
         {
             "layer": names,

@@ -143,6 +143,7 @@ def training_kernel(
     weight_variance: Any,
     bias_variance: Any = 0.0,
     bias: Any = True,
+    progress: bool | None = None,
 ) -> TrainingKernel:
     """T1: the tangent kernel of a fully connected network of `depth` >= 1 hidden layers, as it is trained.
 
@@ -154,7 +155,8 @@ def training_kernel(
       float64, on the tensor's device), as in `propagate_gram`; those that are trained on and those that are not alike;
     - `width`: n_l, an integer or one per hidden layer; the kernel grows with it, in proportion but for n_0 and biases;
     - `weight_variance` σ_w² = fan_in × Var(weight) > 0, 2 for He's initialisation; `bias_variance` σ_b², mostly 0;
-    - `bias`: False for layers without biases: the 1 falls away.
+    - `bias`: False for layers without biases: the 1 falls away;
+    - `progress`: a bar with the time left, from two seconds on; None: where standard error is a terminal.
 
     Accuracy as that of `tangent_kernel`: 1e-12 of √(Θ(x,x) Θ(y,y)), but where layers of unequal norms take a
     correlation to 1. torch results are differentiable. Raises InputError: an entry that is no second moment, an f that
@@ -190,7 +192,7 @@ def training_kernel(
         raise InputError(f"bias_variance is {bias_variance!r}, but there are no biases; leave it out, or have biases.")
     arguments = gram_arguments(gram, None)
     segments = [(network.rule(n), len(list(layers))) for n, layers in groupby(network.widths)]
-    pairs = pairs_behind(f, arguments, network.rule(network.features), segments, with_tangent=True)
+    pairs = pairs_behind(f, arguments, network.rule(network.features), segments, with_tangent=True, progress=progress)
     matrix, covariance = arguments.returned(pairs.tangent), arguments.returned(pairs.gram)
     return TrainingKernel(network, matrix, covariance, gram, pairs.method, pairs.error)
 

@@ -21,6 +21,7 @@ from elutheory.models.data import check_inputs, first_sentence, number_of_exampl
 from elutheory.models.layers import KINDS_OF_LAYER, own_parameters
 from elutheory.models.refusals import check_model, refusal_of_layer
 from elutheory.numerics.arguments import check_whole
+from elutheory.output.progress import tracked
 
 MOST_BYTES = 2**28
 """Of what is kept of the examples' gradients at once; `tests/dynamics/test_measured_networks.py` lowers it."""
@@ -55,6 +56,7 @@ def empirical_training_kernel(
     blocks: bool = False,
     output: Output = None,
     most_bytes: int = MOST_BYTES,
+    progress: bool | None = None,
 ) -> EmpiricalTrainingKernel:
     """T1 of one network: inner products of the gradients of a model's outputs at N inputs, exact to rounding.
 
@@ -65,7 +67,8 @@ def empirical_training_kernel(
     - `blocks`: return the kernel of every pair of outputs too, N² C² numbers, of outputs (inputs, outputs);
     - `output`: which of several things returned are the outputs, as in `model_scores`;
     - `most_bytes`: how much to keep of the gradients at once. Where that is less than all, they are computed again for
-      every pair of batches.
+      every pair of batches;
+    - `progress`: a bar with the time left, from two seconds on; None: where standard error is a terminal.
 
     Raises InputError for what `model_scores` refuses in a model or its inputs, and a model without trained parameters.
 
@@ -90,7 +93,7 @@ def empirical_training_kernel(
     matrix = first.outputs.new_zeros(examples, examples)
     pairs = first.outputs.new_zeros(examples, count, examples, count) if blocks else None
     outputs = first.outputs.new_zeros(examples, count)
-    for number, rows in enumerate(parts):
+    for number, rows in tracked(enumerate(parts), len(parts), "kernel of the network", progress):
         left = gradients.at(rows_of(inputs, rows))
         outputs[rows] = left.outputs.flatten(1)
         for columns in parts[number:]:

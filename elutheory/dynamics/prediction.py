@@ -21,6 +21,7 @@ from elutheory.dynamics.spectra import top_eigenvalue
 from elutheory.errors import InputError
 from elutheory.numerics.arguments import count, finite_number, real_number
 from elutheory.numerics.arrays import Array, is_torch, namespace, on_host
+from elutheory.output.progress import tracked
 
 if TYPE_CHECKING:
     import pandas
@@ -128,6 +129,7 @@ def predict_training(
     batch_seed: Any = 0,
     finite_networks: Any = 0,
     record_every: Any = 1,
+    progress: bool | None = None,
 ) -> TrainingPrediction:
     """T2, T3: SGD on the mean loss, predicted for networks so wide that they follow their linearisation.
 
@@ -146,7 +148,8 @@ def predict_training(
     - `weight_decay` has to be 0: what decay does to the outputs does not follow from the kernel;
     - `draws` initial functions by `seed`, the first ones the same whatever their number; `record_every` so many steps;
     - `finite_networks`: so many networks of the kernel's widths, each with its own kernel and initial function (T6),
-      predicted beside; their kernels are of all outputs, (inputs × classes)² numbers.
+      predicted beside; their kernels are of all outputs, (inputs × classes)² numbers;
+    - `progress`: a bar with the time left, from two seconds on; None: where standard error is a terminal.
 
     Results are computed in float64, with the kernel's library, on its device. Raises InputError for arguments outside
     their domain, targets of another length or kind.
@@ -201,9 +204,12 @@ def predict_training(
     kernel = _in_float64(kernel)
     table = pandas.DataFrame({"step": descent.recorded})
     with numpy.errstate(over="ignore", invalid="ignore"):
-        curves, centres, method = _curves(kernel, functions, initial, task, descent)
+        curves, centres, method = _curves(kernel, functions, initial, task, descent, progress)
         columns = _columns(curves, centres)
-        finite = [_of_finite_network(theta, task, descent, kernel, (seed, place)) for place in range(networks)]
+        finite = [
+            _of_finite_network(theta, task, descent, kernel, (seed, place))
+            for place in tracked(range(networks), networks, "finite networks", progress)
+        ]
         if finite:
             columns |= {f"finite_{name}": values for name, values in _columns(_joined(finite), {}).items()}
         gradient = LOSSES[loss](functions[..., task.trained], task.targets[:, task.trained]).gradient
@@ -229,6 +235,7 @@ def _curves(
     initial: InitialFunctions,
     task: Task,
     descent: Descent,
+    progress: bool | None,
 ) -> tuple[Curves, dict[str, Any], str]:
     """Every function's, what stands in place of their medians, and how it was computed."""
     if descent.loss == "squared_error" and descent.batch_size is None and kernel.ndim == 2:
@@ -240,7 +247,7 @@ def _curves(
         over = "of the model's outputs" if initial.covariance is None else "over all initial functions"
         return curves, centres, f"expected loss by eigenmodes, {over}"
     what = f"medians of {len(functions)} initial functions" if len(functions) > 1 else "one initial function"
-    return descend(kernel, _placed(functions, kernel), task, descent), {}, f"{what}, step by step"
+    return descend(kernel, _placed(functions, kernel), task, descent, progress), {}, f"{what}, step by step"
 
 
 def _of_finite_network(theta: Any, task: Task, descent: Descent, like: Any, seed: tuple[int, ...]) -> Curves:

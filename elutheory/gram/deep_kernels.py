@@ -19,6 +19,7 @@ from elutheory.gram.layer_by_layer import advance, advance_normalised
 from elutheory.gram.pairs import LayerRule, Pairs
 from elutheory.numerics.arguments import count, real_number
 from elutheory.numerics.arrays import Array, is_torch
+from elutheory.output.progress import ticking
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -89,6 +90,7 @@ def propagate_gram(
     second_moments: Any = None,
     batch_norm: bool = False,
     residual: bool = False,
+    progress: bool | None = None,
 ) -> PropagatedGram:
     """P4: second moments of the net inputs of hidden layer `depth` >= 1; layer 1 has σ_w² gram + σ_b².
 
@@ -97,7 +99,8 @@ def propagate_gram(
     `weight_variance` σ_w² = fan_in × Var(w) and `bias_variance` σ_b² >= 0. With `residual` each layer is
     h + W f(h) + b, so that K_{l+1} = K_l + σ_w² E f f + σ_b². With `batch_norm` a layer is W f(BN(h)) + b: K_l is
     centred over the data and divided by tr/N, the units' variance over the data in the mean. Exact where that variance
-    is the same for all units, which takes K_l of many comparable directions; only for square matrices.
+    is the same for all units, which takes K_l of many comparable directions; only for square matrices. `progress`: a
+    bar with the time left, from two seconds on; None: where standard error is a terminal.
 
     Accuracy: 1e-12 of √(K(x,x) K(y,y)), at any depth where the layers do not amplify the rounding of `gram` itself.
     torch results are differentiable. Raises InputError: an entry that is no second moment, named; overflow.
@@ -114,7 +117,7 @@ def propagate_gram(
     arguments = gram_arguments(gram, second_moments)
     if batch_norm and not arguments.symmetric:
         raise InputError("batch_norm needs the square Gram matrix of the whole batch, not second_moments.")
-    pairs = pairs_behind(f, arguments, rule, [(rule, layers)], batch_norm=batch_norm)
+    pairs = pairs_behind(f, arguments, rule, [(rule, layers)], batch_norm=batch_norm, progress=progress)
     gram, left, right = (arguments.returned(values) for values in (pairs.gram, pairs.left, pairs.right))
     return PropagatedGram(f, gram, (left, right), pairs.method, pairs.error, batch_norm, arguments.symmetric)
 
@@ -128,6 +131,7 @@ def tangent_kernel(
     *,
     second_moments: Any = None,
     residual: bool = False,
+    progress: bool | None = None,
 ) -> TangentKernel:
     """P5: tangent kernel of the net of `depth` >= 1 hidden layers and a linear read-out of the same variances.
 
@@ -152,7 +156,7 @@ def tangent_kernel(
         raise InputError(f"{f} jumps: its derivative has no second moment, and the net no tangent kernel.")
     arguments = gram_arguments(gram, second_moments)
     segments = [(rule, layers - 1), (read_out, 1)] if residual else [(rule, layers)]
-    pairs = pairs_behind(f, arguments, rule, segments, with_tangent=True)
+    pairs = pairs_behind(f, arguments, rule, segments, with_tangent=True, progress=progress)
     return TangentKernel(arguments.returned(pairs.tangent), arguments.returned(pairs.gram), pairs.method, pairs.error)
 
 
@@ -177,8 +181,12 @@ def pairs_behind(
     *,
     batch_norm: bool = False,
     with_tangent: bool = False,
+    progress: bool | None = False,
 ) -> "Pairs | DifferentiablePairs":
-    """All pairs behind layer one, of the rule `first`, and so many layers of each rule of `segments`."""
+    """All pairs behind layer one, of the rule `first`, and so many layers of each rule of `segments`.
+
+    `progress`: whether a bar is shown of tiles and layers, not of those that torch differentiates or are normalised.
+    """
     if is_torch(arguments.gram) and arguments.gram.requires_grad:
         # numpy users must not pay for torch
         from elutheory.gram.differentiable import DifferentiablePairs  # noqa: PLC0415
@@ -189,11 +197,13 @@ def pairs_behind(
                 pairs = pairs.behind_layer(f, rule, batch_norm)
         return pairs
     pairs = Pairs.of_layer_one(arguments, first, with_tangent)
-    for rule, repeats in segments:
-        if batch_norm:
-            for _ in range(repeats):
-                advance_normalised(f, pairs, rule)
-        else:
-            advance(f, pairs, rule, repeats)
+    pairs.layers = sum(repeats for _, repeats in segments)
+    with ticking(None, "pairs of inputs", progress) as pairs.ticks:
+        for rule, repeats in segments:
+            if batch_norm:
+                for _ in range(repeats):
+                    advance_normalised(f, pairs, rule)
+            else:
+                advance(f, pairs, rule, repeats)
     pairs.complete()
     return pairs

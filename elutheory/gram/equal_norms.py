@@ -220,7 +220,7 @@ def all_layers_at_once(activation: "Activation", pairs: Pairs, rule: LayerRule, 
         gain += offset
         pairs.store(pairs.tangent, rows, columns, gain)
 
-    over_tiles(pairs.gram, pairs.symmetric, work)
+    over_tiles(pairs.gram, pairs.symmetric, work, pairs.ticks)
     pairs.left, pairs.right = (numpy.full_like(values, deep.second_moment) for values in (pairs.left, pairs.right))
     pairs.note(ONE_MAP, deep.error)
     pairs.limits, pairs.extent = None, Extent.WHOLE

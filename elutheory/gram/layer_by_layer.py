@@ -238,4 +238,5 @@ def _one_layer(
             block += gram
         pairs.gram[i, j] = block
 
-    over_tiles(pairs.gram, pairs.symmetric, work)
+    over_tiles(pairs.gram, pairs.symmetric, work, pairs.ticks, max(1, pairs.layers))
+    pairs.layers -= 1

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from elutheory.errors import InputError
 from elutheory.gram.arguments import SAME_CORRELATION, GramArguments
 from elutheory.numerics.arrays import Array, library, place_like
-from elutheory.numerics.tiles import is_diagonal, mirror, over_tiles
+from elutheory.numerics.tiles import Ticks, is_diagonal, mirror, over_tiles
 
 _OVERFLOW = "the second moments or the tangent kernel exceed float64's range within this depth."
 # Relative spread of the second moments that is rounding: norms are sums of products, and pass through layers. With 0
@@ -83,7 +83,8 @@ class Pairs:
     - `gram` and, if `with_tangent`, from UPPER on `tangent` (P5): numpy or torch, (rows, columns), float64;
     - `left`, `right`: the second moments of the rows' and the columns' inputs, always numpy;
     - `limits`: the lowest and the highest correlation of inputs that differ, where they are known and norms are equal;
-    - `methods` and the largest `error` of what the layers so far were computed by.
+    - `methods` and the largest `error` of what the layers so far were computed by;
+    - `ticks` is told of the tiles that are done, `layers` being still to come.
     """
 
     gram: Float[Array, "rows columns"]
@@ -97,6 +98,8 @@ class Pairs:
     limits: tuple[float, float] | None = None
     methods: list[str] = field(default_factory=list)
     error: float = 0.0
+    ticks: Ticks | None = None
+    layers: int = 1
 
     @classmethod
     def of_layer_one(cls, arguments: GramArguments, rule: LayerRule, with_tangent: bool) -> "Pairs":

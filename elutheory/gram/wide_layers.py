@@ -5,7 +5,7 @@ and variances.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from elutheory.gram.deep_kernels import propagate_gram
 from elutheory.gram.spectrum import bias_shift_strength, fisher_top_eigenvalue
 from elutheory.kernels.dual_kernels import dual_kernel_derivative
 from elutheory.moments.floating_point import gaussian_moments
+from elutheory.output.progress import tracked
 
 if TYPE_CHECKING:
     from elutheory.activations.activation_function import Activation
@@ -72,15 +73,17 @@ def layer_statistics_table(
     *,
     batch_norm: bool = False,
     residual: bool = False,
+    progress: bool | None = False,
 ) -> pandas.DataFrame:
     """A row per layer, a column each of STATISTICS, in the limit of infinite width.
 
     `gram`: x·x'/`features`. The median over units of the unit mean is taken for that of units whose mean net input is
     0: E_x M(0, K_xx − r_x²/c) with r = K1/N, c = 1ᵀK1/N² and M(0, v) = E f(√v Z), what P2's median becomes where the
     inputs' norms and overlaps differ. The widths enter as a fan-in, and as numbers of units in B5. Batch-normalised
-    networks: neither gradients nor Fisher matrices (nan).
+    networks: neither gradients nor Fisher matrices (nan). `progress`: whether a bar is shown.
     """
-    wide = _wide_layers(layers, gram, batch_norm, residual)
+    through = tracked(_wide_layers(layers, gram, batch_norm, residual), len(layers), "layers", progress)
+    wide = list(through)
     rows = [_forward_statistics(layer, found, damping) for layer, found in zip(layers, wide, strict=True)]
     table = pandas.DataFrame(rows).reindex(columns=list(STATISTICS))
     if batch_norm:
@@ -99,25 +102,25 @@ def layer_statistics_table(
     return table
 
 
-def _wide_layers(layers: Sequence[HiddenLayer], gram: Any, batch_norm: bool, residual: bool) -> list[WideLayer]:
+def _wide_layers(layers: Sequence[HiddenLayer], gram: Any, batch_norm: bool, residual: bool) -> Iterator[WideLayer]:
     """P4. Batch normalisation: the Gram matrix is centred over the inputs and divided by its mean diagonal."""
-    net, found = layers[0].weight_variance * gram + layers[0].bias_variance, []
+    net = layers[0].weight_variance * gram + layers[0].bias_variance
     for index, layer in enumerate(layers):
         seen = net
         if batch_norm:
             seen = net - net.mean(0) - net.mean(1)[:, None] + net.mean()
             seen = (seen + seen.T) / (2 * seen.diagonal().mean())
-        found.append(WideLayer(net, seen, *_expectations(layer.activation, seen)))
+        found = WideLayer(net, seen, *_expectations(layer.activation, seen))
+        yield found
         if index < len(layers) - 1:
-            block = layers[index + 1].weight_variance * found[-1].products + layers[index + 1].bias_variance
+            block = layers[index + 1].weight_variance * found.products + layers[index + 1].bias_variance
             net = net + block if residual else block
-    return found
 
 
 def _expectations(f: "Activation", covariances: Any) -> tuple[Any, Any, Any]:
     """E f(U), E f(U)f(V) and E f'(U)f'(V) of every input and pair."""
     variances = covariances.diagonal()
-    products = propagate_gram(f, covariances, 1, 1.0).activation_gram
+    products = propagate_gram(f, covariances, 1, 1.0, progress=False).activation_gram
     row, column = numpy.triu_indices(len(variances))
     slope_products = numpy.empty_like(covariances)
     slopes = dual_kernel_derivative(f, variances[row], variances[column], covariances[row, column]).value

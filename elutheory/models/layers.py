@@ -103,7 +103,7 @@ def find_layer(model: nn.Module, name: str) -> UnitWeights:
     for other, module in model.named_modules():
         if module is modules[name] and other in layers:
             return layers[other]
-    if nn.utils.parametrize.is_parametrized(modules[name], "weight"):
+    if nn.utils.parametrize.is_parametrized(modules[name], "weight") or _is_normalised_by_hooks(modules[name]):
         raise InputError(f"layer {name!r} {PARAMETRISED}")
     kind = type(modules[name]).__name__
     raise InputError(f"layer {name!r} is a {kind}, not a layer whose units have weights; {allowed}.")
@@ -131,6 +131,8 @@ def _layers_of_module(module: nn.Module) -> Iterator[tuple[str, UnitWeights]]:
             own = {key: parameter for key, parameter in own.items() if parameter is not weight}
             bias = own.pop("bias", None)
             yield "", UnitWeights(module, kind, weight, bias)
+        elif _is_normalised_by_hooks(module):
+            own = {key: parameter for key, parameter in own.items() if not key.startswith("weight_")}
     if not isinstance(module, (*PASSED_THROUGH, nn.EmbeddingBag)):
         for key, parameter in own.items():
             if parameter.ndim == 2 and _is_real(parameter):
@@ -150,6 +152,11 @@ def _weight(module: nn.Module, own: dict[str, nn.Parameter]) -> nn.Parameter | N
     if found is None or not (known or found.ndim == 2) or isinstance(found, nn.parameter.UninitializedParameter):
         return None
     return found if _is_real(found) or known else None
+
+
+def _is_normalised_by_hooks(module: nn.Module) -> bool:
+    """Whether the module's weight is what torch's former `weight_norm` makes of a direction and a length."""
+    return isinstance(module, _WITH_A_WEIGHT) and "weight_g" in module._parameters
 
 
 def _is_real(parameter: nn.Parameter) -> bool:

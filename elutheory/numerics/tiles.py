@@ -5,10 +5,10 @@ Work on every core: numpy's loops release the interpreter lock. One set of threa
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy
 
@@ -18,17 +18,31 @@ _EDGE = 224  # a tile of float64 and a few temporaries fit in a core's own cache
 _EDGE_ON_DEVICE = 2048
 
 
-def over_tiles(matrix: Any, symmetric: bool, work: Callable[[slice, slice], Any]) -> list[Any]:
+class Ticks(Protocol):
+    """Is told how many tiles are to be worked on, and of each that is done, on the caller's thread."""
+
+    def expect(self, further: int) -> None:
+        """So many are still to be done."""
+
+    def __call__(self) -> None:
+        """One more is done."""
+
+
+def over_tiles(
+    matrix: Any, symmetric: bool, work: Callable[[slice, slice], Any], ticks: Ticks | None = None, repeats: int = 1
+) -> list[Any]:
     """`work(rows, columns)` for every tile of a matrix, for those on and above the diagonal if symmetric; the results.
 
-    On the processor they run on all cores (`worker_threads`).
+    On the processor they run on all cores (`worker_threads`). `ticks` expects `repeats` times as many tiles.
     """
     on_host = library(matrix) is numpy
     edge = _EDGE if on_host or matrix.device.type == "cpu" else _EDGE_ON_DEVICE
     tiles = list(_tiles(matrix.shape[0], matrix.shape[1], edge, symmetric))
+    if ticks is not None:
+        ticks.expect(repeats * len(tiles))
     if not on_host:
-        return [work(*tile) for tile in tiles]
-    return on_all_cores(lambda tile: work(*tile), tiles)
+        return list(_told((work(*tile) for tile in tiles), ticks))
+    return on_all_cores(lambda tile: work(*tile), tiles, ticks)
 
 
 def is_diagonal(rows: slice, columns: slice, symmetric: bool) -> bool:
@@ -64,15 +78,24 @@ _MOST_THREADS = 8
 _own = threading.local()
 
 
-def on_all_cores(work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
+def on_all_cores(
+    work: Callable[[Task], Result], tasks: Sequence[Task], ticks: Callable[[], Any] | None = None
+) -> list[Result]:
     """`work` of every task, in order, on as many threads as the process has cores, at most 8.
 
     One task, and tasks of a task, run on the caller's thread.
     """
     threads = min(_cores(), _MOST_THREADS)
     if threads <= 1 or len(tasks) <= 1 or getattr(_own, "is_worker", False):
-        return [work(task) for task in tasks]
-    return list(_pool(threads).map(work, tasks))
+        return list(_told(map(work, tasks), ticks))
+    return list(_told(_pool(threads).map(work, tasks), ticks))
+
+
+def _told(results: Iterable[Result], ticks: Callable[[], Any] | None) -> Iterator[Result]:
+    for result in results:
+        yield result
+        if ticks is not None:
+            ticks()
 
 
 @lru_cache(maxsize=1)

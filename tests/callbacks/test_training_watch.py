@@ -159,7 +159,8 @@ def test_a_file_has_the_rows_and_a_training_resumes(tmp_path: Path, ending: str)
 
     path, whole = tmp_path / f"run{ending}", tmp_path / f"whole{ending}"
     model = made()
-    train(model, TrainingWatch(model, whole, every=2), range(6))
+    uninterrupted = TrainingWatch(model, whole, every=2)
+    train(model, uninterrupted, range(6))
     model = made()
     first = TrainingWatch(model, path, every=2)
     train(model, first, range(3))
@@ -173,6 +174,7 @@ def test_a_file_has_the_rows_and_a_training_resumes(tmp_path: Path, ending: str)
     second.load_state_dict(state)
     train(resumed, second, range(3, 6))
     pandas.testing.assert_frame_equal(read(path), read(whole))
+    pandas.testing.assert_frame_equal(second.table, uninterrupted.table)
     assert list(read(path).columns) == list(COLUMNS)
     assert read(path)["step"].tolist() == [2, 2, 4, 4, 6, 6]
 

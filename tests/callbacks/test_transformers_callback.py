@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas
 import pytest
 import torch
 
@@ -20,13 +21,26 @@ def test_updates_of_a_loop_that_calls_back(tmp_path: Path) -> None:
     watch = TransformersWatch(tmp_path / "run.csv", every=1, layers=["classifier"])
     state = SimpleNamespace(global_step=0, epoch=0.0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    watch.on_train_begin(None, state, None, model=model)
+    folder = SimpleNamespace(output_dir=str(tmp_path))
+    watch.on_train_begin(folder, state, None, model=model)
     for _ in range(2):
         words, labels = torch.randint(50, (8, 5)), torch.randint(3, (8,))
         model(input_ids=words, attention_mask=torch.ones_like(words), labels=labels).loss.backward()
         optimizer.step()
-        watch.on_step_end(None, state, None)
-    watch.on_train_end(None, state, None)
+        watch.on_step_end(folder, state, None)
+    state.global_step = 2
+    (tmp_path / "checkpoint-2").mkdir()
+    watch.on_save(folder, state, None)
+    watch.on_train_end(folder, state, None)
     assert watch.watch is not None
     assert watch.watch.table["step"].tolist() == [1, 2]
     assert not model._forward_pre_hooks
+    resumed = TransformersWatch(every=1, layers=["classifier"])
+    resumed.on_train_begin(folder, state, None, model=model)
+    assert resumed.watch is not None
+    assert resumed.watch.steps == 2
+    pandas.testing.assert_frame_equal(resumed.watch.table, watch.watch.table)
+    elsewhere = TransformersWatch(every=1, layers=["classifier"])
+    elsewhere.on_train_begin(SimpleNamespace(output_dir=str(tmp_path / "other")), state, None, model=model)
+    assert elsewhere.watch is not None
+    assert (elsewhere.watch.steps, len(elsewhere.watch.table)) == (2, 0)

@@ -16,7 +16,9 @@ def test_conjugate_gradients_solve_as_cholesky_does(dtype: torch.dtype, close: f
     vectors = torch.randn(5, 40, 60, generator=generator, dtype=torch.float64) + 1.0
     vectors[1] *= 1e-3
     vectors[2] = 0.0  # a dead unit's
-    matrix = (vectors @ vectors.mT + torch.tensor([1.0, 1e-6, 1.0, 1e-2, 30.0])[:, None, None] * torch.eye(40)).to(dtype)
+    matrix = (vectors @ vectors.mT + torch.tensor([1.0, 1e-6, 1.0, 1e-2, 30.0])[:, None, None] * torch.eye(40)).to(
+        dtype
+    )
     right = (scale * torch.randn(5, 40, generator=generator, dtype=torch.float64)).to(dtype)
     right[3] = 0.0
     found = conjugate_gradients(lambda some: torch.bmm(some[:, None], matrix)[:, 0], right, 200)

@@ -555,7 +555,7 @@ def test_hooks_go_with_the_optimizer() -> None:
     def hooks() -> int:
         return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
-    placed = 2 * 2 + 2 * 4 + 2  # scores of two layers; the axes of units around four modules, noted behind two layers
+    placed = 2 + 2 * 4 + 2  # around the model; the axes of units around four modules, noted behind two layers
     optimizer = unlimited(model, RATE)
     assert hooks() == placed
     optimizer.close()
@@ -565,6 +565,11 @@ def test_hooks_go_with_the_optimizer() -> None:
     assert hooks() == 0
     optimizer = unlimited(model, RATE)
     model(batch()[0])
+    assert hooks() == 2  # once the axes are known; those on the layers are there while the model runs
+    with pytest.raises(RuntimeError):
+        model(batch()[0][:, :1])
+    model(batch()[0])
+    assert hooks() == 2
     del optimizer
     gc.collect()
     assert hooks() == 0

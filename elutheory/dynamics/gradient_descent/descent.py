@@ -11,6 +11,7 @@ from jaxtyping import Float
 from elutheory.dynamics.gradient_descent.losses import LOSSES, accuracy
 from elutheory.dynamics.gradient_descent.minibatches import batches
 from elutheory.numerics.arrays import Array, namespace, on_host
+from elutheory.output.progress import tracked
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,12 @@ def descend(
     outputs: Float[Array, "functions classes inputs"],
     task: Task,
     descent: Descent,
+    progress: bool | None = False,
 ) -> Curves:
     """The curves of functions that start at `outputs` and follow T2; all in the library and place of the kernel.
 
     `kernel`: (inputs, inputs), which each class follows by itself, or (classes, inputs, classes, inputs), that of a
-    finite network, whose classes are coupled.
+    finite network, whose classes are coupled. `progress`: whether a bar is shown.
     """
     xp = namespace(kernel)
     loss, records = LOSSES[descent.loss], _Records(task, descent, kernel)
@@ -88,7 +90,7 @@ def descend(
     outputs, velocity = xp.asarray(outputs, copy=True), None
     recorded = set(descent.recorded.tolist())
     steps = descent.batches(len(task.trained))
-    for step in range(descent.steps + 1):
+    for step in tracked(range(descent.steps + 1), descent.steps + 1, "gradient descent", progress):
         seen = _taken(outputs, task, kernel)
         found = None
         if step in recorded:

@@ -297,9 +297,7 @@ def _first_hook(own: "weakref.ref[TrainingScores]", model: nn.Module) -> Iterato
     yield model.register_forward_pre_hook(before, with_kwargs=True)
 
 
-def _hooks_of_calls(
-    own: "weakref.ref[TrainingScores]", layers: dict[str, WeightLayer]
-) -> Iterator[RemovableHandle]:
+def _hooks_of_calls(own: "weakref.ref[TrainingScores]", layers: dict[str, WeightLayer]) -> Iterator[RemovableHandle]:
     """Those on the layers, in place during passes whose scores are gathered."""
 
     def note(name: str, incoming: Tensor, output: Tensor) -> Tensor | None:
