@@ -63,7 +63,8 @@ def test_many_vectors_are_solved_by_conjugate_gradients_as_by_cholesky(
 
     monkeypatch.setattr(running_fisher, "conjugate_gradients", noted)
     again = steps(activation, bias, damping)
-    assert len(calls) == 3 and all(call is not None for call in calls)
+    assert len(calls) == 3
+    assert all(call is not None for call in calls)
     monkeypatch.setattr(running_fisher, "_ITERATED", 10**9)
     wanted = steps(activation, bias, damping)
     assert len(calls) == 3
