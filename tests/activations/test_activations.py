@@ -96,6 +96,14 @@ def reference_derivative(function: Activation, x: float) -> Any:
         return (reference(function, mp.mpf(x) + step) - reference(function, mp.mpf(x) - step)) / (2 * step)
 
 
+@functools.cache
+def references(function: Activation) -> list[tuple[float, Any, Any]]:
+    """Points of the grid with the value there and, but for kinks, the derivative: computed once for all kinds."""
+    with mp.workdps(50):
+        values = [(x, reference(function, x)) for x in grid(700.0)]
+    return [(x, value, None if x in kinks(function) else reference_derivative(function, x)) for x, value in values]
+
+
 def amplification(function: Activation, x: float) -> float:
     """By how much exp(u) amplifies the rounding of its argument u: of these functions it is |u| for x < 0."""
     if function.name == "celu":
@@ -134,16 +142,11 @@ def test_value_and_derivative_have_a_few_units_in_the_last_place_of_error(functi
         "mish": -1.1924,
         "hard_swish": -1.5,
     }
-    for x in grid(700.0):
-        with mp.workdps(50):
-            exact = reference(function, x)
+    for x, exact, slope in references(function):
         if abs(exact) > tiny:
             condition = amplification(function, x)
             assert abs(call(function, x) - exact) <= (8 + condition) * epsilon * abs(exact), (function, x)
-        if x in kinks(function):
-            continue
-        slope = reference_derivative(function, x)
-        if abs(slope) > tiny:
+        if slope is not None and abs(slope) > tiny:
             scale = 1.0 if abs(x - zeros_of_derivative.get(function.name, math.inf)) < 0.3 else abs(slope)
             condition = amplification(function, x) if x < 0 else 0.0
             assert abs(call(function.derivative, x) - slope) <= (12 + condition) * epsilon * scale, (function, x)
@@ -355,10 +358,13 @@ def test_autograd_keeps_its_digits_in_saturation(
 
 
 def exact_derivative(function: Activation, point: float, order: int) -> Any:
-    """Of the piece's plain expression at a point inside of it, to 30 digits after all that cancels."""
+    """Of the piece's plain expression at a point inside of it, to 30 digits after all that cancels.
+
+    Sums of exponentials of ±2 x cancel 0.87 |x| digits, the Gaussian's 0.22 x².
+    """
     below = (piece for piece in function.pieces if point < piece.upper)
     piece = next(below, function.pieces[-1])
-    with mp.workdps(560):
+    with mp.workdps(100 if abs(point) < 13 else 560):
         return +derivative_formula(piece.expression, function.symbol, order)(mp.mpf(point))
 
 

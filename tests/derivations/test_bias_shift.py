@@ -1,6 +1,7 @@
 """Derivations verify, say how far each check reaches, and no mutant of a statement survives."""
 
 import dataclasses
+import itertools
 import random
 
 import pytest
@@ -55,13 +56,15 @@ def test_a_check_of_fixed_sizes_is_not_called_a_proof() -> None:
 EQUIVALENT = {("gaussian-units", "mean correction", "drop a factor")}  # k E_q[a] with k = 1, proved a step before
 
 
+@pytest.mark.parametrize("one_in", [4, pytest.param(1, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("name", ALL)
-def test_no_mutant_survives(name: str) -> None:
+def test_no_mutant_survives(name: str, one_in: int) -> None:
+    """Another fourth of the mutants of every step."""
     derivation = DERIVATIONS[name]()
     killed = dict.fromkeys(("flip a sign", "drop a term", "drop a factor"), 0)
     survivors = []
     for index, step in enumerate(derivation.steps):
-        for kind, build in mutants(step.statement):
+        for kind, build in itertools.islice(mutants(step.statement), index % one_in, None, one_in):
             try:
                 mutant = build()
             except (ValueError, TypeError):  # sympy: the shapes do not fit
@@ -77,8 +80,10 @@ def test_no_mutant_survives(name: str) -> None:
             else:
                 survivors.append((index + 1, kind, mutant))
     assert not survivors
-    assert killed["flip a sign"] >= len(derivation.steps)
-    assert killed["drop a factor"] > 0
+    assert sum(killed.values()) >= len(derivation.steps)
+    if one_in == 1:
+        assert killed["flip a sign"] >= len(derivation.steps)
+        assert killed["drop a factor"] > 0
 
 
 @pytest.mark.parametrize("name", ["lemma-1", "theorem-1", "theorem-2", "centring"])

@@ -19,7 +19,7 @@ from elutheory.derivations.moments.smooth_activations import check_smooth_expect
 from elutheory.derivations.proof.notation import mu, negative_slope, sigma, unit_variance
 from elutheory.derivations.proof.steps import CheckError, UndecidedCheckError
 from elutheory.errors import InputError
-from tests.derivations.test_expectations import survivors
+from tests.derivations.test_expectations import survivors, without_checks
 
 alpha = sympy.Symbol("alpha", positive=True)
 slope = sympy.Symbol("negative_slope", positive=True)
@@ -38,15 +38,19 @@ SMOOTH = ("gelu", "erf", "sin", "cos")
 OUTSIDE = ("tanh", "logistic", "softplus", "silu", "gelu_tanh", "quick_gelu", "mish")
 
 
+THREE_HALVES = Q(3, 2)
+
+
 @cache
-def custom() -> Activation:
-    """A polynomial and an exponential piece, f and f' with a jump, an irrational breakpoint."""
-    expression = sympy.Piecewise((x**2 - x, x > sympy.sqrt(2)), (Q(1, 2) - sympy.exp(2 * x), True))
-    return Activation.from_expression(expression, x, name="jumping")
+def custom(end: sympy.Expr = THREE_HALVES, name: str = "jumping") -> Activation:
+    """A polynomial and an exponential piece, f and f' with a jump."""
+    expression = sympy.Piecewise((x**2 - x, x > end), (Q(1, 2) - sympy.exp(2 * x), True))
+    return Activation.from_expression(expression, x, name=name)
 
 
 def functions() -> list[Activation]:
-    return [*SYMBOLIC.values(), *(activation(name) for name in IN_CLASS), custom()]
+    at_an_irrational_point = custom(sympy.sqrt(2), "jumping at √2")
+    return [*SYMBOLIC.values(), *(activation(name) for name in IN_CLASS), custom(), at_an_irrational_point]
 
 
 CHOSEN = {"elu(alpha=alpha)", "leaky_relu(negative_slope=negative_slope)", "hard_tanh", "jumping"}
@@ -266,6 +270,7 @@ def test_leaky_variance_depends_on_mu() -> None:
 
 @pytest.mark.parametrize("name", [*map(few, IN_CLASS), "jumping", "symbolic celu", "deactivation", "entropy"])
 def test_renderings(name: str) -> None:
+    """Rendering verifies; the checks have their own tests and are left out here."""
     if name == "deactivation":
         derivation = deactivation_limit()
     elif name == "entropy":
@@ -274,6 +279,7 @@ def test_renderings(name: str) -> None:
         derivation = activation_moments(custom())
     else:
         derivation = activation_moments(SYMBOLIC["celu"] if name == "symbolic celu" else activation(name))
+    derivation = without_checks(derivation)
     assert max(len(line) for line in derivation.to_text().splitlines()) <= 80
     assert derivation.to_latex().isascii()
     assert derivation.to_markdown()

@@ -73,7 +73,7 @@ def test_files_give_what_the_function_gives(capsys: pytest.CaptureFixture[str], 
         numpy.savez("data.npz", **data)
     else:
         save_file({name: torch.from_numpy(array) for name, array in data.items()}, "data.safetensors")
-    outputs = ("--html", "page.html", "--figure", "layers.svg", "--csv", "table.csv")
+    outputs = ("--html", "page.html", "--figure", "layers.svg", "--csv", "table.csv") if suffix == ".npz" else ()
     code, out, err = run(capsys, "their_models:model", "--data", f"data{suffix}", "--units", "2", *outputs)
     assert (code, err) == (0, "")
     sys.path.insert(0, str(Path.cwd()))
@@ -81,6 +81,8 @@ def test_files_give_what_the_function_gives(capsys: pytest.CaptureFixture[str], 
     inputs = torch.from_numpy(data["inputs"]).float()
     expected = diagnose(model, (inputs, torch.from_numpy(data["targets"])), units=2)
     assert out == expected.to_text()
+    if not outputs:
+        return
     pandas.testing.assert_frame_equal(
         pandas.read_csv("table.csv", dtype={"layer": str}), expected.table, check_exact=False
     )

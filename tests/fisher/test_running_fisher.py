@@ -58,9 +58,16 @@ def rows(layer: Any, tensors: Callable[[Any], Tensor]) -> Tensor:
     return torch.cat([*parts, tensors(layer.weight).flatten(1)], dim=1)
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-@pytest.mark.parametrize("damping", [DAMPING, 0.0])
-@pytest.mark.parametrize("window", [1, 2])
+@pytest.mark.parametrize(
+    ("window", "damping", "parts"),
+    [
+        *((1, DAMPING, 1), (1, 0.0, 2), (2, DAMPING, 2), (2, 0.0, 1)),  # every two of the options' values meet
+        *(
+            pytest.param(*options, marks=pytest.mark.exhaustive)
+            for options in ((1, DAMPING, 2), (1, 0.0, 1), (2, DAMPING, 1), (2, 0.0, 2))
+        ),
+    ],
+)
 @pytest.mark.parametrize("name", WIDE)
 def test_a_wide_layers_step_is_that_of_its_last_updates(name: str, window: int, damping: float, parts: int) -> None:
     """(F + λI)⁻¹ g, or F⁺ g, with F = Σ decay^age F_age / Σ decay^age over the window; gradients accumulated or not."""

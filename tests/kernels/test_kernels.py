@@ -243,8 +243,9 @@ def test_arc_cosine_formula(covariance: float) -> None:
 ALL = (*CASES, *((name, {}) for name in ("identity", *pair_oracle.SMOOTH)))
 
 
-@pytest.mark.parametrize("case", ALL, ids=identify)
+@pytest.mark.parametrize("case", [case for case in ALL if case not in CASES], ids=identify)
 def test_symmetric_in_the_two_variables(case: Case) -> None:
+    """By quadrature; every closed form: `test_exchanged_to_the_bit_over_twelve_decades`."""
     activation, pairs = et.activation(case[0], **case[1]), random_pairs(11, 16)
     swapped = [pair.swapped for pair in pairs]
     scale = np.sqrt(
@@ -403,8 +404,9 @@ def test_what_quadrature_cannot_resolve_is_refused() -> None:
 
 
 @pytest.mark.parametrize("quantity", FUNCTIONS)
-@pytest.mark.parametrize("case", [*CASES, ("tanh", {}), ("gelu", {})], ids=identify)
+@pytest.mark.parametrize("case", [("elu", {}), ("tanh", {}), ("gelu", {})], ids=identify)
 def test_torch_agrees_with_numpy(case: Case, quantity: str) -> None:
+    """By quadrature; every closed form: `test_exchanged_to_the_bit_over_twelve_decades`."""
     activation, pairs = et.activation(case[0], **case[1]), random_pairs(5, 24)
     tensors = [torch.tensor(column) for column in np.array([pair.arguments for pair in pairs]).T]
     ours = FUNCTIONS[quantity](activation, *tensors)
@@ -522,7 +524,11 @@ def test_gradcheck(case: Case, quantity: str) -> None:
         torch.tensor(column, dtype=torch.float64, requires_grad=True)
         for column in ([1.0, 0.5], [2.0, 0.25], [0.7, -0.2], [0.1, -1.0], [-0.4, 0.3])
     ]
-    assert torch.autograd.gradcheck(lambda *x: FUNCTIONS[quantity](activation, *x).value, columns, eps=1e-5, atol=1e-8)
+
+    def kernel(*arguments: torch.Tensor) -> torch.Tensor:
+        return FUNCTIONS[quantity](activation, *arguments).value
+
+    assert torch.autograd.gradcheck(kernel, columns, eps=1e-5, atol=1e-8, fast_mode=True)
 
 
 # --- the entry for angles ------------------------------------------------------------------------------------------

@@ -74,6 +74,7 @@ def test_own_variances_batch_norm_and_width(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize("format", ["text", "json", "markdown", "latex", "html"])
 def test_every_format(capsys: pytest.CaptureFixture[str], format: str) -> None:
     arguments = ("--depth", "3", "--width", "64", "--overlap", "0.2", "--residual", "--format", format)
+    arguments += ("--figure", "None")
     code, _, err = run(capsys, *arguments)
     assert (code, err.count("\n")) == (2, 1)  # bands of residual layers are not derived
     arguments = tuple(argument for argument in arguments if argument != "--residual")

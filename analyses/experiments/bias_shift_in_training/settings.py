@@ -45,7 +45,7 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(units=32, updates=80, points=3, examples=256),
+    "quick": Config(activations=("elu", "relu"), units=32, updates=80, points=3, examples=256),
     "paper": Config(units=128, updates=6000, points=14, examples=1000, seeds=12),
 }
 

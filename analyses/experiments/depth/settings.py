@@ -44,7 +44,7 @@ class Config:
 
 PRESETS = {
     "quick": Config(
-        depths=(2, 6, 8), units=32, epochs=5, learning_rates=(0.1, 0.2, 0.4), widenings=1, tuning_seeds=1, seeds=10
+        depths=(2, 6), units=32, epochs=5, learning_rates=(0.1, 0.2, 0.4), widenings=1, tuning_seeds=1, seeds=10
     ),
     "paper": Config(examples=10_000),
 }

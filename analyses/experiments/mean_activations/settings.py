@@ -42,7 +42,7 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(depth=20, examples=64),
+    "quick": Config(depth=10, examples=64),
     "paper": Config(
         activations=("relu", "leaky_relu", "elu", "selu", "tanh"),
         architectures=("plain", "batch_norm", "residual"),

@@ -31,7 +31,7 @@ class Config:
     """Networks of each kind, each with an input of its own; one seed's have the same standard normal numbers."""
 
 
-PRESETS = {"quick": Config(depth=100, seeds=12), "paper": Config()}
+PRESETS = {"quick": Config(width=128, depth=50, seeds=12), "paper": Config()}
 INITIALISATION_NAMES = {
     "he": "He",
     "lecun": "LeCun",

@@ -7,7 +7,7 @@ import pytest
 from analyses.experiments import activation_curves
 from analyses.experiments.activation_curves import PRESETS, Config, measure
 from elutheory.errors import InputError
-from elutheory.output.figures import figure_bytes
+from tests.analyses.experiments.saved_records import rendered_alike
 
 NAMES = ["relu", "elu(alpha=1.0)", "leaky_relu(negative_slope=0.1)", "shifted_relu"]
 
@@ -58,8 +58,7 @@ def test_a_kink_outside_the_range_leaves_one_piece() -> None:
 
 
 def test_figure_repeats_and_summary_names_every_range(table: pandas.DataFrame) -> None:
-    first, second = (figure_bytes(activation_curves.draw(table), "svg") for _ in range(2))
-    assert first == second
+    rendered_alike(activation_curves.draw(table), activation_curves.draw(table))
     assert all(name in activation_curves.summary(table) for name in NAMES)
 
 

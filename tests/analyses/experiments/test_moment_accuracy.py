@@ -41,10 +41,11 @@ def test_values_below_the_normal_doubles_are_left_out(table: pandas.DataFrame) -
     assert (left_out["mean"] < 0).all()
 
 
-def test_figure_is_drawn_from_saved_records_and_repeats_byte_for_byte(table: pandas.DataFrame) -> None:
+def test_figure_is_drawn_from_saved_records_and_repeats(table: pandas.DataFrame) -> None:
     saved_and_drawn(table, moment_accuracy.draw)
 
 
+@pytest.mark.exhaustive  # two interpreters start; the sweep has tests of its own
 def test_both_moments_side_by_side_give_the_same_table(table: pandas.DataFrame) -> None:
     pandas.testing.assert_frame_equal(moment_accuracy.measure(SMALL, Sweep(jobs=2)), table, check_exact=True)
 

@@ -84,7 +84,7 @@ def test_tuning_and_counting_by_hand() -> None:
     assert np.isnan(reached.loc[("SGD, momentum 0.9", "unit natural gradient"), "steps"])
 
 
-def test_figure_is_drawn_from_saved_records_and_repeats_byte_for_byte(table: pandas.DataFrame) -> None:
+def test_figure_is_drawn_from_saved_records_and_repeats(table: pandas.DataFrame) -> None:
     pandas.testing.assert_frame_equal(saved_and_drawn(table, analysis.draw), table, rtol=1e-6)
 
 

@@ -1,4 +1,7 @@
-"""A small analysis for tests: slow, failing or killed cells on request."""
+"""A small analysis for tests: slow, failing or killed cells on request.
+
+torch is imported by the one cell that needs it: workers that start with this module pay for what they import.
+"""
 
 import multiprocessing
 import os
@@ -12,7 +15,6 @@ import pandas
 from matplotlib.figure import Figure
 
 from analyses.framework.sweep import Sweep
-from analyses.networks import checkpoints
 from elutheory.errors import InputError
 from elutheory.numerics.cost import Cost
 from elutheory.output.figures import style
@@ -48,6 +50,8 @@ def cost(config: Config) -> Cost:
 
 def measure_resumable(config: Config, cell: Cell, device: str, checkpoint: Path | None = None) -> pandas.DataFrame:
     """Counts to 3, keeping the count."""
+    from analyses.networks import checkpoints
+
     begun = None if checkpoint is None else checkpoints.load(checkpoint, {"x": cell.x})
     count = 0 if begun is None else begun["count"]
     while count < 3:

@@ -18,8 +18,8 @@ from analyses.report.effects import Quantity, pairs_needed
 from analyses.report.ledger import Row, ledger, size_in_words
 from analyses.report.ledger_text import found, ledger_markdown, ledger_table, ledger_text, outcome
 from elutheory.errors import InputError
+from tests.analyses.report.committed import FIGURES, committed_ledger
 
-FIGURES = Path(__file__).parents[3] / "figures"
 PLACE = np.arange(1.0, 11.0)  # ten differences of one sign: p = 2/1024
 
 
@@ -175,7 +175,7 @@ def test_corrupt_record_is_refused(figures: Path) -> None:
 
 def test_ledger_of_the_repository_has_every_claim_decided_from_records() -> None:
     """Nothing is typed: rows without a deciding test say what it would take, and name the record that is missing."""
-    rows = ledger(FIGURES)
+    rows = committed_ledger()
     assert [row.identifier for row in rows] == [claim.identifier for claim in CLAIMS]
     for row, claim in zip(rows, CLAIMS, strict=True):
         there = claim.deciding is not None and (FIGURES / claim.deciding.record / "records.csv").exists()

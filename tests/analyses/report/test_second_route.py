@@ -5,9 +5,7 @@ means of all two differences, written out. The ledger's effect and p must be the
 """
 
 from collections.abc import Callable
-from functools import cache
 from itertools import combinations_with_replacement
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,9 +15,7 @@ import pytest
 from scipy.stats import PermutationMethod, wilcoxon
 
 from analyses.report.abstract_claims import CLAIMS
-from analyses.report.ledger import Row, ledger
-
-FIGURES = Path(__file__).parents[3] / "figures"
+from tests.analyses.report.committed import FIGURES, committed_ledger
 
 
 def table(name: str) -> Any:
@@ -132,20 +128,15 @@ DECIDING = sorted(
 )
 
 
-@cache
-def rows() -> tuple[Row, ...]:
-    return ledger(FIGURES)
-
-
 @pytest.mark.parametrize(("record", "identifier"), DECIDING)
 def test_effect_p_and_verdict_again(record: str, identifier: str) -> None:
+    rows = committed_ledger()
     if not (FIGURES / record / "records.csv").exists():
-        assert all(row.verdict == "not tested" for row in rows() if any(t.analysis == record for t in row.deciding))
+        without = [row for row in rows if any(test.analysis == record for test in row.deciding)]
+        assert all(row.verdict == "not tested" for row in without)
         pytest.skip(f"there is no record {record} yet")
     differences = np.asarray(ROUTES[record](identifier), dtype=float)
-    (test, *_) = [
-        one for row in rows() for one in row.deciding if (one.analysis, one.identifier) == (record, identifier)
-    ]
+    (test, *_) = [one for row in rows for one in row.deciding if (one.analysis, one.identifier) == (record, identifier)]
     pairs = [(first + second) / 2 for first, second in combinations_with_replacement(differences.tolist(), 2)]
     estimate = median(0.0 if np.isnan(mean) else mean for mean in pairs)  # of inf and −inf
     assert test.effect == pytest.approx(estimate, rel=1e-9, abs=1e-12)
