@@ -26,7 +26,7 @@ def test_a_run_stops_and_goes_on(
     assert said.startswith("elutheory: interrupted; ")
     assert said.endswith(" of 40 cells are kept; the same command goes on from there.\n")
     kept = int(said.split()[2])
-    assert 0 < kept < 40
+    assert kept < 40  # on a busy machine the limit may come before the first
     assert not (tmp_path / "cut" / "records.csv").exists()
     measured: list[float] = []
     monkeypatch.setattr(toy.time, "sleep", measured.append)
