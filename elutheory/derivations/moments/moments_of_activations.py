@@ -66,8 +66,10 @@ from elutheory.errors import InputError
 _POINTS = 3
 _LONG = 10**6  # a rational constant with more digits than this is given a letter
 _LONGEST_TITLE = 50
-# Of closed forms, whose proofs take half a second a breakpoint; test_many_breakpoints_have_no_closed_form guards it.
+# Of closed forms, whose proofs take half a second a breakpoint and a third of one a power of f² over all pieces;
+# test_long_closed_forms_are_not_derived guards both.
 _MOST_BREAKPOINTS = 8
+_MOST_POWERS = 16
 # In lengths of f, of the breakpoint next to 0: (3 + 2) / (1/4) standard deviations, which the quadrature still reaches.
 _FARTHEST_BREAKPOINT = 3
 
@@ -173,7 +175,8 @@ def moment_formulas(function: Activation | str) -> MomentFormulas:
     """The closed forms of M3-M6 for an activation or a registry name; parameters are numbers or positive symbols.
 
     Raises NoClosedForm if a piece of the activation is not polynomial × exponential and the whole no line times Phi and
-    no wave (tanh, silu, …), and for more than 8 breakpoints; InputError for a parameter called mu or sigma.
+    no wave (tanh, silu, …), for more than 8 breakpoints, and where the pieces of f² have more than 16 powers of x
+    together; InputError for a parameter called mu or sigma.
 
     >>> import elutheory as et
     >>> et.moment_formulas("relu").slope_mean
@@ -198,8 +201,11 @@ def _moment_formulas(function: Activation) -> MomentFormulas:
     if len(function.breakpoints) > _MOST_BREAKPOINTS:
         raise NoClosedForm(f"{function}: closed forms are derived for up to {_MOST_BREAKPOINTS} breakpoints.")
     try:
-        for piece in _pieces(function, INTEGRANDS["second_moment"]):  # the most terms: what is too long is so at once
-            exponential_polynomial(piece.expression, function.symbol)
+        squares = [piece.expression for piece in _pieces(function, INTEGRANDS["second_moment"])]
+        terms = [exponential_polynomial(square, function.symbol) for square in squares]  # too many are so at once
+        powers = sum(1 + max(polynomial, default=0) for of_piece in terms for polynomial in of_piece.values())
+        if function.breakpoints and powers > _MOST_POWERS:
+            raise NoClosedForm(f"its square has {powers} powers of x over all pieces, and {_MOST_POWERS} are derived.")
         moments = {name: expectation(_pieces(function, integrand)) for name, integrand in INTEGRANDS.items()}
     except NoClosedForm as error:
         raise NoClosedForm(f"{function}: {error}") from error
