@@ -1,6 +1,7 @@
 """Per-example activations and score factors of a torch model's layers: what unit Fisher matrices are made of."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, cast, get_args
@@ -784,11 +785,15 @@ def _refused_flow(captures: Mapping[str, Capture], outputs: Tensor) -> dict[str,
     """Layers that ran without influence on the outputs, or whose weights act on them in another way than in calls."""
     own = {name: _own_parameters(capture) for name, capture in captures.items()}
     sources = [source for name, capture in captures.items() for source in (*own[name].values(), *capture.nets)]
-    gradients: Sequence[Tensor | None] = (
-        torch.autograd.grad(outputs.sum(), sources, retain_graph=True, allow_unused=True)
-        if outputs.requires_grad
-        else [None] * len(sources)
-    )
+    gradients: Sequence[Tensor | None] = [None] * len(sources)
+    if outputs.requires_grad:
+        with refusing_reentrant_checkpoints():
+            gradients = torch.autograd.grad(outputs.sum(), sources, retain_graph=True, allow_unused=True)
+    of_biases: dict[tuple[int, Any], list[str]] = {}
+    for name, capture in captures.items():
+        layer = cast(UnitWeights, capture.layer)
+        if capture.has_bias:
+            of_biases.setdefault((id(layer.bias), layer.rows), []).append(name)
     reached = iter(gradient is not None for gradient in gradients)
     refused = {}
     for name, capture in captures.items():
@@ -802,12 +807,31 @@ def _refused_flow(captures: Mapping[str, Capture], outputs: Tensor) -> dict[str,
                 f"layer {name!r} has its {' and '.join(hidden)} used in another way than as a linear map of "
                 "activations whose units are its rows (as when it is normalised before); such scores are not available."
             )
+        elif len(sharing := of_biases.get((id(capture.layer.bias), getattr(capture.layer, "rows", None)), [])) > 1:
+            refused[name] = (
+                f"layers {' and '.join(map(repr, sharing))} have one bias, whose score is not that of one layer's "
+                "units; give each its own."
+            )
         elif capture.nets and not any(influences):
             refused[name] = (
                 f"the outputs do not depend on layer {name!r} (it has no influence, or runs under no_grad or detach); "
                 "name a layer they depend on."
             )
     return refused
+
+
+@contextmanager
+def refusing_reentrant_checkpoints() -> Iterator[None]:
+    """Raises InputError for what torch says of gradients through checkpoints that call `backward` themselves."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        raise InputError(
+            "the model has a checkpoint with use_reentrant=True, through which torch takes no gradients with respect "
+            "to what comes before it; give that checkpoint use_reentrant=False."
+        ) from error
 
 
 def _own_parameters(capture: Capture) -> dict[str, Tensor]:
@@ -861,9 +885,10 @@ def pull_back(
     nets = [net for capture in captures.values() for net in capture.nets]
     for number, column in enumerate(columns, start=1):
         keep = count is None or number < count
-        pulled = iter(
-            torch.autograd.grad(outputs, nets, column, retain_graph=keep, allow_unused=True, materialize_grads=True)
-        )
+        with refusing_reentrant_checkpoints():
+            pulled = iter(
+                torch.autograd.grad(outputs, nets, column, retain_graph=keep, allow_unused=True, materialize_grads=True)
+            )
         yield {
             name: [capture.by_position(next(pulled), call) for call in range(len(capture.nets))]
             for name, capture in captures.items()

@@ -22,6 +22,7 @@ from elutheory.fisher.scores import (
     pull_back,
     refusal_of_calls,
     refuse_probabilities,
+    refusing_reentrant_checkpoints,
 )
 from elutheory.fisher.training.low_precision import LOW_PRECISION, without_autocast, working_dtype
 from elutheory.fisher.training.step_divergence import Circumstances, NotedPass
@@ -383,14 +384,15 @@ def _refusal_of_gradient(name: str, capture: Capture, outputs: Tensor) -> str | 
     """Whether the calls noted make up the weight's whole gradient, for one cotangent of the outputs."""
     weight = capture.layer.weight
     cotangent = torch.linspace(-1.0, 1.0, outputs.numel(), dtype=outputs.dtype, device=outputs.device)
-    whole, *pulled = torch.autograd.grad(
-        outputs,
-        [weight, *capture.nets],
-        cotangent.reshape(outputs.shape),
-        retain_graph=True,
-        allow_unused=True,
-        materialize_grads=True,
-    )
+    with refusing_reentrant_checkpoints():
+        whole, *pulled = torch.autograd.grad(
+            outputs,
+            [weight, *capture.nets],
+            cotangent.reshape(outputs.shape),
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )
     deltas = torch.cat([capture.by_position(gradient, call) for call, gradient in enumerate(pulled)], dim=1)[None]
     dtype, low = working_dtype(weight.dtype), capture.nets[0].dtype in LOW_PRECISION
     scores = LayerScores(capture.activations().to(dtype), deltas.to(dtype), kind="empirical")
