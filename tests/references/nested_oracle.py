@@ -282,7 +282,8 @@ def single(function: Function, factors: list[tuple[Piece, ...]], mean: arb, std:
             value = abs(integrand(acb(low + (high - low) * share), False)) * (high - low)
             size = value.mid() if value.is_finite() and value.mid() > size else size
     tolerance = size * arb(2) ** -72 if size > 0 else arb(2) ** -3000
-    total = sum((acb.integral(*part, abs_tol=tolerance, rel_tol=arb(2) ** -72) for part in parts), acb(0))
+    tolerances = {"abs_tol": tolerance, "rel_tol": arb(2) ** -72, "eval_limit": 20000}
+    total = sum((acb.integral(*part, **tolerances) for part in parts), acb(0))
     return total.real
 
 

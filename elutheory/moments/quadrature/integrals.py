@@ -25,6 +25,7 @@ from elutheory.moments.quadrature.panels import REACH, by_panels
 from elutheory.moments.quadrature.trapezoidal import by_trapezoidal_rule
 
 _EPS = 2.0**-52
+_OF_SERIES = 4e-15  # of Taylor models: functions of arguments of some size (test_drawn_points.py)
 _LOSSY = 50.0  # |x f'(x)/f(x)| above which half a unit of x in f may be more than 5e-15 of f
 _TWICE = 120  # bits
 _SMOOTH = 2.0  # standard deviations that a transition must be long at least
@@ -47,7 +48,7 @@ def integrals(activation: Activation, mean: Any, std: Any) -> Integrals:
     """For float64 numpy arrays (n,), finite, std > 0. Raises InputError where too many panels are needed."""
     integrand = make_integrand(activation)
     found = numpy.empty((6, mean.size))
-    errors = numpy.full((6, mean.size), 4 * _EPS)
+    errors = numpy.full((6, mean.size), _OF_SERIES)
     places, lengths = integrand.places
     # a Taylor series does not know of a bump or a step that it is far from
     steep = (numpy.abs(places - mean[:, None]) <= REACH * std[:, None]) & (lengths < _SMOOTH * std[:, None])

@@ -18,6 +18,7 @@ from elutheory.errors import InputError
 from elutheory.moments.quadrature.features import highest_frequency, parity
 from elutheory.numerics.normal_tails import DENSITY_AT_ZERO
 from elutheory.numerics.quadrature import antiderivative, gauss_legendre, legendre_coefficients
+from elutheory.numerics.twofold import Twofold
 
 REACH = 38.5  # phi is subnormal beyond
 _NODES = 16
@@ -210,7 +211,7 @@ class Panels:
         middle, self.half = 0.5 * (edges[:, 1:] + edges[:, :-1]), 0.5 * (edges[:, 1:] - edges[:, :-1])
         self.t = middle[:, :, None] + self.half[:, :, None] * nodes
         self.lengths = self.half[:, :, None] * weights
-        self.density = DENSITY_AT_ZERO * numpy.exp(-0.5 * (self.t - tilt[:, None, None]) ** 2)
+        self.density = DENSITY_AT_ZERO * _gaussian(self.t, tilt, _left_of(tilt, mean, std, centre))
         self.x = self._inside(centre[:, None, None] + std[:, None, None] * self.t, middle)
         self.values = self._products(*integrand(self.x))
 
@@ -298,11 +299,8 @@ class Panels:
             _relative((left[index] + 2.0 * _EPS) * size, total)
             for index, (size, total) in enumerate(zip(sizes, sums, strict=True))
         ]
-        # a density in the tail is rounded like its exponent; t − tilt, and the density with it, like the tilt
-        away = numpy.abs(self.t - self.tilt[:, None, None])
-        far = numpy.abs(self.tilt)
-        if (far > 1.0).any() or self.integrand.kinks:
-            moved = _EPS * away * (far[:, None, None] + away) * self.weight
+        moved = self._moved_by_nodes
+        if moved is not None:
             for index, g in enumerate(self.values):
                 errors[index] = errors[index] + _relative(_dot(moved, numpy.abs(g)), sums[index])
         for index, moved in self._moved_by_rounding(sums, odd=0 if symmetry < 0 else 2, tilted=tilted):
@@ -317,6 +315,15 @@ class Panels:
         found, relative = numpy.stack(sums), numpy.stack(errors) + self._left_at_the_ends
         relative[:5] = numpy.where(numpy.isfinite(found[:5]), relative[:5], numpy.inf)
         return found, numpy.where(numpy.isnan(relative), 0.0, relative)
+
+    @cached_property
+    def _moved_by_nodes(self) -> Any:
+        """What rounding of the nodes, and of kinks between them, does to the weights in the tails; None if little."""
+        far = numpy.abs(self.tilt)
+        if not ((far > 1.0).any() or self.integrand.kinks):
+            return None
+        away = numpy.abs(self.t - self.tilt[:, None, None])
+        return _EPS * away * (far[:, None, None] + away) * self.weight
 
     def _by_stein(self, sums: list[Any], errors: list[Any], tilted: Any) -> None:
         """E f' = E (X − mean) f / std² in place of sums in which the slopes of a bump far from the mean cancel."""
@@ -351,9 +358,14 @@ class Panels:
         close = numpy.flatnonzero(variance < 1e-3 * second)
         if close.size:
             # f(x) − f(mean) loses its digits: take the sum of f' from the mean outwards, exact to the last ones
-            deviations = self._deviations(close)
-            variance[close] = _dot(self.weight[close] * deviations, deviations)
-            error[close] = 8.0 * _EPS
+            deviations[close] = self._deviations(close)
+            variance[close] = _dot(self.weight[close] * deviations[close], deviations[close])
+            # within a panel increments are rounded like the largest slope there
+            steepest = numpy.abs(self.values[2][close] * (self.half[close] * self.std[close, None])[:, :, None]).max(2)
+            rounded = _EPS * (numpy.abs(self.weight[close] * deviations[close]).sum(2) * steepest).sum(1)
+            error[close] = 8.0 * _EPS + _relative(2.0 * rounded, variance[close])
+        if self._moved_by_nodes is not None:
+            error = error + _relative(_dot(self._moved_by_nodes * deviations, deviations), variance)
         return variance, error
 
     def _increments(self, rows: Any) -> Any:
@@ -405,6 +417,21 @@ class Panels:
             change[rows] = _relative(_MOVED * numpy.sqrt(_dot(terms, terms)), total)
             found.append((index, change))
         return found
+
+
+def _left_of(tilt: Any, mean: Any, std: Any, centre: Any) -> Any:
+    """(mean − centre)/std − tilt, which rounding has left."""
+    difference, product = Twofold.sum(mean, -centre), Twofold.product(tilt, std)
+    left = ((difference.high - product.high) + (difference.low - product.low)) / std
+    return numpy.where(numpy.isfinite(left), left, 0.0)
+
+
+def _gaussian(t: Any, tilt: Any, left: Any) -> Any:
+    """e^{−d²/2}, d = t − (tilt + left): of d² = 1,000, too, to a few units in the last place."""
+    apart = Twofold.sum(t, -tilt[:, None, None])
+    square = Twofold.product(apart.high, apart.high)
+    rest = -0.5 * square.low - apart.high * (apart.low - left[:, None, None])
+    return numpy.exp(-0.5 * square.high) * (1.0 + rest)
 
 
 def _dot(a: Any, b: Any) -> Any:

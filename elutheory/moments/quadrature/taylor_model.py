@@ -60,6 +60,8 @@ def moments(
     table = _hermite()
     with numpy.errstate(all="ignore"):
         a, scale, ratio = _scaled(value, symbol, mean, std)
+        close = numpy.abs(a[1] / scale - slope) <= _SLOPE * numpy.abs(slope)
+        a[1] = numpy.where(close, slope * scale, a[1])
         h = table[1:, 1:].T @ a[1:]
         to_mean = table[1:, :1] * a[1:]
         mean_of_f = a[0] + ratio * to_mean.sum(0)
@@ -73,7 +75,7 @@ def moments(
             & _settled(steep_norm * a[1:] / scale, numpy.sqrt(steep))
             & _settled(table[1:, 1:2] * a[1:], h[0])
         )
-        right &= numpy.abs(a[1] / scale - slope) <= _SLOPE * numpy.abs(slope)
+        right &= close
         # where f itself underflows, what counts lies elsewhere
         right &= (numpy.maximum(numpy.abs(a[0]), numpy.sqrt(spread)) > _UNDERFLOW) | (not value.has(symbol))
         deviation = ratio * numpy.sqrt(spread)
