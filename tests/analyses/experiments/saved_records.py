@@ -48,7 +48,8 @@ def contents(figure: Figure) -> list[Any]:
         elif isinstance(artist, Line2D):
             held.append([_digits(artist.get_xydata()), artist.get_color(), artist.get_marker(), artist.get_linestyle()])
         elif isinstance(artist, Patch):
-            held.append([_digits(artist.get_path().vertices), artist.get_facecolor()])
+            corners = artist.get_patch_transform().transform(artist.get_path().vertices)
+            held.append([_digits(corners), artist.get_facecolor()])
         elif isinstance(artist, Collection):
             points = [*(path.vertices for path in artist.get_paths()), artist.get_offsets(), artist.get_facecolor()]
             held.append([_digits(numbers) for numbers in points])
@@ -56,4 +57,5 @@ def contents(figure: Figure) -> list[Any]:
 
 
 def _digits(numbers: Any) -> list[str]:
-    return [f"{number:.10g}" for number in np.ravel(numbers).tolist()]
+    filled = np.ma.filled(np.ma.asarray(numbers, dtype=float), np.nan)  # of points that are not drawn
+    return [f"{number:.10g}" for number in np.ravel(filled).tolist()]
