@@ -416,11 +416,8 @@ def _words(kind: str) -> str:
 # --- figure ---------------------------------------------------------------------------------------------------------
 
 
-def draw(found: Answer, *, narrow: bool = False) -> Figure:
-    """Measured over predicted updates; updates at tuned rates over the mean share: a panel for each that is there.
-
-    Side by side, or `narrow`, one above the other, for a phone.
-    """
+def draw(found: Answer) -> Figure:
+    """Measured over predicted updates; updates at tuned rates over the mean share: a panel for each that is there."""
     titles = {
         "predicted_speed": "updates to a loss: predicted at\ninitialisation, nothing fitted",
         "dose_response": "the mean alone moved: updates\nby what it takes of the second moment",
@@ -428,9 +425,8 @@ def draw(found: Answer, *, narrow: bool = False) -> Figure:
     there = [name for name in titles if name in found.tables]
     with style():
         count = max(len(there), 1)
-        size = (3.6, 3.3 * count + 0.5) if narrow else (3.6 * count + 0.4, 3.6)
-        figure = Figure(figsize=size, layout="constrained")
-        panels: Any = figure.subplots(*((count, 1) if narrow else (1, count)), squeeze=False).ravel()
+        figure = Figure(figsize=(3.6 * count + 0.4, 3.6), layout="constrained")
+        panels: Any = figure.subplots(1, count, squeeze=False)[0]
         for letter, panel, name in zip("ab", panels, there, strict=False):
             panel.set_title(f"({letter}) {titles[name]}" if len(there) > 1 else titles[name])
             panel.set_yscale("log")
@@ -452,6 +448,6 @@ def draw(found: Answer, *, narrow: bool = False) -> Figure:
             handles, labels = panel.get_legend_handles_labels()
             shown |= dict(zip(labels, handles, strict=True))
         if shown:
-            columns = min(len(shown), 3 if narrow else 3 * len(panels))
+            columns = min(len(shown), 3 * len(panels))
             figure.legend(shown.values(), shown, loc="outside lower center", ncols=columns, frameon=False)
     return figure

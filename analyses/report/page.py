@@ -24,6 +24,7 @@ from analyses.report.beside_the_paper import HEADINGS, beside_the_paper, cells_o
 from analyses.report.inline_svg import inline_svg
 from analyses.report.ledger import ledger
 from analyses.report.ledger_text import SEEN, SIGNS, TEST_SIGNS, effect, found
+from analyses.report.narrow_form import narrowed
 from elutheory.derivations.catalogue import PROOFS
 from elutheory.derivations.catalogue.numbered_statements import PAPER_EXPERIMENTS, PARTS
 from elutheory.errors import InputError
@@ -44,11 +45,16 @@ _WITHOUT_LINKS = ("a", "code", "dt", "math", "style", "summary", "svg", "title")
 
 @dataclass(frozen=True)
 class Section:
-    """One record in the page. `name`: its folder; `download`: the table as a data URL, empty if it is too large."""
+    """One record in the page.
+
+    `name`: its folder; `narrow_figure`: the figure's form for a phone; `download`: the table as a data URL, empty if it
+    is too large.
+    """
 
     name: str
     title: str
     figure: str
+    narrow_figure: str
     caption: str
     command: str
     decisions: tuple[Decision, ...]
@@ -96,8 +102,11 @@ def report_page(figures: Path) -> str:
         style=(here / "page.css").read_text(encoding="utf-8"),
         answer=answered,
         answer_figures=[
-            (form, inline_svg(figure_bytes(draw(answered, narrow=form == "narrow"), "svg"), name, _ANSWERED))
-            for form, name in (("wide", "figure-answer"), ("narrow", "figure-answer-narrow"))
+            (form, inline_svg(figure_bytes(drawn, "svg"), name, _ANSWERED))
+            for form, name, drawn in (
+                ("wide", "figure-answer", draw(answered)),
+                ("narrow", "figure-answer-narrow", narrowed(draw(answered))),
+            )
             if answered.has_figure
         ],
         rows=rows,
@@ -171,10 +180,12 @@ def _section(folder: Path) -> Section:
         decisions = tuple(analysis.decisions(table)) if hasattr(analysis, "decisions") else ()
         summary = analysis.summary(table)
         finding = analysis.finding(table) if hasattr(analysis, "finding") else ""
+        narrow = figure_bytes(narrowed(analysis.draw(table)), "svg")
     return Section(
         name=folder.name,
         title=title,
         figure=inline_svg(records.figure_of(folder), f"figure-{folder.name}", title),
+        narrow_figure=inline_svg(narrow, f"figure-{folder.name}-narrow", title),
         caption=f"{finding} {caption(described)}".strip(),
         command=described["command"],
         decisions=decisions,

@@ -35,8 +35,8 @@ def draw(table: pandas.DataFrame) -> Figure:
     with style():
         maps = 0.8 + 0.16 * rows if rows else 0.0
         figure = Figure(figsize=(7.2, 3.3 + maps), layout="constrained")
-        parts = figure.subfigures(2 if rows else 1, 1, height_ratios=[3.3, maps] if rows else [1], squeeze=False)[:, 0]
-        panels: Any = parts[0].subplots(1, 2, sharex=True)
+        places: Any = figure.subplot_mosaic("ab;cc" if rows else "ab", height_ratios=[3.3, maps] if rows else [1])
+        panels = places["a"], places["b"]
         for panel, (statistic, title, label) in zip(panels, _PANELS, strict=True):
             for name in names:
                 chosen = shown[(shown["activation"] == name) & (shown["statistic"] == statistic)]
@@ -55,9 +55,9 @@ def draw(table: pandas.DataFrame) -> Figure:
             Line2D([], [], color="0.3", linestyle=(0, (1, 1.5)), label="(two numbers)"),
         ]
         place = {"loc": "outside upper center", "ncols": len(handles), "frameon": False}
-        parts[0].legend(handles=handles, title=_title(shown.iloc[0]), title_fontsize=9, **place, **_LEGEND)
+        figure.legend(handles=handles, title=_title(shown.iloc[0]), title_fontsize=9, **place, **_LEGEND)
         if rows:
-            _draw_map(parts[1], compared, reference_label(drawn))
+            _draw_map(places["c"], compared, reference_label(drawn))
     return figure
 
 
@@ -93,9 +93,8 @@ def _draw_curves(panel: Any, rows: Any, name: str) -> None:
     )  # fmt: skip
 
 
-def _draw_map(part: Any, compared: Any, reference: str) -> None:
+def _draw_map(panel: Any, compared: Any, reference: str) -> None:
     """The share over the reference's, a row per initialisation and activation."""
-    panel: Any = part.subplots()
     keys = compared[CURVE].drop_duplicates()
     index = pandas.MultiIndex.from_frame(keys)
     chosen = compared[compared["statistic"] == "mean_share"]
@@ -114,7 +113,7 @@ def _draw_map(part: Any, compared: Any, reference: str) -> None:
     labels = [f"{label_of(name)}, {INITIALISATION_NAMES[start]}" for start, name in keys.itertuples(index=False)]
     panel.set_yticks(range(len(keys)), labels, fontsize=8)
     panel.invert_yaxis()
-    bar = part.colorbar(image, ax=panel, ticks=[1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], fraction=0.04)
+    bar = panel.figure.colorbar(image, ax=panel, ticks=[1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], fraction=0.04)
     bar.ax.set_yticklabels(["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"])
     bar.ax.minorticks_off()
     bar.set_label(f"÷ {reference}'s")

@@ -39,23 +39,29 @@ def resize(page: Any, width: int) -> None:
 def test_page_fits_and_is_quiet_and_everything_in_it_has_a_size(
     page: Any, opened: tuple[Any, list[str]], width: int
 ) -> None:
-    """In light and in dark, with all that can be unfolded unfolded."""
+    """In light and in dark, with all that can be unfolded unfolded; a figure in the form for the width."""
     resize(page, width)
-    sizes = page.evaluate("""() => [...document.querySelectorAll('.drawing svg, math')].map(element => {
+    page.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
+    form = "narrow" if width < 544 else "wide"
+    sizes = page.evaluate(f"""() => [...document.querySelectorAll('.drawing.{form} svg, math')].map(element => {{
         const box = element.getBoundingClientRect();
         return [element.tagName.toLowerCase(), box.width, box.height];
-    })""")
+    }})""")
     kinds = [kind for kind, _, _ in sizes]
     assert kinds.count("svg") == len(list(PAGE.parent.glob("*/records.csv")))
     forms = page.evaluate("""() => [...document.querySelectorAll('#answer figure')].filter(element =>
         element.getBoundingClientRect().height > 80).map(element => element.className)""")
-    assert forms == ["narrow" if width < 544 else "wide"]
+    assert forms == [form]
+    assert page.locator(".drawing:visible").count() == kinds.count("svg")
     assert kinds.count("math") > 100
     for kind, wide, high in sizes:
         least = (300, 80) if kind == "svg" else (8, 8)
         assert wide >= least[0]
         assert high >= least[1]
-    page.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
+    if form == "narrow":  # nothing is cut sideways
+        assert page.evaluate(
+            "[...document.querySelectorAll('.drawing.narrow')].every(e => e.scrollWidth <= e.clientWidth)"
+        )
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") == width
