@@ -16,6 +16,9 @@ from elutheory.errors import InputError
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _NUMBER = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
+_SHIFT = re.compile(r"translate\([^()]*\)")
+_FONT = "DejaVuSans-"
+"""With which matplotlib's identifiers of letters begin, tens of thousands of them in the page."""
 _REFERENCE = re.compile(r"""url\(["']?#([\w.-]+)["']?\)""")
 _LINES = "stroke-linejoin:round;stroke-linecap:butt"
 _DEEPEST = 50
@@ -106,21 +109,23 @@ _FUNCTIONS = frozenset({"rgb", "rgba", "hsl", "hsla", "matrix", "translate", "sc
 _PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]+")
 
 
-def inline_svg(source: bytes, prefix: str, title: str) -> str:
+def inline_svg(source: bytes, name: str, title: str, *, prefix: str = "") -> str:
     """The `<svg>` element that shows the file `source`, with `title` and the words in the figure as alternative text.
 
+    `prefix` of its identifiers in the page: a short one, for every letter refers to one; the name by default.
     Coordinates are rounded to a hundredth of a point. Raises InputError if `source` is no SVG.
     """
+    prefix = prefix or name
     # Comments hold the words of the figure, whose letters are drawn as paths. Expat expands no external entities.
     parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))  # noqa: S314
     try:
         root = ElementTree.fromstring(source, parser)  # noqa: S314
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise InputError(f"the figure {prefix} is no SVG ({error}); draw it again with --redraw.") from None
+        raise InputError(f"the figure {name} is no SVG ({error}); draw it again with --redraw.") from None
     if root.tag != f"{_SVG}svg" or not re.fullmatch(r"\s*(?:-?[\d.]+[\s,]*){4}", root.get("viewBox", "")):
-        raise InputError(f"the figure {prefix} is no SVG of a known size; draw it again with --redraw.")
+        raise InputError(f"the figure {name} is no SVG of a known size; draw it again with --redraw.")
     if _depth(root) > _DEEPEST:
-        raise InputError(f"the figure {prefix} nests deeper than {_DEEPEST} levels; draw it again with --redraw.")
+        raise InputError(f"the figure {name} nests deeper than {_DEEPEST} levels; draw it again with --redraw.")
     described = words(root)
     referred = {name for element in root.iter() for name in _references(element)}
     _clean(root, prefix, referred)
@@ -135,7 +140,7 @@ def inline_svg(source: bytes, prefix: str, title: str) -> str:
         element = Element(tag, {"id": f"{prefix}-{'words' if place else 'title'}"})
         element.text = text
         root.insert(place, element)
-    return ElementTree.tostring(root, encoding="unicode")
+    return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")
 
 
 def words(root: Element) -> list[str]:
@@ -166,14 +171,15 @@ def _clean(element: Element, prefix: str, referred: set[str]) -> None:
     attributes = {}
     for name, value in element.attrib.items():
         if name == "id":
-            attributes |= {"id": f"{prefix}-{value}"} if value in referred else {}
+            attributes |= {"id": f"{prefix}-{value.removeprefix(_FONT)}"} if value in referred else {}
         elif name == "d" or (element.tag == "use" and name in "xy"):
-            rounded = _NUMBER.sub(lambda found: f"{float(found[0]):.2f}", value)
-            attributes |= _drawn(name, " ".join(rounded.split()), prefix)
+            attributes |= _drawn(name, " ".join(_rounded(value).split()), prefix)
+        elif name == "transform":
+            attributes |= _drawn(name, _SHIFT.sub(lambda found: _rounded(found[0]), value), prefix)
         elif name == "style":
             declared = [declaration.partition(":") for declaration in value.split(";") if declaration.strip()]
             kept = {
-                found: f"{before}:{after}"
+                found: f"{before.strip()}:{after.strip()}"
                 for before, _, after in declared
                 if before.strip() in _PROPERTIES
                 for found in _drawn(before.strip(), after, prefix)
@@ -182,7 +188,7 @@ def _clean(element: Element, prefix: str, referred: set[str]) -> None:
         elif name in (_LINK, "href"):
             link = value.strip()
             if element.tag == "use" and link.startswith("#"):
-                attributes["href"] = f"#{prefix}-{link.removeprefix('#')}"
+                attributes["href"] = f"#{prefix}-{link.removeprefix('#').removeprefix(_FONT)}"
             elif element.tag == "image" and _PICTURE.fullmatch(link):
                 attributes["href"] = link
         elif name in _ATTRIBUTES:
@@ -198,6 +204,10 @@ def _clean(element: Element, prefix: str, referred: set[str]) -> None:
             _clean(child, prefix, referred)
             if child.tag == "defs" and not len(child):
                 element.remove(child)
+
+
+def _rounded(value: str) -> str:
+    return _NUMBER.sub(lambda found: f"{float(found[0]):.2f}", value)
 
 
 def _drawn(name: str, value: str, prefix: str) -> dict[str, str]:

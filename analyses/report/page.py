@@ -79,7 +79,7 @@ def report_page(figures: Path) -> str:
         raise InputError(f"{figures} holds no records; run an analysis first (python -m analyses).")
     order = list(catalogue())
     sections = sorted(
-        (_section(figures / name) for name in names),
+        (_section(figures / name, f"f{place}") for place, name in enumerate(names)),
         key=lambda section: (order.index(section.described["analysis"]), section.name),
     )
     rows, answered = ledger(figures), answer(figures)
@@ -102,11 +102,8 @@ def report_page(figures: Path) -> str:
         style=(here / "page.css").read_text(encoding="utf-8"),
         answer=answered,
         answer_figures=[
-            (form, inline_svg(figure_bytes(drawn, "svg"), name, _ANSWERED))
-            for form, name, drawn in (
-                ("wide", "figure-answer", draw(answered)),
-                ("narrow", "figure-answer-narrow", narrowed(draw(answered))),
-            )
+            (form, inline_svg(figure_bytes(drawn, "svg"), "figure-answer", _ANSWERED, prefix=prefix))
+            for form, prefix, drawn in (("wide", "a", draw(answered)), ("narrow", "an", narrowed(draw(answered))))
             if answered.has_figure
         ],
         rows=rows,
@@ -168,7 +165,7 @@ def _proofs() -> list[tuple[str, list[tuple[str, str, str]]]]:
     ]
 
 
-def _section(folder: Path) -> Section:
+def _section(folder: Path, prefix: str) -> Section:
     table, described = records.load(folder), records.provenance_of(folder)
     if missing := sorted(_DESCRIBED - described.keys()):
         raise InputError(f"{folder / 'provenance.json'} does not say the {missing[0]}; measure again.")
@@ -184,8 +181,8 @@ def _section(folder: Path) -> Section:
     return Section(
         name=folder.name,
         title=title,
-        figure=inline_svg(records.figure_of(folder), f"figure-{folder.name}", title),
-        narrow_figure=inline_svg(narrow, f"figure-{folder.name}-narrow", title),
+        figure=inline_svg(records.figure_of(folder), f"figure-{folder.name}", title, prefix=prefix),
+        narrow_figure=inline_svg(narrow, f"figure-{folder.name}", title, prefix=f"{prefix}n"),
         caption=f"{finding} {caption(described)}".strip(),
         command=described["command"],
         decisions=decisions,

@@ -49,7 +49,7 @@ def test_what_html_needs() -> None:
     assert root.attrib["aria-labelledby"] == f"{root[0].attrib['id']} {root[1].attrib['id']}"
     drawn, space, used = root[2]
     assert root[2].attrib == {"clip-path": "url(#one-cut)"}  # nothing refers to axes_1
-    assert drawn.attrib == {"d": "M 1.23 -2.5 L 0.00 4", "style": "fill: url(#one-cut)"}
+    assert drawn.attrib == {"d": "M 1.23 -2.5 L 0.00 4", "style": "fill:url(#one-cut)"}
     assert space.attrib == {"id": "one-space", "d": "M0 0"}
     assert used.attrib == {"href": "#one-space", "x": "2.72", "y": "1.5", "transform": "scale(0.015625)"}
     assert root[3][0].attrib == {"id": "one-cut"}
@@ -121,7 +121,7 @@ def test_pictures_in_the_file_and_its_own_parts_are_shown() -> None:
     start = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
     shown = inline_svg(f"{start}{part}</svg>".encode(), "one", "T")
     assert 'href="data:image/png;base64,iVBORw0KGgo="' in shown
-    assert '<rect id="one-a" fill="url(#one-a)" style="fill: red"' in shown
+    assert '<rect id="one-a" fill="url(#one-a)" style="fill:red"' in shown
 
 
 @pytest.mark.parametrize("depth", [60, 2000])

@@ -109,7 +109,7 @@ def test_page_of_some_records(page: str) -> None:
     root = check_document(page)
     found = sections(root)
     assert list(found) == list(NAMES)
-    assert len(list(root.iter(f"{SVG}svg"))) == len(NAMES)
+    assert len(list(root.iter(f"{SVG}svg"))) == 2 * len(NAMES)  # wide and narrow
     assert len(list(root.iter(f"{MATHML}math"))) == sum(
         len(derive().steps) for derive in (theorem_1, theorem_2, deactivation_limit)
     )
@@ -191,6 +191,10 @@ def refused(figures: Path, message: str) -> None:
 
 def test_damaged_records_are_refused_and_nothing_is_written(figures: Path, tmp_path: Path) -> None:
     (figures / "activation_curves" / "figure.svg").write_text("<svg")
+    refused(figures, r"figure\.svg is not the one that was drawn; draw it again")
+    described = json.loads((figures / "activation_curves" / "provenance.json").read_text())
+    without = {name: value for name, value in described.items() if name not in ("figures_sha256", "sha256")}
+    (figures / "activation_curves" / "provenance.json").write_text(json.dumps(without))
     refused(figures, r"figure-activation_curves is no SVG")
     (figures / "activation_curves" / "figure.svg").unlink()
     refused(figures, r"holds no figure\.svg; draw it again")
