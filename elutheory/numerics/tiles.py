@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy
 
@@ -18,6 +18,7 @@ _EDGE = 224  # a tile of float64 and a few temporaries fit in a core's own cache
 _EDGE_ON_DEVICE = 2048
 
 
+@runtime_checkable
 class Ticks(Protocol):
     """Is told how many tiles are to be worked on, and of each that is done, on the caller's thread."""
 
