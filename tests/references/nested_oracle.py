@@ -255,7 +255,8 @@ def _graded(centre: arb, length: arb, reach: float) -> list[arb]:
 
 
 def _panels(points: Iterable[arb], low: arb, high: arb) -> Iterable[tuple[arb, arb]]:
-    inside = sorted({p.mid() for p in points if low < p.mid() < high}, key=float)
+    places = sorted((p.mid() for p in points if low < p.mid() < high), key=float)
+    inside = [place for before, place in zip([low, *places], places, strict=False) if before < place]
     return pairwise([low, *inside, high])
 
 
