@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback  # pyright: ignore[reportMissingImports]
 
 from elutheory.callbacks.training_watch import TrainingWatch
+from elutheory.errors import InputError
 from elutheory.output.files import write_whole
 
 STATE = "elutheory_watch.json"
@@ -72,8 +73,13 @@ def _checkpoint(args: Any, state: Any) -> Path:
 
 
 def _saved(folder: Path) -> dict[str, Any]:
-    """The state in a checkpoint; nothing where there is none."""
+    """The state in a checkpoint; nothing where there is none. Raises InputError for one that is damaged."""
     if not (folder / STATE).is_file():
         return {}
-    found = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    return found | {"generator": torch.tensor(found["generator"], dtype=torch.uint8)}
+    try:
+        found = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        return found | {"generator": torch.tensor(found["generator"], dtype=torch.uint8)}
+    except (ValueError, KeyError, TypeError, RuntimeError):
+        raise InputError(
+            f"{folder / STATE} is no state of a watch; delete it to go on at the Trainer's step alone."
+        ) from None

@@ -7,6 +7,8 @@ import pandas
 import pytest
 import torch
 
+from elutheory.errors import InputError
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 transformers = pytest.importorskip("transformers")
 
@@ -44,3 +46,7 @@ def test_updates_of_a_loop_that_calls_back(tmp_path: Path) -> None:
     elsewhere.on_train_begin(SimpleNamespace(output_dir=str(tmp_path / "other")), state, None, model=model)
     assert elsewhere.watch is not None
     assert (elsewhere.watch.steps, len(elsewhere.watch.table)) == (2, 0)
+    for damaged in ("{", "[]", '{"generator": "x"}', "{}"):
+        (tmp_path / "checkpoint-2" / "elutheory_watch.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"elutheory_watch\.json is no state of a watch; delete it"):
+            TransformersWatch(every=1, layers=["classifier"]).on_train_begin(folder, state, None, model=model)
